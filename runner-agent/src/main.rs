@@ -1,0 +1,2 @@
+//! The `runner-agent` command.
+fn main() {}
