@@ -1,1 +1,10 @@
+//! The contract that both sides of runner-agent know: records on the rings, map keys and values, and the offsets that
+//! user space reads from the kernel's BTF and hands to the probes.
+//!
+//! Everything here is plain bytes: integers and byte arrays, no padding, no `bool`, no enum. The `zerocopy` derives
+//! refuse anything else at compile time. Records travel in native byte order: both ends are the same machine.
 #![no_std]
+
+pub mod map;
+pub mod offsets;
+pub mod record;

@@ -1,2 +1,44 @@
-//! .
+//! Kernel side of runner-agent, tracepoint tier: raw tracepoints and cgroup hooks, which any ordinary kernel loads.
+//!
+//! A probe asks first whether the current process belongs to a job, says nothing about any other, and puts what a job
+//! did on a ring. The object's licence is `Dual MIT/GPL`, because several helpers are reserved for GPL-compatible
+//! programs. On the host this crate is an empty program, so that `cargo … --workspace` works.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics), allow(internal_features))]
+#![cfg_attr(not(target_arch = "bpf"), allow(missing_docs))]
+
+#[cfg(target_arch = "bpf")]
+mod emit;
+#[cfg(target_arch = "bpf")]
+mod kernel;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod path;
+#[cfg(target_arch = "bpf")]
+mod task;
+#[cfg(target_arch = "bpf")]
+mod watch;
+#[cfg(target_arch = "bpf")]
+mod probe {
+    //! One family of hooks per file.
+    mod cgroup;
+    mod connect;
+    mod packet;
+    mod process;
+    mod syscall;
+}
+
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // No probe panics: the verifier would have to prove this loop unreachable, and it does.
+    loop {}
+}
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

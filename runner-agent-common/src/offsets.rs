@@ -1,0 +1,141 @@
+//! Where the fields of the kernel's structures stand, read from its BTF at start and given to the probes as a global.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Byte offsets into kernel structures, and what else the probes must be told before they load.
+///
+/// Kernel-side Rust emits no relocations for field accesses, so nothing here is known at compile time. User space
+/// refuses to load a probe when a field is missing; no offset is ever guessed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Offsets {
+    /// `task_struct::tgid`.
+    pub task_tgid: u32,
+    /// `task_struct::pid`.
+    pub task_pid: u32,
+    /// `task_struct::group_leader`.
+    pub task_group_leader: u32,
+    /// `task_struct::real_parent`.
+    pub task_real_parent: u32,
+    /// `task_struct::start_boottime`.
+    pub task_start_boottime: u32,
+    /// `task_struct::exit_code`.
+    pub task_exit_code: u32,
+    /// `task_struct::signal`.
+    pub task_signal: u32,
+    /// `task_struct::mm`.
+    pub task_mm: u32,
+    /// `task_struct::fs`.
+    pub task_fs: u32,
+    /// `task_struct::files`.
+    pub task_files: u32,
+    /// `task_struct::nsproxy`.
+    pub task_nsproxy: u32,
+    /// `task_struct::comm`.
+    pub task_comm: u32,
+    /// `task_struct::thread_info.status`.
+    pub task_thread_status: u32,
+    /// `signal_struct::live`.
+    pub signal_live: u32,
+    /// `signal_struct::pids[PIDTYPE_PGID]`.
+    pub signal_group: u32,
+    /// `pid::numbers[0].nr`.
+    pub pid_number: u32,
+    /// `mm_struct::arg_start`.
+    pub mm_arg_start: u32,
+    /// `mm_struct::arg_end`.
+    pub mm_arg_end: u32,
+    /// `mm_struct::exe_file`.
+    pub mm_exe_file: u32,
+    /// `fs_struct::pwd`.
+    pub fs_pwd: u32,
+    /// `files_struct::fdt`.
+    pub files_fdt: u32,
+    /// `fdtable::fd`.
+    pub fdtable_fd: u32,
+    /// `fdtable::max_fds`.
+    pub fdtable_max_fds: u32,
+    /// `file::f_path`.
+    pub file_path: u32,
+    /// `file::f_inode`.
+    pub file_inode: u32,
+    /// `file::f_mode`.
+    pub file_mode: u32,
+    /// `path::mnt`.
+    pub path_mnt: u32,
+    /// `path::dentry`.
+    pub path_dentry: u32,
+    /// `dentry::d_parent`.
+    pub dentry_parent: u32,
+    /// `dentry::d_name.len`.
+    pub dentry_name_len: u32,
+    /// `dentry::d_name.name`.
+    pub dentry_name: u32,
+    /// `dentry::d_inode`.
+    pub dentry_inode: u32,
+    /// `vfsmount::mnt_root`.
+    pub vfsmount_root: u32,
+    /// `mount::mnt`, to step from a `vfsmount` to its `mount`.
+    pub mount_mnt: u32,
+    /// `mount::mnt_parent`.
+    pub mount_parent: u32,
+    /// `mount::mnt_mountpoint`.
+    pub mount_mountpoint: u32,
+    /// `inode::i_ino`.
+    pub inode_ino: u32,
+    /// `inode::i_sb`.
+    pub inode_sb: u32,
+    /// `inode::i_nlink`.
+    pub inode_nlink: u32,
+    /// `super_block::s_dev`.
+    pub super_block_dev: u32,
+    /// `nsproxy::mnt_ns`.
+    pub nsproxy_mnt_ns: u32,
+    /// `mnt_namespace::ns.inum`.
+    pub mnt_namespace_inum: u32,
+    /// `cgroup::kn`.
+    pub cgroup_kn: u32,
+    /// `cgroup::root`.
+    pub cgroup_root: u32,
+    /// `cgroup::level`.
+    pub cgroup_level: u32,
+    /// `kernfs_node::id`.
+    pub kernfs_id: u32,
+    /// `kernfs_node` parent pointer (`parent`, or `__parent` on newer kernels).
+    pub kernfs_parent: u32,
+    /// `cgroup_root::hierarchy_id`.
+    pub cgroup_root_hierarchy_id: u32,
+    /// `pt_regs`: system call number.
+    pub regs_syscall: u32,
+    /// `pt_regs`: first argument of a system call.
+    pub regs_arg0: u32,
+    /// `pt_regs`: second argument.
+    pub regs_arg1: u32,
+    /// `pt_regs`: third argument.
+    pub regs_arg2: u32,
+    /// `pt_regs`: fifth argument (the address of sendto(2)).
+    pub regs_arg4: u32,
+    /// Level of the cgroups that jobs live in, counted from the root of the v2 hierarchy.
+    pub job_cgroup_level: u32,
+}
+
+/// What the `sys_exit` probe does with a system call number.
+pub mod action {
+    /// Nothing.
+    pub const IGNORE: u8 = 0;
+    /// Returned a descriptor of an opened file.
+    pub const OPEN: u8 = 1;
+    /// Created a socket.
+    pub const SOCKET: u8 = 2;
+    /// Set up an io_uring.
+    pub const IO_URING: u8 = 3;
+    /// connect(2).
+    pub const CONNECT: u8 = 4;
+    /// sendto(2).
+    pub const SENDTO: u8 = 5;
+    /// sendmsg(2).
+    pub const SENDMSG: u8 = 6;
+}
+
+/// System call numbers that the probe's table covers; the ones of interest are all below.
+pub const SYSCALLS: usize = 512;

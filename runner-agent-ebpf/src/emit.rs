@@ -1,0 +1,133 @@
+//! The one way onto a ring: every attempt is counted as seen, and then as submitted, ring full, oversize or busy.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_ringbuf_output};
+use aya_ebpf::maps::RingBuf;
+use runner_agent_common::map::Counters;
+use zerocopy::{Immutable, IntoBytes};
+
+use crate::maps::{COUNTERS, RECORD_BYTES, SCRATCH, SCRATCH_HELD, SCRATCH_SLOTS, Scratch};
+
+/// Bytes that wait on a ring before user space is woken; below it, user space comes by itself every few milliseconds.
+/// A wake-up costs more than the probe.
+const WAKE_AT_BYTES: u64 = 128 * 1024;
+
+/// Adds one to a counter. Atomic, because a probe can be preempted between load and store.
+#[inline(always)]
+fn count(counter: *mut u64) {
+    // The result is unused on purpose: that makes it the plain atomic add that every BPF instruction set has. The
+    // standard atomics are not there for this target.
+    // SAFETY: the pointer comes from a live map value, is aligned, and is only ever touched by atomic adds.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
+}
+
+#[inline(always)]
+fn counters(probe: u16) -> Option<*mut Counters> {
+    COUNTERS.get_ptr_mut(u32::from(probe))
+}
+
+#[inline(always)]
+fn wake_flag(ring: &RingBuf) -> u64 {
+    if ring.query(u64::from(BPF_RB_AVAIL_DATA)) >= WAKE_AT_BYTES {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+/// Sends a record of fixed size.
+#[inline(always)]
+pub fn fixed<T: IntoBytes + Immutable>(ring: &RingBuf, probe: u16, record: &T) {
+    // SAFETY: the record is initialised memory of the size given.
+    unsafe { output(ring, probe, core::ptr::from_ref(record).cast(), size_of::<T>() as u64) };
+}
+
+/// Sends the first `len` bytes of the scratch record.
+#[inline(always)]
+pub fn scratch(ring: &RingBuf, probe: u16, scratch: &Scratch, len: u64) {
+    if len > RECORD_BYTES as u64 {
+        if let Some(counters) = counters(probe) {
+            // SAFETY: field addresses of a live map value.
+            count(unsafe { &raw mut (*counters).seen });
+            // SAFETY: as above.
+            count(unsafe { &raw mut (*counters).oversize });
+        }
+        return;
+    }
+    // SAFETY: `record` has at least `len` bytes, checked above; scratch memory is always initialised.
+    unsafe { output(ring, probe, scratch.record.as_ptr(), len) };
+}
+
+/// # Safety
+/// `record` points to `len` initialised bytes.
+#[inline(always)]
+unsafe fn output(ring: &RingBuf, probe: u16, record: *const u8, len: u64) {
+    let Some(counters) = counters(probe) else { return };
+    // SAFETY: field address of a live map value.
+    count(unsafe { &raw mut (*counters).seen });
+    let flags = wake_flag(ring);
+    // SAFETY: the caller vouches for `record` and `len`; a ring map's address is what the helper wants.
+    let failed = unsafe {
+        bpf_ringbuf_output(core::ptr::from_ref(ring).cast_mut().cast(), record.cast_mut().cast(), len, flags)
+    };
+    if failed == 0 {
+        // SAFETY: field address of a live map value.
+        count(unsafe { &raw mut (*counters).submitted });
+    } else {
+        // SAFETY: field address of a live map value.
+        count(unsafe { &raw mut (*counters).ring_full });
+    }
+}
+
+/// Counts a map that refused an insert.
+#[inline(always)]
+pub fn count_map_full(probe: u16) {
+    if let Some(counters) = counters(probe) {
+        // SAFETY: field address of a live map value.
+        count(unsafe { &raw mut (*counters).map_full });
+    }
+}
+
+/// Writes the fixed part to the front of the record.
+#[inline(always)]
+pub fn put<T: IntoBytes + Immutable>(scratch: &mut Scratch, record: &T) {
+    let source = core::ptr::from_ref(record);
+    // SAFETY: every fixed part is far smaller than the record buffer.
+    unsafe { bpf_probe_read_kernel(scratch.record.as_mut_ptr().cast(), size_of::<T>() as u32, source.cast()) };
+}
+
+/// Runs `build` with a scratch buffer that nobody else on this CPU holds; counts the record as lost when all are held.
+#[inline(always)]
+pub fn with_scratch(probe: u16, build: impl FnOnce(&mut Scratch)) {
+    let mut slot = 0;
+    while slot < SCRATCH_SLOTS {
+        let Some(held) = SCRATCH_HELD.get_ptr_mut(slot) else { return };
+        count(held);
+        // SAFETY: a live map value; volatile because a preempting probe may have raised it too.
+        if unsafe { core::ptr::read_volatile(held) } == 1 {
+            if let Some(scratch) = SCRATCH.get_ptr_mut(slot) {
+                // SAFETY: a live map value, and the count of one says that no other probe on this CPU uses it.
+                build(unsafe { &mut *scratch });
+            }
+            release(held);
+            return;
+        }
+        release(held);
+        slot += 1;
+    }
+    if let Some(counters) = counters(probe) {
+        // SAFETY: field addresses of a live map value.
+        count(unsafe { &raw mut (*counters).seen });
+        // SAFETY: as above.
+        count(unsafe { &raw mut (*counters).busy });
+    }
+}
+
+#[inline(always)]
+fn release(held: *mut u64) {
+    // Adding the two's complement of one: old instruction sets have an atomic add and no subtract.
+    // SAFETY: as in `count`.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(held, u64::MAX) };
+}

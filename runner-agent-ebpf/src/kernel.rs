@@ -1,0 +1,47 @@
+//! Reading kernel memory by the offsets that user space found in BTF.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+
+/// An address in kernel or user memory; never dereferenced, only handed to helpers.
+pub type Address = u64;
+
+/// An offset from [`crate::maps::OFFSETS`], read so that the compiler can't fold the zero that stands there at build time.
+macro_rules! offset {
+    ($field:ident) => {{
+        // SAFETY: a plain load from a static; volatile because user space replaces the value before loading.
+        let value = unsafe { core::ptr::read_volatile(&raw const crate::maps::OFFSETS.$field) };
+        u64::from(value)
+    }};
+}
+pub(crate) use offset;
+
+/// Reads one value of plain integers from kernel memory; zero when the address can't be read.
+#[inline(always)]
+pub fn read<T: zerocopy::FromBytes>(address: Address) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: the destination is as large as said; the helper checks the source and zeroes the destination on failure.
+    unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
+    // SAFETY: all bytes are initialised, and `FromBytes` says that any bytes make a `T`.
+    unsafe { value.assume_init() }
+}
+
+/// Reads one value of plain integers from the memory of the current process; `None` when it can't be read.
+#[inline(always)]
+pub fn read_user<T: zerocopy::FromBytes>(address: Address) -> Option<T> {
+    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: as in `read`.
+    let failed = unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
+    if failed != 0 {
+        return None;
+    }
+    // SAFETY: as in `read`.
+    Some(unsafe { value.assume_init() })
+}
+
+/// Follows one pointer.
+#[inline(always)]
+pub fn pointer(base: Address, offset: u64) -> Address {
+    read::<u64>(base + offset)
+}

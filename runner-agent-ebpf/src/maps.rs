@@ -1,0 +1,74 @@
+//! Maps and globals, each with who writes it and who reads it.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use runner_agent_common::map::{Counters, FileKey, NameFilter, Task};
+use runner_agent_common::offsets::{Offsets, SYSCALLS};
+use runner_agent_common::record::probe;
+
+/// Records that a finding may stand on: file, connect, socket, io_uring, cgroup. Kept apart from the bulk so that a
+/// storm of short processes can't push them out. User space sets the size.
+#[map]
+pub static RING_CRITICAL: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Records that a job can produce at will: process life cycle, argument vectors, DNS messages.
+#[map]
+pub static RING_BULK: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// The loss equation, one entry a probe.
+#[map]
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(probe::COUNT as u32, 0);
+
+/// Processes of jobs by tgid. Written at fork, adoption and exit; user space only reads it.
+#[map]
+pub static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(32_768, 0);
+
+/// Cgroup (v2) id → slot of the job that lives there. User space writes.
+#[map]
+pub static JOBS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
+
+/// One bit per watched name or inode; the first, cheap question.
+#[map]
+pub static NAME_FILTER: Array<NameFilter> = Array::with_max_entries(1, 0);
+
+/// Hash of a watched name → 1. Asked only where the filter's bit is set.
+#[map]
+pub static NAMES: HashMap<u64, u32> = HashMap::with_max_entries(8192, 0);
+
+/// Files watched by identity, whatever they are called. User space writes.
+#[map]
+pub static FILES: HashMap<FileKey, u32> = HashMap::with_max_entries(8192, 0);
+
+/// Room to build one variable-length record.
+#[repr(C)]
+pub struct Scratch {
+    /// The record: fixed part, then its strings.
+    pub record: [u8; RECORD_BYTES],
+    /// A path, built from its end; one name's length of slack behind.
+    pub path: [u8; PATH_BYTES + 256],
+}
+
+/// Longest path that travels: PATH_MAX.
+pub const PATH_BYTES: usize = 4096;
+
+/// Fixed part, two paths and 4 KiB of arguments; or fixed part and one continuation.
+pub const RECORD_BYTES: usize = 16_384;
+
+/// Scratch buffers a CPU: probes may be preempted on some kernels, and the next one must not write over the first.
+pub const SCRATCH_SLOTS: u32 = 4;
+
+/// Scratch buffers.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCH_SLOTS, 0);
+
+/// How many hold each scratch buffer, 0 or 1 except for the moment in which two reach for the same.
+#[map]
+pub static SCRATCH_HELD: PerCpuArray<u64> = PerCpuArray::with_max_entries(SCRATCH_SLOTS, 0);
+
+/// Where fields stand in this kernel. User space overrides it before loading.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = zerocopy::transmute!([0_u8; size_of::<Offsets>()]);
+
+/// What to do with each system call: low four bits for the native table, high four for the 32-bit one.
+#[unsafe(no_mangle)]
+pub static SYSCALL_ACTIONS: [u8; SYSCALLS] = [0; SYSCALLS];

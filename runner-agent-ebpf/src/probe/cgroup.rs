@@ -1,0 +1,75 @@
+//! Processes that change cgroup: into a job, within it, or out of it.
+//!
+//! Hook: raw tracepoint `cgroup_attach_task(cgroup, path, task, threadgroup)`. Kernel floor: 5.5.
+//! Sees: every move of a process through `cgroup.procs`, by whomever.
+//! Misses: a child born straight into another cgroup (`CLONE_INTO_CGROUP`); its exec says where it is.
+
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use runner_agent_common::record::{CgroupMove, Fork, flag, kind, probe};
+
+use crate::emit;
+use crate::kernel::{Address, offset, pointer, read};
+use crate::maps::{JOBS, RING_BULK, RING_CRITICAL};
+use crate::task::{self, Member};
+
+/// Levels of nesting below a job's cgroup that are recognised as inside.
+const MAX_DEPTH: u32 = 16;
+
+/// A process was moved.
+#[raw_tracepoint(tracepoint = "cgroup_attach_task")]
+pub fn cgroup_attach(ctx: RawTracePointContext) -> i32 {
+    let cgroup: Address = ctx.arg(0);
+    let task: Address = ctx.arg(2);
+    let root = pointer(cgroup, offset!(cgroup_root));
+    // Hierarchy 0 is the v2 hierarchy; the same tracepoint tells of the old ones.
+    if read::<u32>(root + offset!(cgroup_root_hierarchy_id)) != 0 {
+        return 0;
+    }
+    let node = pointer(cgroup, offset!(cgroup_kn));
+    let to: u64 = read(node + offset!(kernfs_id));
+    let target = job_above(node);
+    let tgid: u32 = read(task + offset!(task_tgid));
+    match (task::known(task, tgid), target) {
+        (Some(member), target) => {
+            let record = CgroupMove {
+                header: task::header(&member, kind::CGROUP_MOVE, probe::CGROUP_MOVE, size_of::<CgroupMove>()),
+                by: task::key_of(task::current()),
+                to,
+                inside: u32::from(target == Some(member.job)),
+                reserved: 0,
+            };
+            emit::fixed(&RING_CRITICAL, probe::CGROUP_MOVE, &record);
+        }
+        (None, Some(job)) => {
+            let member = Member { task, key: task::key_of(task), job };
+            task::enter(member.key, job);
+            let mut record = Fork {
+                header: task::header(&member, kind::FORK, probe::FORK, size_of::<Fork>()),
+                parent: task::key_of(pointer(task, offset!(task_real_parent))),
+                cgroup: to,
+            };
+            record.header.flags = flag::ADOPTED;
+            emit::fixed(&RING_BULK, probe::FORK, &record);
+        }
+        (None, None) => {}
+    }
+    0
+}
+
+/// The job whose cgroup this is, or lies above it.
+#[inline(always)]
+fn job_above(mut node: Address) -> Option<u32> {
+    for _ in 0..MAX_DEPTH {
+        let id: u64 = read(node + offset!(kernfs_id));
+        // SAFETY: the value is copied at once; only user space changes this map.
+        if let Some(job) = unsafe { JOBS.get(id) } {
+            return Some(*job);
+        }
+        node = pointer(node, offset!(kernfs_parent));
+        if node == 0 {
+            return None;
+        }
+    }
+    None
+}

@@ -1,0 +1,209 @@
+//! Life of processes: fork, exec, exit.
+//!
+//! Hooks: raw tracepoints `sched_process_fork(parent, child)`, `sched_process_exec(task, old_pid, bprm)`,
+//! `sched_process_exit(task, …)`. Kernel floor: 5.5 (`start_boottime`).
+//! Sees: every process of a job and of its descendants, in whatever cgroup or namespace they run.
+//! Misses: threads (they are their process), and the part of an argument vector beyond 2 MiB, which is flagged.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use runner_agent_common::record::{Exec, ExecArgs, Exit, Fork, ProcessKey, flag, kind, probe};
+
+use crate::emit;
+use crate::kernel::{Address, offset, pointer, read};
+use crate::maps::{RING_BULK, Scratch, TASKS};
+use crate::path::{self, TRUNCATED};
+use crate::task::{self, Member};
+
+/// Bytes of arguments in the exec record itself; covers 99 of 100 real command lines.
+const INLINE_ARGUMENTS: u32 = 4096;
+
+/// Bytes of arguments in one continuation.
+const CHUNK: u32 = 8192;
+
+/// Continuations at most: with the inline part a little over 2 MiB, the argument limit under an 8 MiB stack.
+const CHUNKS: u32 = 256;
+
+/// A child of a member is a member.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn process_fork(ctx: RawTracePointContext) -> i32 {
+    let parent: Address = ctx.arg(0);
+    let child: Address = ctx.arg(1);
+    let tgid: u32 = read(child + offset!(task_tgid));
+    let pid: u32 = read(child + offset!(task_pid));
+    if tgid != pid {
+        return 0;
+    }
+    let parent_tgid: u32 = read(parent + offset!(task_tgid));
+    let Some(parent) = task::known(parent, parent_tgid) else { return 0 };
+    let member = Member {
+        task: child,
+        key: ProcessKey { start_ns: read(child + offset!(task_start_boottime)), tgid, reserved: 0 },
+        job: parent.job,
+    };
+    task::enter(member.key, member.job);
+    let record = Fork {
+        header: task::header(&member, kind::FORK, probe::FORK, size_of::<Fork>()),
+        parent: parent.key,
+        cgroup: task::current_cgroup(),
+    };
+    emit::fixed(&RING_BULK, probe::FORK, &record);
+    0
+}
+
+/// The last thread of a member takes the member with it.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn process_exit(ctx: RawTracePointContext) -> i32 {
+    let task: Address = ctx.arg(0);
+    let tgid: u32 = read(task + offset!(task_tgid));
+    let Some(member) = task::known(task, tgid) else { return 0 };
+    let signal = pointer(task, offset!(task_signal));
+    let live: u32 = read(signal + offset!(signal_live));
+    // Two threads that end at once may both see zero; only one of them removes the entry.
+    if live != 0 || TASKS.remove(tgid).is_err() {
+        return 0;
+    }
+    let record = Exit {
+        header: task::header(&member, kind::EXIT, probe::EXIT, size_of::<Exit>()),
+        status: read(task + offset!(task_exit_code)),
+        reserved: 0,
+    };
+    emit::fixed(&RING_BULK, probe::EXIT, &record);
+    0
+}
+
+/// A member runs another program. The new arguments lie on the new stack, which the kernel has just written.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn process_exec(_: RawTracePointContext) -> i32 {
+    let Some(member) = task::current_member() else { return 0 };
+    let mm = pointer(member.task, offset!(task_mm));
+    let arguments = Arguments {
+        start: pointer(mm, offset!(mm_arg_start)),
+        total: (pointer(mm, offset!(mm_arg_end)) - pointer(mm, offset!(mm_arg_start))) as u32,
+    };
+    let exe = pointer(mm, offset!(mm_exe_file));
+    emit::with_scratch(probe::EXEC, |scratch| {
+        let at_ns = send_exec(&member, exe, &arguments, scratch);
+        if arguments.total > INLINE_ARGUMENTS {
+            send_continuations(&member, at_ns, &arguments, scratch);
+        }
+    });
+    0
+}
+
+struct Arguments {
+    start: Address,
+    total: u32,
+}
+
+#[inline(always)]
+fn send_exec(member: &Member, exe: Address, arguments: &Arguments, scratch: &mut Scratch) -> u64 {
+    let fixed = size_of::<Exec>() as u32;
+    let mut flags = 0;
+    let walked = path::walk(exe + offset!(file_path), scratch);
+    let exe_len = path::append(scratch, fixed, walked);
+    if walked & TRUNCATED != 0 {
+        flags |= flag::PATH_TRUNCATED;
+    }
+    let filesystem = pointer(member.task, offset!(task_fs));
+    let walked = path::walk(filesystem + offset!(fs_pwd), scratch);
+    let cwd_len = path::append(scratch, fixed + exe_len, walked);
+    if walked & TRUNCATED != 0 {
+        flags |= flag::PATH_TRUNCATED;
+    }
+    let at = fixed + exe_len + cwd_len;
+    let mut argv_len = if arguments.total > INLINE_ARGUMENTS { INLINE_ARGUMENTS } else { arguments.total };
+    if !read_arguments(scratch, at, argv_len, arguments.start) {
+        argv_len = 0;
+        flags |= flag::ARGV_TRUNCATED;
+    }
+    if task::job_by_cgroup() != Some(member.job) {
+        flags |= flag::OUTSIDE_CGROUP;
+    }
+    let inode = pointer(exe, offset!(file_inode));
+    if read::<u32>(inode + offset!(inode_nlink)) == 0 {
+        flags |= flag::UNLINKED;
+    }
+    let len = at + argv_len;
+    let mut record = Exec {
+        header: task::header(member, kind::EXEC, probe::EXEC, len as usize),
+        parent: task::key_of(pointer(member.task, offset!(task_real_parent))),
+        cgroup: task::current_cgroup(),
+        exe_inode: read(inode + offset!(inode_ino)),
+        exe_device: read(pointer(inode, offset!(inode_sb)) + offset!(super_block_dev)),
+        group: process_group(member.task),
+        mount_namespace: mount_namespace(member.task),
+        exe_len,
+        cwd_len,
+        argv_len,
+        argv_total: arguments.total,
+        reserved: 0,
+    };
+    record.header.flags = flags;
+    emit::put(scratch, &record);
+    emit::scratch(&RING_BULK, probe::EXEC, scratch, u64::from(len));
+    record.header.at_ns
+}
+
+#[inline(always)]
+fn send_continuations(member: &Member, at_ns: u64, arguments: &Arguments, scratch: &mut Scratch) {
+    let fixed = size_of::<ExecArgs>() as u32;
+    let mut record = ExecArgs {
+        header: task::header(member, kind::EXEC_ARGS, probe::EXEC_ARGS, 0),
+        offset: INLINE_ARGUMENTS,
+        len: 0,
+    };
+    record.header.at_ns = at_ns;
+    for i in 0..CHUNKS {
+        let rest = arguments.total.saturating_sub(record.offset);
+        if rest == 0 {
+            return;
+        }
+        record.len = if rest > CHUNK { CHUNK } else { rest };
+        if !read_arguments(scratch, fixed, record.len, arguments.start + u64::from(record.offset)) {
+            record.len = 0;
+        }
+        // A continuation that carries nothing, or the last one allowed, says that the rest is missing.
+        if record.len == 0 || (i == CHUNKS - 1 && rest > record.len) {
+            record.header.flags |= flag::ARGV_TRUNCATED;
+        }
+        record.header.len = fixed + record.len;
+        emit::put(scratch, &record);
+        emit::scratch(&RING_BULK, probe::EXEC_ARGS, scratch, u64::from(record.header.len));
+        if record.len == 0 {
+            return;
+        }
+        record.offset += record.len;
+    }
+}
+
+/// Reads argument bytes behind the first `at` bytes of the record; false when they can't be read.
+#[inline(always)]
+fn read_arguments(scratch: &mut Scratch, at: u32, len: u32, source: Address) -> bool {
+    if at > 8448 || len > CHUNK {
+        return false;
+    }
+    // Keeps the helper's size argument bounded in the register that the verifier looks at.
+    let len = core::hint::black_box(len) & 0x3fff;
+    if at as usize + len as usize > crate::maps::RECORD_BYTES - 64 {
+        return false;
+    }
+    // SAFETY: `at` is at most 8448 and the record has 16384 bytes.
+    let target = unsafe { scratch.record.as_mut_ptr().add(at as usize) };
+    // SAFETY: `at + len` is within the record, checked above; the helper checks the source.
+    unsafe { bpf_probe_read_user(target.cast(), len, source as *const _) == 0 }
+}
+
+#[inline(always)]
+fn process_group(task: Address) -> u32 {
+    let signal = pointer(task, offset!(task_signal));
+    let group = pointer(signal, offset!(signal_group));
+    read(group + offset!(pid_number))
+}
+
+#[inline(always)]
+fn mount_namespace(task: Address) -> u32 {
+    let proxy = pointer(task, offset!(task_nsproxy));
+    read(pointer(proxy, offset!(nsproxy_mnt_ns)) + offset!(mnt_namespace_inum))
+}

@@ -1,0 +1,222 @@
+//! System calls that only their return can judge: opens, odd sockets, io_uring, and sends from outside the job's cgroup.
+//!
+//! Hook: raw tracepoint `sys_exit(regs, ret)`, which also sees 32-bit calls. Kernel floor: 5.5.
+//! Sees: files by the returned descriptor, so by what was opened and not by what was passed.
+//! Misses: opens by io_uring (no system call returns them; [`io_uring`](probe::IO_URING) says when that begins), a
+//! descriptor that another thread closes between the open and this hook, and opens that fail.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use runner_agent_common::offsets::{SYSCALLS, action};
+use runner_agent_common::record::{Connect, File, IoUring, Socket, flag, kind, probe};
+use zerocopy::FromBytes;
+
+use crate::emit;
+use crate::kernel::{Address, offset, pointer, read, read_user};
+use crate::maps::{RING_CRITICAL, SYSCALL_ACTIONS};
+use crate::path::{self, Place, TRUNCATED};
+use crate::task::{self, Member};
+use crate::watch::{self, Watched};
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOCK_RAW: u32 = 3;
+/// `SOCK_CLOEXEC | SOCK_NONBLOCK`, which share the argument with the type.
+const SOCK_FLAGS: u32 = 0o2_004_000;
+/// `TS_COMPAT` of x86's thread_info: the task is inside a 32-bit system call.
+const TS_COMPAT: u32 = 2;
+
+/// All system calls return here; all but a few leave in the first instructions.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
+    let regs: Address = ctx.arg(0);
+    let number: u64 = read(regs + offset!(regs_syscall));
+    if number >= SYSCALLS as u64 {
+        return 0;
+    }
+    // SAFETY: `number` is below the table's length; volatile because user space replaces the table before loading.
+    let actions = unsafe { core::ptr::read_volatile(SYSCALL_ACTIONS.as_ptr().add(number as usize)) };
+    if actions == 0 {
+        return 0;
+    }
+    let tgid = ctx.tgid();
+    let task = task::current();
+    let member = match task::known(task, tgid) {
+        Some(member) => member,
+        None => match task::job_by_cgroup() {
+            Some(job) => task::adopt(task, job),
+            None => return 0,
+        },
+    };
+    let compat = read::<u32>(task + offset!(task_thread_status)) & TS_COMPAT != 0;
+    let action = if compat { actions >> 4 } else { actions & 0xf };
+    let flags = if compat { flag::COMPAT } else { 0 };
+    let result: u64 = ctx.arg(1);
+    let result = result as i64;
+    match action {
+        action::OPEN if result >= 0 => opened(&member, result as u64, number as u32, flags),
+        action::SOCKET if result >= 0 => socket_created(&member, regs, flags),
+        action::IO_URING if result >= 0 => io_uring_created(&member, regs, flags),
+        action::CONNECT | action::SENDTO | action::SENDMSG => addressed(&member, regs, action, flags),
+        _ => {}
+    }
+    0
+}
+
+#[inline(always)]
+fn opened(member: &Member, descriptor: u64, syscall: u32, flags: u32) {
+    let table = pointer(pointer(member.task, offset!(task_files)), offset!(files_fdt));
+    let file = pointer(pointer(table, offset!(fdtable_fd)) + descriptor * 8, 0);
+    let place = Place::of(file + offset!(file_path));
+    let Some(why) = watch::watched(place) else { return };
+    emit::with_scratch(probe::FILE, |scratch| {
+        let fixed = size_of::<File>() as u32;
+        let walked = path::walk(file + offset!(file_path), scratch);
+        let path_len = path::append(scratch, fixed, walked);
+        let inode = pointer(file, offset!(file_inode));
+        let len = fixed + path_len;
+        let mut record = File {
+            header: task::header(member, kind::FILE, probe::FILE, len as usize),
+            inode: read(inode + offset!(inode_ino)),
+            device: read(pointer(inode, offset!(inode_sb)) + offset!(super_block_dev)),
+            mode: read(file + offset!(file_mode)),
+            syscall,
+            path_len,
+        };
+        record.header.flags = flags;
+        if walked & TRUNCATED != 0 {
+            record.header.flags |= flag::PATH_TRUNCATED;
+        }
+        if why == Watched::ByInode {
+            record.header.flags |= flag::BY_INODE;
+        }
+        if read::<u32>(inode + offset!(inode_nlink)) == 0 {
+            record.header.flags |= flag::UNLINKED;
+        }
+        emit::put(scratch, &record);
+        emit::scratch(&RING_CRITICAL, probe::FILE, scratch, u64::from(len));
+    });
+}
+
+/// The cgroup hook sees sockets of the IP families only; packet, VSOCK and the rest are seen here. Raw IP sockets come
+/// from the hook, so that each is recorded once.
+#[inline(always)]
+fn socket_created(member: &Member, regs: Address, flags: u32) {
+    let family: u64 = read(regs + offset!(regs_arg0));
+    let family = family as u32;
+    // AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK don't leave the machine by themselves, or are judged elsewhere.
+    if matches!(family, 1 | 2 | 10 | 16) {
+        return;
+    }
+    let socket_type: u64 = read(regs + offset!(regs_arg1));
+    let protocol: u64 = read(regs + offset!(regs_arg2));
+    let mut record = Socket {
+        header: task::header(member, kind::SOCKET, probe::SOCKET, size_of::<Socket>()),
+        family,
+        socket_type: socket_type as u32 & !SOCK_FLAGS,
+        protocol: protocol as u32,
+        reserved: 0,
+    };
+    record.header.flags = flags;
+    emit::fixed(&RING_CRITICAL, probe::SOCKET, &record);
+}
+
+#[inline(always)]
+fn io_uring_created(member: &Member, regs: Address, flags: u32) {
+    let entries: u64 = read(regs + offset!(regs_arg0));
+    let mut record = IoUring {
+        header: task::header(member, kind::IO_URING, probe::IO_URING, size_of::<IoUring>()),
+        entries: entries as u32,
+        reserved: 0,
+    };
+    record.header.flags = flags;
+    emit::fixed(&RING_CRITICAL, probe::IO_URING, &record);
+}
+
+/// A `sockaddr_in` or `sockaddr_in6`, as far as it matters.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes)]
+struct SocketAddress {
+    family: u16,
+    port: [u8; 2],
+    /// IPv4 address, or IPv6 flow label.
+    first: [u8; 4],
+    /// IPv6 address.
+    second: [u8; 16],
+}
+
+/// The front of a `msghdr`.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes)]
+struct MessageHeader {
+    name: Address,
+    name_len: u64,
+}
+
+/// A job process that left the job's cgroup: the cgroup hooks don't run for it, so the address is read as it was passed.
+/// The program could have changed it since; that it left at all is a finding of its own.
+#[inline(always)]
+fn addressed(member: &Member, regs: Address, action: u8, flags: u32) {
+    if task::job_by_cgroup() == Some(member.job) {
+        return;
+    }
+    let address: u64 = match action {
+        action::SENDTO => read(regs + offset!(regs_arg4)),
+        action::SENDMSG if flags == 0 => {
+            let header: u64 = read(regs + offset!(regs_arg1));
+            match read_user::<MessageHeader>(header) {
+                Some(header) => header.name,
+                None => return,
+            }
+        }
+        action::CONNECT => read(regs + offset!(regs_arg1)),
+        _ => return,
+    };
+    if address == 0 {
+        return;
+    }
+    // An IPv4 address is shorter than what is read here and may end its page; fall back to its own length.
+    let socket_address = match read_user::<SocketAddress>(address) {
+        Some(whole) => whole,
+        None => match read_user::<[u8; 8]>(address) {
+            Some([f0, f1, p0, p1, a, b, c, d]) => SocketAddress {
+                family: u16::from_ne_bytes([f0, f1]),
+                port: [p0, p1],
+                first: [a, b, c, d],
+                second: [0; 16],
+            },
+            None => return,
+        },
+    };
+    let mut destination = [0; 16];
+    match socket_address.family {
+        AF_INET => destination[..4].copy_from_slice(&socket_address.first),
+        AF_INET6 => destination = socket_address.second,
+        _ => return,
+    }
+    let mut record = Connect {
+        header: task::header(member, kind::CONNECT, probe::SYSCALL_CONNECT, size_of::<Connect>()),
+        address: destination,
+        socket: 0,
+        cgroup: task::current_cgroup(),
+        network_namespace: 0,
+        family: socket_address.family,
+        port: u16::from_be_bytes(socket_address.port),
+        protocol: 0,
+        socket_type: 0,
+    };
+    record.header.flags = flags | flag::OUTSIDE_CGROUP;
+    emit::fixed(&RING_CRITICAL, probe::SYSCALL_CONNECT, &record);
+}
+
+/// Raw sockets of the IP families belong to the cgroup hook; kept here so that both filters are read side by side.
+pub(super) const fn is_judged_by_address(socket_type: u32, protocol: u32) -> bool {
+    const IPPROTO_IP: u32 = 0;
+    const IPPROTO_TCP: u32 = 6;
+    const IPPROTO_UDP: u32 = 17;
+    const IPPROTO_UDPLITE: u32 = 136;
+    const IPPROTO_MPTCP: u32 = 262;
+    socket_type != SOCK_RAW
+        && matches!(protocol, IPPROTO_IP | IPPROTO_TCP | IPPROTO_UDP | IPPROTO_UDPLITE | IPPROTO_MPTCP)
+}

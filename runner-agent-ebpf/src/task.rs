@@ -1,0 +1,125 @@
+//! Who is running: process identity, and which job it belongs to by lineage or by cgroup.
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_uid_gid,
+    bpf_ktime_get_boot_ns,
+};
+use runner_agent_common::map::Task;
+use runner_agent_common::record::{Fork, Header, ProcessKey, flag, kind, probe};
+
+use crate::emit;
+use crate::kernel::{Address, offset, pointer, read};
+use crate::maps::{JOBS, RING_BULK, TASKS};
+
+/// A process of a job.
+#[derive(Clone, Copy)]
+pub struct Member {
+    /// Address of the `task_struct`.
+    pub task: Address,
+    /// Its identity.
+    pub key: ProcessKey,
+    /// Its job.
+    pub job: u32,
+}
+
+/// Nanoseconds since boot.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// The current task's address.
+#[inline(always)]
+pub fn current() -> Address {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// Cgroup (v2) id of the current task.
+#[inline(always)]
+pub fn current_cgroup() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_cgroup_id() }
+}
+
+/// The job whose cgroup holds the current task.
+#[inline(always)]
+pub fn job_by_cgroup() -> Option<u32> {
+    let level = offset!(job_cgroup_level) as i32;
+    // SAFETY: the helper returns 0 for a level that the task's cgroup doesn't have.
+    let cgroup = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
+    // SAFETY: the value is copied at once; jobs are only added and removed by user space.
+    unsafe { JOBS.get(cgroup) }.copied()
+}
+
+/// Identity of the process that a task belongs to.
+#[inline(always)]
+pub fn key_of(task: Address) -> ProcessKey {
+    let leader = pointer(task, offset!(task_group_leader));
+    ProcessKey { start_ns: read(leader + offset!(task_start_boottime)), tgid: read(task + offset!(task_tgid)), reserved: 0 }
+}
+
+/// The job member that is running, by lineage first; one that is in a job's cgroup without being known is taken in.
+#[inline(always)]
+pub fn current_member() -> Option<Member> {
+    let task = current();
+    let tgid: u32 = read(task + offset!(task_tgid));
+    if let Some(member) = known(task, tgid) {
+        return Some(member);
+    }
+    let job = job_by_cgroup()?;
+    Some(adopt(task, job))
+}
+
+/// The job member of that id, if lineage knows it.
+#[inline(always)]
+pub fn known(task: Address, tgid: u32) -> Option<Member> {
+    // SAFETY: the value is copied at once. An entry is removed when its process exits, so it can't be a predecessor's.
+    let entry = unsafe { TASKS.get(tgid) }.copied()?;
+    Some(Member { task, key: ProcessKey { start_ns: entry.start_ns, tgid, reserved: 0 }, job: entry.job })
+}
+
+/// Enters a process into a job; false when the map is full, and then its cgroup still decides.
+#[inline(always)]
+pub fn enter(key: ProcessKey, job: u32) -> bool {
+    let entry = Task { start_ns: key.start_ns, job, reserved: 0 };
+    let entered = TASKS.insert(key.tgid, entry, 0).is_ok();
+    if !entered {
+        emit::count_map_full(probe::FORK);
+    }
+    entered
+}
+
+/// Takes in a process that stands in a job's cgroup and was not born to it, and tells user space.
+#[inline(always)]
+pub fn adopt(task: Address, job: u32) -> Member {
+    let member = Member { task, key: key_of(task), job };
+    enter(member.key, job);
+    let mut record = Fork {
+        header: header(&member, kind::FORK, probe::FORK, size_of::<Fork>()),
+        parent: key_of(pointer(task, offset!(task_real_parent))),
+        cgroup: current_cgroup(),
+    };
+    record.header.flags = flag::ADOPTED;
+    emit::fixed(&RING_BULK, probe::FORK, &record);
+    member
+}
+
+/// The front of a record about a member.
+#[inline(always)]
+pub fn header(member: &Member, kind: u16, probe: u16, len: usize) -> Header {
+    Header {
+        at_ns: now(),
+        process: member.key,
+        len: len as u32,
+        tid: read(member.task + offset!(task_pid)),
+        job: member.job,
+        flags: 0,
+        kind,
+        probe,
+        // SAFETY: the helper has no preconditions; the low half is the user id.
+        uid: unsafe { bpf_get_current_uid_gid() } as u32,
+        comm: read(member.task + offset!(task_comm)),
+    }
+}
