@@ -1,0 +1,200 @@
+//! The cgroup that a job lives in: found by its mount, made for the job, emptied and removed with it.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::LoadError;
+
+/// Where the v2 hierarchy is mounted, and where in it this process stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// The mount point.
+    pub mount: PathBuf,
+    /// The path of this process's own cgroup, below the mount point and without a leading slash.
+    pub own: PathBuf,
+}
+
+impl Hierarchy {
+    /// Finds both for this process.
+    pub fn find() -> Result<Self, LoadError> {
+        Self::find_in(Path::new("/proc/self"))
+    }
+
+    /// Finds both from the files of a process's directory in `/proc`.
+    pub fn find_in(process: &Path) -> Result<Self, LoadError> {
+        let mountinfo = process.join("mountinfo");
+        let text = fs::read_to_string(&mountinfo).unwrap_or_default();
+        let mount = mount_point(&text).ok_or(LoadError::NoCgroup2 { mountinfo })?;
+        let own = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        Ok(Self { mount, own: PathBuf::from(own) })
+    }
+
+    /// How many levels below the root of the hierarchy a child of this process's own cgroup stands.
+    pub fn job_level(&self) -> u32 {
+        self.own.components().count() as u32 + 1
+    }
+
+    /// Makes a cgroup for a job, below this process's own, so that limits set from outside still hold.
+    pub fn create_job(&self, name: &str) -> Result<JobCgroup, LoadError> {
+        let path = self.mount.join(&self.own).join(name);
+        let failed = |source| LoadError::Cgroup { action: "create the cgroup", path: path.clone(), source };
+        fs::create_dir(&path).map_err(failed)?;
+        let id = fs::metadata(&path).map_err(failed)?.ino();
+        Ok(JobCgroup { path, id, removed: false })
+    }
+}
+
+/// The mount point of the first cgroup2 entry of a mountinfo text.
+fn mount_point(mountinfo: &str) -> Option<PathBuf> {
+    mountinfo.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        if after.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        // proc(5): the fifth field; spaces in it are written as \040.
+        Some(PathBuf::from(before.split(' ').nth(4)?.replace("\\040", " ")))
+    })
+}
+
+/// A job's own cgroup. Dropping it ends what still runs in it and removes it.
+#[derive(Debug)]
+pub struct JobCgroup {
+    path: PathBuf,
+    id: u64,
+    removed: bool,
+}
+
+/// How long an ended process may take to leave its cgroup.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+impl JobCgroup {
+    /// The cgroup's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The cgroup's id: the inode number of its directory.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Ids of the processes in it and below it.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        for directory in self.subtree() {
+            let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            found.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+        }
+        found
+    }
+
+    /// Ends everything in it and below it, and waits until it is empty.
+    pub fn kill(&self) -> Result<(), LoadError> {
+        let kill = self.path.join("cgroup.kill");
+        if fs::write(&kill, "1").is_err() {
+            // Before 5.14 there is no such file.
+            for pid in self.processes() {
+                if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+        }
+        self.wait_until_empty().map_err(|source| LoadError::Cgroup {
+            action: "empty the cgroup",
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Ends what is left, removes the cgroup and those below it.
+    pub fn remove(mut self) -> Result<(), LoadError> {
+        self.kill()?;
+        self.remove_directories()
+    }
+
+    fn remove_directories(&mut self) -> Result<(), LoadError> {
+        for directory in self.subtree().into_iter().rev() {
+            fs::remove_dir(&directory).map_err(|source| LoadError::Cgroup {
+                action: "remove the cgroup",
+                path: directory.clone(),
+                source,
+            })?;
+        }
+        self.removed = true;
+        Ok(())
+    }
+
+    /// This directory and those below it, parents first.
+    fn subtree(&self) -> Vec<PathBuf> {
+        let mut found = vec![self.path.clone()];
+        let mut next = 0;
+        while let Some(directory) = found.get(next).cloned() {
+            next += 1;
+            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            found.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
+        }
+        found
+    }
+
+    /// Waits for `populated 0` in `cgroup.events`, which the kernel announces on the open file.
+    fn wait_until_empty(&self) -> io::Result<()> {
+        use std::io::Seek as _;
+        let mut events = fs::File::open(self.path.join("cgroup.events"))?;
+        let deadline = Instant::now() + LEAVE_WITHIN;
+        loop {
+            let mut text = String::new();
+            events.rewind()?;
+            events.read_to_string(&mut text)?;
+            if text.lines().any(|line| line == "populated 0") {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "processes in it don't end"));
+            }
+            let mut poll = [rustix::event::PollFd::new(&events, rustix::event::PollFlags::PRI)];
+            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: left.as_nanos().min(200_000_000) as i64 };
+            rustix::event::poll(&mut poll, Some(&timeout))?;
+        }
+    }
+}
+
+impl Drop for JobCgroup {
+    fn drop(&mut self) {
+        if !self.removed {
+            let ended = self.kill().and_then(|()| self.remove_directories());
+            if let Err(error) = ended {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_is_found_in_unified_and_in_hybrid_layouts() {
+        let hybrid = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                      32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
+                      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
+        assert_eq!(mount_point(hybrid), Some("/sys/fs/cgroup/unified".into()));
+        let unified = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+        assert_eq!(mount_point(unified), Some("/sys/fs/cgroup".into()));
+        assert_eq!(mount_point("32 31 0:29 / /a\\040b rw - cgroup2 none rw\n"), Some("/a b".into()));
+        assert_eq!(mount_point("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"), None);
+    }
+
+    #[test]
+    fn without_a_hierarchy_the_error_says_what_to_mount() {
+        let process = tempfile::tempdir().unwrap();
+        fs::write(process.path().join("mountinfo"), "1 1 0:1 / / rw - ext4 /dev/sda1 rw\n").unwrap();
+        let error = Hierarchy::find_in(process.path()).unwrap_err().to_string();
+        assert!(error.contains("mount -t cgroup2"), "{error}");
+    }
+}
