@@ -10,9 +10,12 @@ use zerocopy::{Immutable, IntoBytes};
 
 use crate::maps::{COUNTERS, RECORD_BYTES, SCRATCH, SCRATCH_HELD, SCRATCH_SLOTS, Scratch};
 
-/// Bytes that wait on a ring before user space is woken; below it, user space comes by itself every few milliseconds.
-/// A wake-up costs more than the probe.
-const WAKE_AT_BYTES: u64 = 128 * 1024;
+/// User space is woken each time another so many bytes wait on a ring; in between it comes by itself every few
+/// milliseconds. A wake-up costs ten times what the probe does. A power of two.
+const WAKE_EACH_BYTES: u64 = 128 * 1024;
+
+/// A record that finds at most so many bytes behind the mark is the one that wakes; shorter than most records.
+const WAKE_WINDOW_BYTES: u64 = 256;
 
 /// Adds one to a counter. Atomic, because a probe can be preempted between load and store.
 #[inline(always)]
@@ -30,7 +33,8 @@ fn counters(probe: u16) -> Option<*mut Counters> {
 
 #[inline(always)]
 fn wake_flag(ring: &RingBuf) -> u64 {
-    if ring.query(u64::from(BPF_RB_AVAIL_DATA)) >= WAKE_AT_BYTES {
+    let waiting = ring.query(u64::from(BPF_RB_AVAIL_DATA));
+    if waiting >= WAKE_EACH_BYTES && waiting % WAKE_EACH_BYTES < WAKE_WINDOW_BYTES {
         u64::from(BPF_RB_FORCE_WAKEUP)
     } else {
         u64::from(BPF_RB_NO_WAKEUP)

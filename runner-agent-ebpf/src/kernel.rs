@@ -20,17 +20,17 @@ pub(crate) use offset;
 /// Reads one value of plain integers from kernel memory; zero when the address can't be read.
 #[inline(always)]
 pub fn read<T: zerocopy::FromBytes>(address: Address) -> T {
-    let mut value = MaybeUninit::<T>::zeroed();
+    let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination is as large as said; the helper checks the source and zeroes the destination on failure.
     unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
-    // SAFETY: all bytes are initialised, and `FromBytes` says that any bytes make a `T`.
+    // SAFETY: the helper wrote every byte, on failure zeroes, and `FromBytes` says that any bytes make a `T`.
     unsafe { value.assume_init() }
 }
 
 /// Reads one value of plain integers from the memory of the current process; `None` when it can't be read.
 #[inline(always)]
 pub fn read_user<T: zerocopy::FromBytes>(address: Address) -> Option<T> {
-    let mut value = MaybeUninit::<T>::zeroed();
+    let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: as in `read`.
     let failed = unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
     if failed != 0 {

@@ -45,7 +45,11 @@ pub struct Scratch {
     /// The record: fixed part, then its strings.
     pub record: [u8; RECORD_BYTES],
     /// A path, built from its end; one name's length of slack behind.
-    pub path: [u8; PATH_BYTES + 256],
+    pub path: [u8; PATH_BYTES + 264],
+    /// Where the path starts in `path`.
+    pub path_start: u32,
+    /// 1 when the path's front is missing.
+    pub path_truncated: u32,
 }
 
 /// Longest path that travels: PATH_MAX.

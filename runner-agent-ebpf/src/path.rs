@@ -55,91 +55,99 @@ impl Place {
         read(self.dentry + offset!(dentry_parent))
     }
 
-    /// If this is the root of its mount, the place that the mount covers; `None` at the root of everything.
+    /// The place that this mount covers; at the root of everything that is the place itself.
     #[inline(always)]
-    pub fn below_mount(&self) -> Option<Self> {
+    pub fn covered(&self) -> Self {
         let mount = self.mount - offset!(mount_mnt);
         let parent = pointer(mount, offset!(mount_parent));
-        if parent == mount || parent == 0 {
-            return None;
-        }
-        Some(Self { mount: parent + offset!(mount_mnt), dentry: pointer(mount, offset!(mount_mountpoint)) })
+        Self { mount: parent + offset!(mount_mnt), dentry: pointer(mount, offset!(mount_mountpoint)) }
     }
 
-    /// Whether this is the root of its mount.
+    /// The directory entry that is the root of this mount.
     #[inline(always)]
-    pub fn is_mount_root(&self) -> bool {
-        pointer(self.mount, offset!(vfsmount_root)) == self.dentry
+    pub fn mount_root(&self) -> Address {
+        pointer(self.mount, offset!(vfsmount_root))
     }
 }
 
-/// Writes the path into the scratch buffer's path area, from its end, and returns where it starts, with bit 31 set when
-/// its front is missing. The path is `start..PATH_BYTES`.
+/// Writes the path into the scratch buffer's path area, from its end, and leaves where it starts in `path_start` and
+/// whether its front is missing in `path_truncated`. The path is `path_start..PATH_BYTES`.
+///
+/// Results go through memory and choices are made by arithmetic, because the verifier walks every path through every
+/// round: one branch more in this loop doubles its work, and it gives up at a million instructions.
 #[inline(never)]
-pub fn walk(path: Address, scratch: &mut Scratch) -> u32 {
+pub fn walk(path: Address, scratch: &mut Scratch) {
     let mut place = Place::of(path);
     let mut start = PATH_BYTES as u32;
+    scratch.path_truncated = 1;
     for _ in 0..MAX_COMPONENTS {
         let entry = place.entry();
-        if place.is_mount_root() {
-            match place.below_mount() {
-                Some(below) => {
-                    place = below;
-                    continue;
-                }
-                None => return finish(start, scratch),
-            }
+        let covered = place.covered();
+        let is_mount_root = equal(place.mount_root(), place.dentry);
+        let is_top_mount = equal(covered.mount, place.mount);
+        // A root without a mount above it: memfd, sockets, pipes, detached mounts. Its name is all there is.
+        let is_alone = equal(entry.parent, place.dentry) & !is_mount_root;
+        // At a mount's root there is no name to add; the directory it is mounted on has one.
+        let len = (entry.len & 0xff) & !(is_mount_root as u32);
+        let longer = len + (1 & !(is_mount_root as u32));
+        if start < longer {
+            break;
         }
-        if entry.parent == place.dentry {
-            // A root without a mount above it: memfd, sockets, pipes, detached mounts. Its name is all there is.
-            return finish(prepend(start, &entry, scratch).unwrap_or(start), scratch);
+        start = (start - longer) & (2 * PATH_BYTES as u32 - 1);
+        if start > PATH_BYTES as u32 {
+            break;
         }
-        match prepend(start, &entry, scratch) {
-            Some(longer) => start = longer,
-            None => return start | TRUNCATED,
+        write_name(scratch, start, len, entry.name);
+        if (is_mount_root & is_top_mount) | is_alone != 0 {
+            scratch.path_truncated = 0;
+            break;
         }
-        place.dentry = entry.parent;
+        place = Place {
+            mount: choose(is_mount_root, covered.mount, place.mount),
+            dentry: choose(is_mount_root, covered.dentry, entry.parent),
+        };
     }
-    start | TRUNCATED
-}
-
-/// Set in the result of [`walk`] when the path's front is missing.
-pub const TRUNCATED: u32 = 1 << 31;
-
-/// The root directory itself is `/`, not nothing.
-#[inline(always)]
-fn finish(start: u32, scratch: &mut Scratch) -> u32 {
+    // The root directory itself is `/`, not nothing.
     if start == PATH_BYTES as u32 {
         scratch.path[PATH_BYTES - 1] = b'/';
-        return PATH_BYTES as u32 - 1;
+        start = PATH_BYTES as u32 - 1;
     }
-    start
+    scratch.path_start = start;
+}
+
+/// All ones when both are the same, else zero; without a branch.
+#[inline(always)]
+fn equal(a: u64, b: u64) -> u64 {
+    let difference = a ^ b;
+    // Opaque, or the compiler recognises the comparison and makes a branch of it.
+    let negated = core::hint::black_box(difference.wrapping_neg());
+    core::hint::black_box(((difference | negated) >> 63).wrapping_sub(1))
+}
+
+/// `yes` where the mask is set, else `no`; without a branch.
+#[inline(always)]
+fn choose(mask: u64, yes: u64, no: u64) -> u64 {
+    (yes & mask) | (no & !mask)
 }
 
 #[inline(always)]
-fn prepend(start: u32, entry: &Dentry, scratch: &mut Scratch) -> Option<u32> {
-    let len = entry.len & 0xff;
-    if start < len + 1 {
-        return None;
-    }
-    let start = (start - len - 1) & (PATH_BYTES as u32 - 1);
-    // SAFETY: `start` is below PATH_BYTES and `len` below 256, and the area has 256 bytes of slack behind PATH_BYTES.
+fn write_name(scratch: &mut Scratch, start: u32, len: u32, name: Address) {
+    // SAFETY: `start` is at most PATH_BYTES and `len` below 256, and the area has 257 bytes of slack behind PATH_BYTES.
     let target = unsafe { scratch.path.as_mut_ptr().add(start as usize) };
     // SAFETY: as above.
     unsafe { target.write(b'/') };
     // SAFETY: as above; one byte further still lies within the slack.
-    let name = unsafe { target.add(1) };
-    // SAFETY: `len` bytes from `name` lie within the area; the helper checks the source.
-    unsafe { bpf_probe_read_kernel(name.cast(), len, entry.name as *const _) };
-    Some(start)
+    let target = unsafe { target.add(1) };
+    // SAFETY: `len` bytes from `target` lie within the area; the helper checks the source.
+    unsafe { bpf_probe_read_kernel(target.cast(), len, name as *const _) };
 }
 
-/// Copies a path that [`walk`] built behind the first `at` bytes of the record, and returns its length.
+/// Copies the path that [`walk`] built behind the first `at` bytes of the record, and returns its length.
 ///
 /// `at` must not exceed 8448, so that a whole path fits behind it.
 #[inline(always)]
-pub fn append(scratch: &mut Scratch, at: u32, walked: u32) -> u32 {
-    let start = (walked & !TRUNCATED) & (2 * PATH_BYTES as u32 - 1);
+pub fn append(scratch: &mut Scratch, at: u32) -> u32 {
+    let start = scratch.path_start & (2 * PATH_BYTES as u32 - 1);
     if start > PATH_BYTES as u32 || at > 8448 {
         return 0;
     }

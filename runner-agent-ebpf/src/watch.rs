@@ -42,15 +42,13 @@ pub fn watched(mut place: Place) -> Option<Watched> {
         return Some(Watched::ByInode);
     }
     let mut parent = entry.parent;
+    let mut mount_root = place.mount_root();
     for _ in 0..DIRECTORY_LEVELS {
-        if parent == place.dentry || place.is_mount_root() {
+        place.dentry = parent;
+        if parent == mount_root {
             // The root of a mount has no name; the directory it is mounted on has.
-            place = place.below_mount()?;
-        } else {
-            place.dentry = parent;
-            if place.is_mount_root() {
-                place = place.below_mount()?;
-            }
+            place = place.covered();
+            mount_root = place.mount_root();
         }
         let directory = place.entry();
         let (words, _) = name_words(place.dentry, &directory);

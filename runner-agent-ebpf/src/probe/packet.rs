@@ -9,7 +9,7 @@ use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_ancestor_cgrou
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use runner_agent_common::record::{Dns, Header, ProcessKey, direction, kind, probe};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::FromBytes;
 
 use crate::emit;
 use crate::kernel::offset;
@@ -39,28 +39,56 @@ pub fn packet_in(ctx: SkBuffContext) -> i32 {
     PASS
 }
 
-/// Ports, the same place in UDP and TCP.
-#[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
-struct Ports {
-    source: [u8; 2],
-    destination: [u8; 2],
+/// What the headers of a packet say.
+struct Headers {
+    family: u16,
+    protocol: u8,
+    /// Where the transport header starts.
+    transport: u32,
+    source: u16,
+    destination: u16,
 }
 
+/// Reads the headers where they lie, without a helper call: this runs for every packet of the job.
 #[inline(always)]
-fn dns(ctx: &SkBuffContext, direction: u8) -> Option<()> {
-    let first: u8 = ctx.load(0).ok()?;
-    let (family, protocol, transport) = match first >> 4 {
-        4 => (AF_INET, ctx.load::<u8>(9).ok()?, u32::from(first & 0xf) * 4),
-        6 => (AF_INET6, ctx.load::<u8>(6).ok()?, 40),
+fn headers(ctx: &SkBuffContext) -> Option<Headers> {
+    // Both kinds of header are at least this long. Shorter reads trip old verifiers.
+    let front: [u8; 20] = at(ctx, 0)?;
+    let (family, protocol, transport) = match front[0] >> 4 {
+        4 => (AF_INET, front[9], usize::from(front[0] & 0xf) * 4),
+        6 => (AF_INET6, front[6], 40),
         _ => return None,
     };
     if protocol != IPPROTO_UDP && protocol != IPPROTO_TCP {
         return None;
     }
-    let ports: Ports = ctx.load(transport as usize).ok()?;
-    let source = u16::from_be_bytes(ports.source);
-    let destination = u16::from_be_bytes(ports.destination);
+    // Ports stand in the same place in UDP and TCP.
+    let ports: [u8; 4] = at(ctx, transport)?;
+    Some(Headers {
+        family,
+        protocol,
+        transport: transport as u32,
+        source: u16::from_be_bytes([ports[0], ports[1]]),
+        destination: u16::from_be_bytes([ports[2], ports[3]]),
+    })
+}
+
+/// Reads from the packet's linear part, which holds the headers of everything that a socket sends or receives.
+#[inline(always)]
+fn at<T: FromBytes>(ctx: &SkBuffContext, offset: usize) -> Option<T> {
+    // SAFETY: the context outlives the program; the verifier turns these two loads into the packet's bounds.
+    let (data, end) = unsafe { ((*ctx.skb.skb).data as usize, (*ctx.skb.skb).data_end as usize) };
+    let start = data + offset;
+    if start + size_of::<T>() > end {
+        return None;
+    }
+    // SAFETY: within the packet by the check above, which the verifier insists on; `FromBytes` takes any bytes.
+    Some(unsafe { core::ptr::read_unaligned(start as *const T) })
+}
+
+#[inline(always)]
+fn dns(ctx: &SkBuffContext, direction: u8) -> Option<()> {
+    let Headers { family, protocol, transport, source, destination } = headers(ctx)?;
     let (remote, local_port) = if direction == direction::OUT { (destination, source) } else { (source, destination) };
     if remote != DNS_PORT {
         return None;

@@ -13,7 +13,7 @@ use runner_agent_common::record::{Exec, ExecArgs, Exit, Fork, ProcessKey, flag, 
 use crate::emit;
 use crate::kernel::{Address, offset, pointer, read};
 use crate::maps::{RING_BULK, Scratch, TASKS};
-use crate::path::{self, TRUNCATED};
+use crate::path;
 use crate::task::{self, Member};
 
 /// Bytes of arguments in the exec record itself; covers 99 of 100 real command lines.
@@ -101,17 +101,13 @@ struct Arguments {
 fn send_exec(member: &Member, exe: Address, arguments: &Arguments, scratch: &mut Scratch) -> u64 {
     let fixed = size_of::<Exec>() as u32;
     let mut flags = 0;
-    let walked = path::walk(exe + offset!(file_path), scratch);
-    let exe_len = path::append(scratch, fixed, walked);
-    if walked & TRUNCATED != 0 {
-        flags |= flag::PATH_TRUNCATED;
-    }
+    path::walk(exe + offset!(file_path), scratch);
+    let exe_len = path::append(scratch, fixed);
+    flags |= scratch.path_truncated * flag::PATH_TRUNCATED;
     let filesystem = pointer(member.task, offset!(task_fs));
-    let walked = path::walk(filesystem + offset!(fs_pwd), scratch);
-    let cwd_len = path::append(scratch, fixed + exe_len, walked);
-    if walked & TRUNCATED != 0 {
-        flags |= flag::PATH_TRUNCATED;
-    }
+    path::walk(filesystem + offset!(fs_pwd), scratch);
+    let cwd_len = path::append(scratch, fixed + exe_len);
+    flags |= scratch.path_truncated * flag::PATH_TRUNCATED;
     let at = fixed + exe_len + cwd_len;
     let mut argv_len = if arguments.total > INLINE_ARGUMENTS { INLINE_ARGUMENTS } else { arguments.total };
     if !read_arguments(scratch, at, argv_len, arguments.start) {

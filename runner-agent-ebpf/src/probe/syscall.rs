@@ -15,7 +15,7 @@ use zerocopy::FromBytes;
 use crate::emit;
 use crate::kernel::{Address, offset, pointer, read, read_user};
 use crate::maps::{RING_CRITICAL, SYSCALL_ACTIONS};
-use crate::path::{self, Place, TRUNCATED};
+use crate::path::{self, Place};
 use crate::task::{self, Member};
 use crate::watch::{self, Watched};
 
@@ -72,8 +72,8 @@ fn opened(member: &Member, descriptor: u64, syscall: u32, flags: u32) {
     let Some(why) = watch::watched(place) else { return };
     emit::with_scratch(probe::FILE, |scratch| {
         let fixed = size_of::<File>() as u32;
-        let walked = path::walk(file + offset!(file_path), scratch);
-        let path_len = path::append(scratch, fixed, walked);
+        path::walk(file + offset!(file_path), scratch);
+        let path_len = path::append(scratch, fixed);
         let inode = pointer(file, offset!(file_inode));
         let len = fixed + path_len;
         let mut record = File {
@@ -84,10 +84,7 @@ fn opened(member: &Member, descriptor: u64, syscall: u32, flags: u32) {
             syscall,
             path_len,
         };
-        record.header.flags = flags;
-        if walked & TRUNCATED != 0 {
-            record.header.flags |= flag::PATH_TRUNCATED;
-        }
+        record.header.flags = flags | (scratch.path_truncated * flag::PATH_TRUNCATED);
         if why == Watched::ByInode {
             record.header.flags |= flag::BY_INODE;
         }

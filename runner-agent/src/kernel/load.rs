@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSock, CgroupSockAddr, Program, RawTracePoint};
+use aya::programs::{CgroupAttachMode, CgroupSkb, Program, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
 use runner_agent_common::map::{Counters, FileKey, NameFilter};
 use runner_agent_common::record::probe;
@@ -121,7 +121,8 @@ impl Kernel {
             source,
         })?;
         for name in CGROUP_HOOKS {
-            let mode = CgroupAttachMode::AllowMultiple;
+            // A link shares the hook with others by itself; the kernel refuses flags here.
+            let mode = CgroupAttachMode::Single;
             match self.ebpf.program_mut(name) {
                 Some(Program::CgroupSockAddr(program)) => program.attach(&directory, mode).map(drop),
                 Some(Program::CgroupSock(program)) => program.attach(&directory, mode).map(drop),
@@ -190,7 +191,7 @@ impl Kernel {
 fn attach_packets(program: &mut CgroupSkb, directory: &File, name: &str) -> Result<(), aya::programs::ProgramError> {
     use aya::programs::CgroupSkbAttachType::{Egress, Ingress};
     let direction = if name == "packet_out" { Egress } else { Ingress };
-    program.attach(directory, direction, CgroupAttachMode::AllowMultiple).map(drop)
+    program.attach(directory, direction, CgroupAttachMode::Single).map(drop)
 }
 
 fn ring(ebpf: &mut Ebpf, name: &'static str) -> Result<RingBuf<MapData>, LoadError> {
