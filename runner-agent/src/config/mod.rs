@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Policy files: read, checked, resolved for this runner.

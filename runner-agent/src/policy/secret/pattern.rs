@@ -1,0 +1,259 @@
+//! A path pattern: braces and `~` written out, a bounded depth, and the key by which the kernel finds it.
+
+use globset::{Glob, GlobBuilder};
+
+use super::Place;
+
+/// How many directories above a file the kernel looks at, and so how deep a `**` at the end reaches.
+pub const DEPTH: usize = 3;
+/// A pattern becomes at most this many after braces, homes and depth are written out.
+const EXPANSIONS: usize = 256;
+
+/// Why a path pattern can't be used. Each message says what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// Neither absolute, nor `~/`, nor `**/`.
+    #[error("{0:?} is relative; start it with `/`, `~/` or `**/`")]
+    Relative(String),
+    /// Not a glob.
+    #[error("{0:?} is no path pattern: {1}")]
+    Glob(String, String),
+    /// `.` and `..` never occur in the paths that the kernel reports.
+    #[error("{0:?} has the component {1:?}, which no reported path has; write the path without it")]
+    Dots(String, String),
+    /// Nothing to look for.
+    #[error(
+        "{0:?} can't be watched: the kernel needs a literal file name, its first or last three characters, or a literal \
+         directory at most three above it; name one"
+    )]
+    NoKey(String),
+    /// Too many alternatives.
+    #[error("{0:?} stands for more than {EXPANSIONS} patterns; split it, or use fewer braces")]
+    TooMany(String),
+    /// Braces inside braces, or not closed.
+    #[error("{0:?} has braces that are nested or not closed; write each alternative as `{{a,b}}`")]
+    Braces(String),
+}
+
+/// What the kernel compares to notice a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The basename.
+    Name(String),
+    /// The basename of one of the three nearest directories above the file.
+    Directory(String),
+    /// The first three bytes of the basename.
+    Prefix([u8; 3]),
+    /// The last three bytes of the basename.
+    Suffix([u8; 3]),
+}
+
+/// One pattern, written out.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    glob: Glob,
+    key: Key,
+    /// The path itself, if nothing in it is a wildcard.
+    literal: Option<String>,
+}
+
+/// Basenames that ordinary builds open all the time; a directory is the better key where there is one.
+const COMMON_NAMES: &[&str] = &[
+    "access-token",
+    "access_token",
+    "apps.json",
+    "auth.json",
+    "cli.toml",
+    "cli.yml",
+    "config",
+    "config.json",
+    "config.toml",
+    "config.xml",
+    "config.yaml",
+    "config.yml",
+    "credentials",
+    "credentials.json",
+    "data.json",
+    "default.toml",
+    "env",
+    "env.list",
+    "gradle.properties",
+    "hosts.json",
+    "hosts.yml",
+    "id.json",
+    "namespace",
+    "profiles.yml",
+    "rc",
+    "script.sh",
+    "settings.json",
+    "settings.xml",
+    "settings.yml",
+    "token",
+    "user-data.txt",
+    "wallet.dat",
+];
+
+/// Directories that hold much else; they are the last resort as a key.
+const COMMON_DIRECTORIES: &[&str] = &[
+    ".cache", ".config", ".git", ".local", "bin", "build", "builds", "cache", "conf", "config", "data", "default",
+    "dev", "etc", "home", "hooks", "lib", "log", "mnt", "opt", "plugins", "private", "proc", "project", "registry",
+    "root", "run", "secrets", "share", "shm", "src", "state", "sys", "temp", "tmp", "tokens", "usr", "var", "work",
+];
+
+impl Pattern {
+    /// Writes `text` out: `~` becomes each home directory, `{a,b}` each alternative, and `/**` at the end one to three
+    /// levels of `*`, as deep as the kernel looks.
+    pub fn expand(text: &str, place: &Place) -> Result<Vec<Self>, PatternError> {
+        let own = || text.to_owned();
+        if !(text.starts_with('/') || text.starts_with("~/") || text.starts_with("**/")) {
+            return Err(PatternError::Relative(own()));
+        }
+        if let Some(dots) = text.split('/').find(|part| matches!(*part, "." | "..")) {
+            return Err(PatternError::Dots(own(), dots.to_owned()));
+        }
+        let mut found = Vec::new();
+        for plain in braces(text)? {
+            for (tail, bounded) in depths(&plain) {
+                let roots: Vec<(String, &str)> = match tail.strip_prefix("~/") {
+                    Some(rest) => place.homes.iter().map(|home| (globset::escape(home), rest)).collect(),
+                    None => vec![(String::new(), tail.as_str())],
+                };
+                // What `~` stands for is no key: every file in a home directory lies below it. Keyed even without a home, so
+                // that a pattern is right or wrong regardless of the machine.
+                let Some(key) = key_of(tail.strip_prefix("~/").unwrap_or(&tail), bounded) else {
+                    return Err(PatternError::NoKey(own()));
+                };
+                for (root, rest) in roots {
+                    let whole = if root.is_empty() {
+                        rest.to_owned()
+                    } else {
+                        format!("{root}/{rest}")
+                    };
+                    let glob = GlobBuilder::new(&whole)
+                        .literal_separator(true)
+                        .build()
+                        .map_err(|error| PatternError::Glob(own(), error.kind().to_string()))?;
+                    let literal = (root == unescaped(&root) && is_literal(&whole)).then(|| whole.clone());
+                    found.push(Self {
+                        glob,
+                        key: key.clone(),
+                        literal,
+                    });
+                    if found.len() > EXPANSIONS {
+                        return Err(PatternError::TooMany(own()));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The compiled pattern.
+    pub fn glob(&self) -> &Glob {
+        &self.glob
+    }
+
+    /// What the kernel compares.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The path, if the pattern is one.
+    pub fn literal(&self) -> Option<&str> {
+        self.literal.as_deref()
+    }
+}
+
+/// The text with glob escapes taken out, to see whether there were any.
+fn unescaped(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '[' | ']')).collect()
+}
+
+fn is_literal(text: &str) -> bool {
+    !text.contains(['*', '?', '[', ']', '{', '}', '\\'])
+}
+
+/// Writes out `{a,b}`. The glob crate knows braces too, but a key belongs to each alternative.
+fn braces(text: &str) -> Result<Vec<String>, PatternError> {
+    let mut done = vec![String::new()];
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        let (before, after) = (&rest[..open], &rest[open + 1..]);
+        let close = after.find('}').ok_or_else(|| PatternError::Braces(text.to_owned()))?;
+        let inside = &after[..close];
+        if inside.contains('{') || before.contains('}') {
+            return Err(PatternError::Braces(text.to_owned()));
+        }
+        let alternatives: Vec<&str> = inside.split(',').collect();
+        if done.len() * alternatives.len() > EXPANSIONS {
+            return Err(PatternError::TooMany(text.to_owned()));
+        }
+        done = done
+            .iter()
+            .flat_map(|head| alternatives.iter().map(move |tail| format!("{head}{before}{tail}")))
+            .collect();
+        rest = &after[close + 1..];
+    }
+    if rest.contains('}') {
+        return Err(PatternError::Braces(text.to_owned()));
+    }
+    for head in &mut done {
+        head.push_str(rest);
+    }
+    Ok(done)
+}
+
+/// `dir/**` as `dir/*`, `dir/*/*`, `dir/*/*/*`; anything else as it is. With each, how many components at its end are
+/// that bounded tail.
+fn depths(text: &str) -> Vec<(String, usize)> {
+    match text.strip_suffix("/**") {
+        Some(root) => (1..=DEPTH)
+            .map(|depth| (format!("{root}{}", "/*".repeat(depth)), depth))
+            .collect(),
+        None => vec![(text.to_owned(), 0)],
+    }
+}
+
+/// The most selective thing every matching path has in common.
+fn key_of(text: &str, bounded: usize) -> Option<Key> {
+    let components: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+    let (name, above) = components.split_last()?;
+    let mut best: Option<(u32, Key)> = None;
+    let mut offer = |score: u32, key: Key| {
+        if best.as_ref().is_none_or(|(known, _)| score > *known) {
+            best = Some((score, key));
+        }
+    };
+    if bounded == 0 {
+        if is_literal(name) {
+            offer(
+                if COMMON_NAMES.contains(name) { 40 } else { 100 },
+                Key::Name((*name).to_owned()),
+            );
+        } else if !name.contains("**") {
+            let meta = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\');
+            let head = name.split(meta).next().unwrap_or_default().as_bytes();
+            let tail = name.rsplit(meta).next().unwrap_or_default().as_bytes();
+            // The fixed part counts as such only if all of it lies outside a character class, which the split ensures.
+            if let Some(first) = head.first_chunk::<3>() {
+                offer(60, Key::Prefix(*first));
+            }
+            if let Some(last) = tail.last_chunk::<3>() {
+                offer(50, Key::Suffix(*last));
+            }
+        }
+    }
+    // Up to three directories, as long as the distance to the file is known: a `**` in between leaves it open.
+    for directory in above.iter().rev().take(DEPTH) {
+        if *directory == "**" || directory.contains("**") {
+            break;
+        }
+        if is_literal(directory) {
+            offer(
+                if COMMON_DIRECTORIES.contains(directory) { 20 } else { 80 },
+                Key::Directory((*directory).to_owned()),
+            );
+        }
+    }
+    best.map(|(_, key)| key)
+}
