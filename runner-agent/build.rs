@@ -3,7 +3,7 @@
 //! A piece of the toolchain that is missing ends the build with the one sentence that says what supplies it.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, fs};
 
@@ -47,7 +47,7 @@ fn build(toolchain: &kernel_toolchain::Toolchain) -> Result<(), Box<dyn Error>> 
     // Another linker makes another object.
     println!("cargo::rerun-if-changed={}", toolchain.linker.path.display());
 
-    let target_dir = shared_target_dir(&out_dir);
+    let target_dir = kernel_toolchain::target_dir(&out_dir);
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
     let status = toolchain
         .build_command(&root.join("runner-agent-ebpf"), &target_dir, &arch)
@@ -58,14 +58,4 @@ fn build(toolchain: &kernel_toolchain::Toolchain) -> Result<(), Box<dyn Error>> 
     let object = kernel_toolchain::object_path(&target_dir);
     fs::copy(&object, out_dir.join("runner-agent.bpf.o")).map_err(|error| format!("{}: {error}", object.display()))?;
     Ok(())
-}
-
-/// A folder of its own below the outer target directory: one `core` for all profiles, and a lock that the waiting outer
-/// cargo does not hold.
-fn shared_target_dir(out_dir: &Path) -> PathBuf {
-    // Cargo marks the directory it builds in with this file, whatever lies between it and OUT_DIR.
-    let outer = out_dir
-        .ancestors()
-        .find(|directory| directory.join("CACHEDIR.TAG").is_file());
-    outer.unwrap_or(out_dir).join("kernel-side")
 }

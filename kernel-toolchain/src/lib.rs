@@ -12,7 +12,7 @@ mod compiler;
 mod linker;
 mod missing;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use compiler::{Compiler, Origin, Version};
@@ -68,6 +68,19 @@ impl Toolchain {
 }
 
 /// Where [`Toolchain::build_command`] leaves the object.
-pub fn object_path(target_dir: &Path) -> std::path::PathBuf {
+pub fn object_path(target_dir: &Path) -> PathBuf {
     target_dir.join(TARGET).join("release").join(PACKAGE)
+}
+
+/// The kernel side's own target directory, below the target directory that `inside` (a build script's `OUT_DIR`, a
+/// built program) lies in: one `core` for all profiles, and a lock that a waiting outer cargo does not hold.
+pub fn target_dir(inside: &Path) -> PathBuf {
+    outer_target_dir(inside).unwrap_or(inside).join("kernel-side")
+}
+
+/// The target directory that `inside` lies in. Cargo marks it with this file, whatever lies between the two.
+pub fn outer_target_dir(inside: &Path) -> Option<&Path> {
+    inside
+        .ancestors()
+        .find(|directory| directory.join("CACHEDIR.TAG").is_file())
 }

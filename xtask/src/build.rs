@@ -1,0 +1,46 @@
+//! `build`: the `runner-agent` binary, with the kernel side inside.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::setup::{self, STATIC_TARGET};
+use crate::step;
+
+#[derive(Args, Default)]
+pub struct Options {
+    /// Optimized and stripped, as it is shipped
+    #[arg(long)]
+    pub release: bool,
+    /// Linked statically against musl, so that one file runs on every distribution
+    #[arg(long = "static")]
+    pub static_binary: bool,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    setup::run(&setup::Options {
+        with_static: options.static_binary,
+        ..setup::Options::default()
+    })?;
+    let binary = binary(options)?;
+    println!("{}", binary.display());
+    Ok(())
+}
+
+/// Builds and says where the binary lies.
+pub fn binary(options: &Options) -> Result<PathBuf> {
+    let mut cargo = step::cargo("build");
+    cargo.args(["--package", "runner-agent", "--bin", "runner-agent"]);
+    let mut place = step::target_dir()?;
+    if options.static_binary {
+        cargo.args(["--target", STATIC_TARGET]);
+        place.push(STATIC_TARGET);
+    }
+    if options.release {
+        cargo.arg("--release");
+    }
+    step::run("building runner-agent", &mut cargo)?;
+    place.push(if options.release { "release" } else { "debug" });
+    Ok(place.join("runner-agent"))
+}
