@@ -123,6 +123,10 @@ pub const PLACES_EXCEPT: &[(&str, &str)] = &[
         "policies/",
         "a policy may name root's home: secret files lie there on a runner that builds as root",
     ),
+    (
+        "runner-agent/src/policy/secret/",
+        "the same, in the code that expands `~`",
+    ),
 ];
 
 /// A host name with one of these labels is taken for a package registry's. Registries are the runner's own

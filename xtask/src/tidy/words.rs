@@ -10,7 +10,8 @@ fn is_in(path: &str, prefixes: impl IntoIterator<Item = &'static str>) -> bool {
     prefixes.into_iter().any(|prefix| path.starts_with(prefix))
 }
 
-/// Names that only one room may use. Unit tests may use them: a test compares with what it reads back.
+/// Names that only one room may use; a file outside it is told once, at its first. Unit tests may use them: a test
+/// compares with what it reads back.
 pub fn check_room(room: &Room, files: &[File]) -> Vec<Problem> {
     let allowed = || {
         room.home
@@ -22,18 +23,15 @@ pub fn check_room(room: &Room, files: &[File]) -> Vec<Problem> {
         .iter()
         .filter(|file| file.path.starts_with(room.scope) && file.is_rust() && !is_test_file(&file.path))
         .filter(|file| !is_in(&file.path, allowed()))
-        .flat_map(|file| {
-            lines(&file.text)
-                .filter(|line| !line.in_tests)
-                .map(move |line| (file, line))
-        })
-        .filter_map(|(file, line)| {
-            let needle = room.needles.iter().find(|needle| starts_a_name(line.code, needle))?;
-            let what = format!("`{}` here: {}", needle.trim_end_matches(':'), room.rule);
-            Some(Problem {
-                path: file.path.clone(),
-                line: line.number,
-                what,
+        .filter_map(|file| {
+            lines(&file.text).filter(|line| !line.in_tests).find_map(|line| {
+                let needle = room.needles.iter().find(|needle| starts_a_name(line.code, needle))?;
+                let what = format!("`{}` here: {}", needle.trim_end_matches(':'), room.rule);
+                Some(Problem {
+                    path: file.path.clone(),
+                    line: line.number,
+                    what,
+                })
             })
         })
         .collect()
