@@ -2,6 +2,8 @@
 //!
 //! A piece of the toolchain that is missing ends the build with the one sentence that says what supplies it.
 
+#![allow(clippy::print_stderr, reason = "a build script's errors are what it prints")]
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;

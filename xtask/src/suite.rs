@@ -141,7 +141,13 @@ pub fn table(suites: &[Suite]) -> String {
         .iter()
         .flat_map(|suite| suite.failed.iter().map(move |test| (suite, test)))
     {
-        let _ = writeln!(text, "failed: {}: {test}", suite.name);
+        // A check is its own only test.
+        let place = if suite.name == *test {
+            ""
+        } else {
+            &format!("{}: ", suite.name)
+        };
+        let _ = writeln!(text, "failed: {place}{test}");
     }
     for (suite, (test, reason)) in suites
         .iter()

@@ -3,12 +3,12 @@
 //! Each runs bare or below the agent and can't tell which. Start and end of the process are not measured, so neither is
 //! the agent's own start.
 
+use std::env;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -125,11 +125,13 @@ fn open(path: &Path, count: u64) -> Result<Duration> {
 fn connect(count: u64) -> Result<Duration> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a listener on loopback")?;
     let address = listener.local_addr().context("the listener's address")?;
-    // Each connection is closed as soon as it is taken; the listener ends with the process.
-    thread::spawn(move || listener.incoming().for_each(drop));
     let start = Instant::now();
     for _ in 0..count {
-        drop(TcpStream::connect(address).context("connecting to loopback")?);
+        let stream = TcpStream::connect(address).context("connecting to loopback")?;
+        // Taken in turn: a listener that falls behind would make the kernel drop a connection's first packet, and that
+        // connection wait a second for the next try.
+        drop(listener.accept().context("taking the connection")?);
+        drop(stream);
     }
     Ok(start.elapsed())
 }

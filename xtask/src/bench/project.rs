@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 /// Libraries beside the program; each starts a compiler of its own, as real dependencies do.
 const LIBRARIES: usize = 12;
 /// Functions in each.
-const FUNCTIONS: usize = 150;
+const FUNCTIONS: usize = 25;
 
 /// Writes the project to `folder`.
 pub fn create(folder: &Path) -> Result<()> {

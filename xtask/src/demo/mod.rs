@@ -37,13 +37,13 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let compiler = setup::run(&setup::Options::default())
-        .and_then(|()| kernel_toolchain::find_compiler().map_err(anyhow::Error::from))?;
     if !step::is_root() {
         bail!(
             "the demo loads programs into the kernel and makes a network namespace: run it as root (`sudo -E cargo xtask demo`)"
         );
     }
+    setup::run(&setup::Options::default())?;
+    let compiler = kernel_toolchain::find_compiler()?;
     let agent = match &options.agent {
         Some(agent) => agent.clone(),
         None => build::binary(&build::Options {

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use kernel_toolchain::Origin;
+use kernel_toolchain::{Missing, Origin};
 
 use crate::step;
 use packages::Packages;
@@ -93,17 +93,19 @@ pub fn run(options: &Options) -> Result<()> {
                 continue;
             }
             Err(why) if options.check => {
-                eprintln!("{heading}: missing: {why:#}");
+                eprintln!("{heading}: missing: {}", told(&why));
                 missing.extend(need.only_for.is_none().then_some(need.name));
                 continue;
             }
-            Err(why) => eprintln!("{heading}: {why:#}"),
+            Err(why) => eprintln!("{heading}: missing: {}", told(&why)),
         }
         // Looked for again after the supply: only what is there then counts, not that a command ended well.
         match ((need.supply)(&mut packages).and_then(|()| (need.look)()), need.only_for) {
             (Ok(found), _) => eprintln!("{heading}: {found}"),
-            (Err(why), Some(only_for)) => eprintln!("{heading}: {why:#}\n    left out: only {only_for} need it"),
-            (Err(why), None) => return Err(why.context(format!("setup could not supply {}", need.name))),
+            (Err(why), Some(only_for)) => {
+                eprintln!("{heading}: {}\n    left out: only {only_for} need it", told(&why));
+            }
+            (Err(why), None) => bail!("setup could not supply {}: {}", need.name, told(&why)),
         }
     }
     if !missing.is_empty() {
@@ -113,7 +115,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn c_compiler() -> Result<String> {
-    let version = step::output(Command::new("cc").arg("--version")).context("no C compiler to link with")?;
+    let version = step::output(Command::new("cc").arg("--version")).context("a C compiler to link with")?;
     Ok(first_line(&version))
 }
 
@@ -122,9 +124,16 @@ fn supply_c_compiler(packages: &mut Packages) -> Result<()> {
 }
 
 fn components() -> Result<String> {
-    let format = step::output(step::cargo("fmt").arg("--version")).context("the rustfmt component is missing")?;
-    let clippy = step::output(step::cargo("clippy").arg("--version")).context("the clippy component is missing")?;
-    Ok(format!("{}, {}", first_line(&format), first_line(&clippy)))
+    let version = |subcommand: &str, component: &str| {
+        let text = step::output(step::cargo(subcommand).arg("--version"));
+        text.map(|text| first_line(&text))
+            .map_err(|_| anyhow!("the {component} component; `rustup component add {component}`"))
+    };
+    Ok(format!(
+        "{}, {}",
+        version("fmt", "rustfmt")?,
+        version("clippy", "clippy")?
+    ))
 }
 
 fn supply_components(_: &mut Packages) -> Result<()> {
@@ -238,6 +247,34 @@ fn rustup(arguments: &[&str]) -> Result<()> {
     )
 }
 
+/// Inside setup, a missing piece does not tell to run setup.
+fn told(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Missing>() {
+        Some(Missing { piece, why, command }) => format!("{piece}: {why}; `{command}`"),
+        None => format!("{error:#}"),
+    }
+}
+
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel_toolchain::Piece;
+
+    use super::*;
+
+    #[test]
+    fn setup_does_not_tell_to_run_setup() {
+        let missing = Missing {
+            piece: Piece::Linker,
+            why: "it is not on PATH".into(),
+            command: "cargo install bpf-linker".into(),
+        };
+        assert_eq!(
+            told(&missing.into()),
+            "bpf-linker: it is not on PATH; `cargo install bpf-linker`"
+        );
+    }
 }

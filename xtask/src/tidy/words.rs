@@ -10,7 +10,8 @@ fn is_in(path: &str, prefixes: impl IntoIterator<Item = &'static str>) -> bool {
     prefixes.into_iter().any(|prefix| path.starts_with(prefix))
 }
 
-/// Names that only one room may use. Unit tests may use them: a test compares with what it reads back.
+/// Names that only one room may use; a file outside it is told once, at its first. Unit tests may use them: a test
+/// compares with what it reads back.
 pub fn check_room(room: &Room, files: &[File]) -> Vec<Problem> {
     let allowed = || {
         room.home
@@ -20,19 +21,17 @@ pub fn check_room(room: &Room, files: &[File]) -> Vec<Problem> {
     };
     files
         .iter()
-        .filter(|file| file.path.starts_with(room.scope) && file.is_rust() && !is_in(&file.path, allowed()))
-        .flat_map(|file| {
-            lines(&file.text)
-                .filter(|line| !line.in_tests)
-                .map(move |line| (file, line))
-        })
-        .filter_map(|(file, line)| {
-            let needle = room.needles.iter().find(|needle| starts_a_name(line.code, needle))?;
-            let what = format!("`{}` here: {}", needle.trim_end_matches(':'), room.rule);
-            Some(Problem {
-                path: file.path.clone(),
-                line: line.number,
-                what,
+        .filter(|file| file.path.starts_with(room.scope) && file.is_rust() && !is_test_file(&file.path))
+        .filter(|file| !is_in(&file.path, allowed()))
+        .filter_map(|file| {
+            lines(&file.text).filter(|line| !line.in_tests).find_map(|line| {
+                let needle = room.needles.iter().find(|needle| starts_a_name(line.code, needle))?;
+                let what = format!("`{}` here: {}", needle.trim_end_matches(':'), room.rule);
+                Some(Problem {
+                    path: file.path.clone(),
+                    line: line.number,
+                    what,
+                })
             })
         })
         .collect()
@@ -63,8 +62,9 @@ pub fn check_word(word: &Word, files: &[File]) -> Vec<Problem> {
         .collect()
 }
 
+/// A test crate, or unit tests in a file of their own (`#[cfg(test)] mod tests;`).
 fn is_test_file(path: &str) -> bool {
-    path.starts_with("tests/") || path.contains("/tests/")
+    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")
 }
 
 /// Places that only one machine has, and hosts that only the runner's configuration may name.
