@@ -1,12 +1,13 @@
 //! Loads the probes, attaches them, and is the handle on their rings and maps for as long as they run.
 
 use std::fs::File;
+use std::os::fd::AsFd as _;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{CgroupAttachMode, CgroupSkb, Program, RawTracePoint};
 use aya::{Ebpf, EbpfLoader};
-use runner_agent_common::map::{Counters, FileKey, NameFilter};
-use runner_agent_common::record::probe;
+use runner_agent_common::map::{Counters, FileKey, NameFilter, Task};
+use runner_agent_common::record::{ProcessKey, probe};
 
 use super::cgroup::JobCgroup;
 use super::watch::WatchKeys;
@@ -43,13 +44,6 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self { btf: "/sys/kernel/btf/vmlinux".into(), critical_ring_bytes: 2 << 20, bulk_ring_bytes: 4 << 20 }
     }
-}
-
-/// One probe's counters, summed over the CPUs, with the kernel's own count of runs that it skipped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// What the probe itself counted.
-    pub counters: Counters,
 }
 
 /// The loaded probes.
@@ -135,6 +129,20 @@ impl Kernel {
         jobs.insert(cgroup.id(), slot, 0).map_err(|error| map_error("JOBS", "fill", &error))
     }
 
+    /// The cgroup is no job any more; its hooks go when the cgroup goes.
+    pub fn remove_job(&mut self, cgroup: &JobCgroup) -> Result<(), LoadError> {
+        let mut jobs: HashMap<_, u64, u32> = map(&mut self.ebpf, "JOBS")?;
+        jobs.remove(&cgroup.id()).map_err(|error| map_error("JOBS", "clear", &error))
+    }
+
+    /// Processes of a job that are alive, in its cgroup or not.
+    pub fn members(&self, slot: u32) -> Result<Vec<ProcessKey>, LoadError> {
+        let map = self.ebpf.map("TASKS").ok_or_else(|| missing("TASKS"))?;
+        let tasks: HashMap<_, u32, Task> = map.try_into().map_err(|error| map_error("TASKS", "open", &error))?;
+        let members = tasks.iter().filter_map(Result::ok).filter(|(_, task)| task.job == slot);
+        Ok(members.map(|(tgid, task)| ProcessKey { start_ns: task.start_ns, tgid, reserved: 0 }).collect())
+    }
+
     /// Attaches the tracepoints: from here on members of jobs are recorded.
     pub fn attach_tracepoints(&mut self) -> Result<(), LoadError> {
         for (name, tracepoint) in TRACEPOINTS {
@@ -157,6 +165,16 @@ impl Kernel {
     pub fn descriptors(&self) -> [std::os::fd::RawFd; 2] {
         use std::os::fd::AsRawFd as _;
         [self.critical.as_raw_fd(), self.bulk.as_raw_fd()]
+    }
+
+    /// Waits until a ring asks for attention, at most so long.
+    pub fn wait_readable(&self, at_most: std::time::Duration) {
+        use rustix::event::{PollFd, PollFlags, Timespec};
+        let [critical, bulk] = [self.critical.as_fd(), self.bulk.as_fd()];
+        let mut polled = [PollFd::from_borrowed_fd(critical, PollFlags::IN), PollFd::from_borrowed_fd(bulk, PollFlags::IN)];
+        let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
+        // Interrupted or not: the caller drains and asks again.
+        let _ = rustix::event::poll(&mut polled, Some(&timeout));
     }
 
     /// Where each probe's records went, indexed by [`probe`].

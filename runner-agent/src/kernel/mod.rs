@@ -11,7 +11,7 @@ pub mod watch;
 
 use std::path::PathBuf;
 
-pub use load::{Counted, Kernel, LoadOptions};
+pub use load::{Kernel, LoadOptions};
 
 /// Why the agent can't see what it must see. Each message ends in what would help.
 #[derive(Debug, thiserror::Error)]

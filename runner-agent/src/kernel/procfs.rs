@@ -1,1 +1,135 @@
-//! Placeholder.
+//! What `/proc` knows of a process: for those that are older than the agent, and to check the probes against.
+
+use std::path::{Path, PathBuf};
+
+use runner_agent_common::record::ProcessKey;
+
+use crate::process::Program;
+use crate::text;
+
+/// Kernel clock ticks a second in `/proc/PID/stat` (`USER_HZ`, fixed at 100 on every architecture we build for).
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Nanoseconds of one tick: how exactly `/proc` tells a start time.
+pub const TICK_NS: u64 = 1_000_000_000 / TICKS_PER_SECOND;
+
+/// A process as `/proc` shows it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Process id.
+    pub pid: u32,
+    /// Parent's process id.
+    pub parent: u32,
+    /// Start time in clock ticks since boot.
+    pub start_ticks: u64,
+    /// Path of its cgroup (v2), from the hierarchy's root.
+    pub cgroup: String,
+    /// Raw argument vector.
+    pub cmdline: Vec<u8>,
+    /// The program; its `cgroup` id and pipes are not filled in.
+    pub program: Program,
+}
+
+impl Snapshot {
+    /// Reads a process; `None` when it is gone, or is a kernel thread.
+    pub fn read(pid: u32) -> Option<Self> {
+        let directory = PathBuf::from(format!("/proc/{pid}"));
+        let stat = std::fs::read(directory.join("stat")).ok()?;
+        let (parent, start_ticks) = parse_stat(&stat)?;
+        let status = std::fs::read_to_string(directory.join("status")).ok()?;
+        let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()?;
+        let cgroup = std::fs::read_to_string(directory.join("cgroup")).unwrap_or_default();
+        let cgroup = cgroup.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default().to_owned();
+        let cmdline = std::fs::read(directory.join("cmdline")).ok()?;
+        let exe = link(&directory.join("exe"));
+        let program = Program {
+            exe_unlinked: exe.ends_with(" (deleted)"),
+            exe: exe.trim_end_matches(" (deleted)").into(),
+            argv: text::arguments(&cmdline).into(),
+            cwd: link(&directory.join("cwd")).into(),
+            uid,
+            mount_namespace: mount_namespace(&directory.join("ns/mnt")),
+            ..Program::default()
+        };
+        Some(Self { pid, parent, start_ticks, cgroup, cmdline, program })
+    }
+
+    /// A key as exact as `/proc` allows: its start time is rounded down to a tick.
+    pub fn rough_key(&self) -> ProcessKey {
+        ProcessKey { start_ns: self.start_ticks * TICK_NS, tgid: self.pid, reserved: 0 }
+    }
+
+    /// Whether this is the process of that key, and not one that had its pid before or has it now.
+    pub fn is(&self, key: ProcessKey) -> bool {
+        self.pid == key.tgid && self.start_ticks == key.start_ns / TICK_NS
+    }
+}
+
+/// Inode number of this process's own mount namespace.
+pub fn own_mount_namespace() -> u32 {
+    mount_namespace(Path::new("/proc/self/ns/mnt"))
+}
+
+/// Names and addresses of `/etc/hosts`.
+pub fn hosts(file: &Path) -> Vec<(std::net::IpAddr, String)> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let Some(address) = words.next().and_then(|word| word.parse::<std::net::IpAddr>().ok()) else { continue };
+        // The first name is the canonical one: it must end up in front, where the latest goes.
+        let names: Vec<&str> = words.collect();
+        found.extend(names.into_iter().rev().map(|name| (address.to_canonical(), name.to_owned())));
+    }
+    found
+}
+
+/// Parent and start time. The name in brackets may contain anything, brackets too, so what follows the last is parsed.
+fn parse_stat(stat: &[u8]) -> Option<(u32, u64)> {
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields: Vec<&str> = std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace().collect();
+    // proc(5): state is field 3, the parent field 4, the start time field 22.
+    Some((fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?))
+}
+
+fn link(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    std::fs::read_link(path).map(|target| text::from_bytes(target.as_os_str().as_bytes())).unwrap_or_default()
+}
+
+/// `mnt:[4026531840]`.
+fn mount_namespace(path: &Path) -> u32 {
+    link(path).trim_start_matches("mnt:[").trim_end_matches(']').parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_reads_itself() {
+        let me = Snapshot::read(std::process::id()).unwrap();
+        assert_eq!(me.parent, std::os::unix::process::parent_id());
+        assert!(!me.program.exe.is_empty() && !me.program.argv.is_empty());
+        assert!(me.is(me.rough_key()));
+    }
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
+        let stat = b"12 (a) b) S) R 34 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23";
+        assert_eq!(parse_stat(stat), Some((34, 777)));
+        assert_eq!(parse_stat(b"no bracket"), None);
+    }
+
+    #[test]
+    fn the_canonical_name_of_a_hosts_line_ends_up_in_front() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("hosts");
+        std::fs::write(&file, "# comment\n192.0.2.7 main.example alias.example # tail\nnot-an-address x\n").unwrap();
+        let mut names = crate::names::Names::default();
+        for (address, name) in hosts(&file) {
+            names.add(address, &name);
+        }
+        assert_eq!(names.of([192, 0, 2, 7].into()).first().map(|name| &**name), Some("main.example"));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use runner_agent_common::map::{FILTER_BITS, FILTER_WORDS, FileKey, NameFilter, hash_name, hash_word, part};
 
@@ -37,12 +37,8 @@ impl WatchKeys {
     }
 
     /// Watches a file by identity, if it exists and is a file.
-    pub fn file(&mut self, path: &PathBuf) {
-        if let Ok(metadata) = std::fs::metadata(path)
-            && metadata.is_file()
-        {
-            self.files.push(FileKey { inode: metadata.ino(), device: kernel_device(metadata.dev()), reserved: 0 });
-        }
+    pub fn file(&mut self, path: &Path) {
+        self.files.extend(file_key(path));
     }
 
     /// The first, cheap question as a bit map.
@@ -55,6 +51,12 @@ impl WatchKeys {
         }
         filter
     }
+}
+
+/// Identity of the file at a path, if there is one.
+pub fn file_key(path: &Path) -> Option<FileKey> {
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    Some(FileKey { inode: metadata.ino(), device: kernel_device(metadata.dev()), reserved: 0 })
 }
 
 /// From the device number of stat(2) to the kernel's own.

@@ -1,0 +1,78 @@
+//! Keeps the account of records, and tells of losses as they happen.
+
+use std::collections::BTreeMap;
+
+use runner_agent_common::map::Counters;
+use runner_agent_common::record::probe;
+
+use crate::notice::{Account, Loss};
+
+/// Counts what user space received, and remembers what losses were told.
+#[derive(Debug, Default)]
+pub(super) struct Bookkeeper {
+    pub(super) received: u64,
+    pub(super) decoded: u64,
+    pub(super) refused: u64,
+    told: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl Bookkeeper {
+    /// The account as of these counters.
+    pub(super) fn account(&self, kernel: &[Counters; probe::COUNT], notices_dropped: u64) -> Account {
+        let probes = probe::NAMES.iter().zip(kernel).filter(|(_, counters)| **counters != Counters::default());
+        Account {
+            probes: probes.map(|(name, counters)| (*name, *counters)).collect(),
+            received: self.received,
+            decoded: self.decoded,
+            refused: self.refused,
+            notices_dropped,
+        }
+    }
+
+    /// Losses that were not told yet.
+    pub(super) fn news(&mut self, account: &Account) -> Vec<Loss> {
+        let mut losses = Vec::new();
+        for (&place, counters) in &account.probes {
+            let reasons = [
+                ("ring full", counters.ring_full),
+                ("oversize", counters.oversize),
+                ("busy", counters.busy),
+                // No record is lost by it, but membership by lineage is.
+                ("map full", counters.map_full),
+            ];
+            for (reason, total) in reasons {
+                self.tell(place, reason, total, &mut losses);
+            }
+        }
+        self.tell("user", "refused", account.refused, &mut losses);
+        self.tell("outbox", "outbox full", account.notices_dropped, &mut losses);
+        losses
+    }
+
+    fn tell(&mut self, place: &'static str, reason: &'static str, total: u64, losses: &mut Vec<Loss>) {
+        let told = self.told.entry((place, reason)).or_default();
+        if total > *told {
+            losses.push(Loss { place, reason, count: total - *told });
+            *told = total;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_loss_is_told_once_and_the_equation_shows_what_nobody_counted() {
+        let mut kernel = [Counters::default(); probe::COUNT];
+        kernel[usize::from(probe::EXEC)] =
+            Counters { seen: 10, submitted: 7, ring_full: 3, ..Counters::default() };
+        let mut book = Bookkeeper { received: 7, decoded: 7, ..Bookkeeper::default() };
+        let account = book.account(&kernel, 0);
+        assert_eq!((account.lost(), account.difference()), (3, 0));
+        assert_eq!(book.news(&account), [Loss { place: "exec", reason: "ring full", count: 3 }]);
+        assert_eq!(book.news(&account), []);
+        kernel[usize::from(probe::EXEC)].submitted = 6;
+        assert_eq!(book.account(&kernel, 0).difference(), 2, "one unaccounted in the kernel, one on the ring");
+    }
+}

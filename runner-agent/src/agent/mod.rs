@@ -1,0 +1,10 @@
+//! The agent at work on one job: arm, check, start the command, pass records on until it ends, settle the account.
+
+mod account;
+mod child;
+pub mod launch;
+mod run;
+mod self_check;
+mod signals;
+
+pub use run::{Outcome, RunError, RunOptions, run};

@@ -1,0 +1,387 @@
+//! `run`: one command as one job.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use runner_agent_common::map::FileKey;
+use runner_agent_common::record::flag;
+use tokio::io::unix::AsyncFd;
+use tokio::time::MissedTickBehavior;
+
+use super::account::Bookkeeper;
+use super::signals::Arrived;
+use super::{child, self_check, signals};
+use crate::decode::{Record, decode};
+use crate::job::Job;
+use crate::kernel::cgroup::{Hierarchy, JobCgroup};
+use crate::kernel::procfs::{self, Snapshot};
+use crate::kernel::watch::{WatchKeys, file_key};
+use crate::kernel::{Kernel, LoadError, LoadOptions};
+use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Notice};
+use crate::order::Order;
+use crate::pipeline::Pipeline;
+use crate::policy::{Mode, Policy};
+use crate::redact::Redactor;
+use crate::report::summary::Summary;
+use crate::sink::Outbox;
+
+/// How often the rings are drained when nothing fills them.
+const TICK: Duration = Duration::from_millis(5);
+
+/// How often losses are looked for.
+const LOOK_FOR_LOSSES: Duration = Duration::from_millis(500);
+
+/// How long the last records may take to arrive after the job has ended.
+const SETTLE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Slot of the job: `run` has one.
+const SLOT: u32 = 1;
+
+/// What to run, and how.
+pub struct RunOptions {
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+    /// The policy.
+    pub policy: Policy,
+    /// How to load the probes.
+    pub load: LoadOptions,
+    /// Takes out secrets.
+    pub redactor: Redactor,
+    /// Where notices go.
+    pub outboxes: Vec<Outbox>,
+    /// When the agent was started.
+    pub started: Instant,
+    /// Where to put the file that the self-check opens.
+    pub scratch: PathBuf,
+}
+
+/// How a job went.
+pub struct Outcome {
+    /// How the command ended.
+    pub status: ExitStatus,
+    /// What the job did.
+    pub summary: Summary,
+    /// The account of records.
+    pub account: Account,
+}
+
+/// Why the command could not be run as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The probes.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The policy asks for what this version can't do.
+    #[error(
+        "policy {0} has mode block, and this version can only audit; set mode: audit, or use --mode audit to override it \
+         knowingly"
+    )]
+    CannotBlock(String),
+    /// The machine.
+    #[error("can't {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::Io { what, source }
+}
+
+/// Arms, runs the command as a job, and settles.
+pub fn run(options: RunOptions) -> Result<Outcome, RunError> {
+    if options.policy.mode == Mode::Block {
+        return Err(RunError::CannotBlock(options.policy.name));
+    }
+    let signals = signals::receive().map_err(io_error("receive signals"))?;
+    let armed = Armed::arm(options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(io_error("start the event loop"))?;
+    runtime.block_on(armed.run(signals))
+}
+
+/// Everything that can wake the loop.
+enum Input {
+    RingReady,
+    Tick,
+    Signal(Arrived),
+    Ended(ExitStatus),
+}
+
+/// Probes attached and checked, the job's cgroup made, nothing started yet.
+struct Armed {
+    kernel: Kernel,
+    cgroup: JobCgroup,
+    job: Arc<Job>,
+    command: Vec<OsString>,
+    flow: Flow,
+}
+
+/// From the rings to the outboxes.
+struct Flow {
+    order: Order,
+    pipeline: Pipeline,
+    book: Bookkeeper,
+    summary: Summary,
+    outboxes: Vec<Outbox>,
+    notices: Vec<Notice>,
+}
+
+impl Armed {
+    fn arm(options: RunOptions) -> Result<Self, RunError> {
+        let hierarchy = Hierarchy::find()?;
+        let mut kernel = Kernel::load(&options.load, hierarchy.job_level())?;
+        kernel.watch(&watch_keys(&options.policy))?;
+        kernel.attach_tracepoints()?;
+        let mut book = Bookkeeper::default();
+        let received = self_check::run(&mut kernel, &hierarchy, &options.scratch)?;
+        book.received += received;
+        book.decoded += received;
+
+        let id: Arc<str> = format!("run-{}-{}", std::process::id(), now_ns()).into();
+        let cgroup = hierarchy.create_job(&format!("runner-agent-job-{}", std::process::id()))?;
+        kernel.add_job(&cgroup, SLOT)?;
+        let command: Vec<String> =
+            options.command.iter().map(|word| crate::text::from_bytes(word.as_encoded_bytes())).collect();
+        let secret_files = secret_files(&options.policy);
+        let job = Arc::new(Job {
+            slot: SLOT,
+            id,
+            command: options.redactor.arguments(command),
+            policy: options.policy,
+            secret_files,
+        });
+        let mut pipeline = Pipeline::new(options.redactor);
+        pipeline.start_job(job.clone(), &procfs::hosts("/etc/hosts".as_ref()));
+        let mut flow = Flow {
+            order: Order::default(),
+            pipeline,
+            book,
+            summary: Summary::default(),
+            outboxes: options.outboxes,
+            notices: Vec::new(),
+        };
+        flow.announce(None, ready(options.started));
+        flow.announce(Some(&job), started(&job, &cgroup));
+        flow.send();
+        Ok(Self { kernel, cgroup, job, command: options.command, flow })
+    }
+
+    async fn run(
+        mut self,
+        mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>,
+    ) -> Result<Outcome, RunError> {
+        let [critical, bulk] = self.kernel.descriptors();
+        let critical = AsyncFd::new(critical).map_err(io_error("wait for the critical ring"))?;
+        let bulk = AsyncFd::new(bulk).map_err(io_error("wait for the bulk ring"))?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked_for_losses = Instant::now();
+        let mut child =
+            child::launcher(self.cgroup.path(), &self.command).spawn().map_err(io_error("start the launcher"))?;
+        let status = loop {
+            let input = tokio::select! {
+                biased;
+                status = child.wait() => Input::Ended(status.map_err(io_error("wait for the command"))?),
+                Some(signal) = signals.recv() => Input::Signal(signal),
+                ready = critical.readable() => { ready.map_err(io_error("poll the ring"))?.clear_ready(); Input::RingReady }
+                ready = bulk.readable() => { ready.map_err(io_error("poll the ring"))?.clear_ready(); Input::RingReady }
+                _ = tick.tick() => Input::Tick,
+            };
+            match input {
+                Input::RingReady | Input::Tick => self.drain(now_ns()),
+                Input::Signal(arrived) => pass_on(arrived, &child),
+                Input::Ended(status) => break status,
+            }
+            if looked_for_losses.elapsed() >= LOOK_FOR_LOSSES {
+                looked_for_losses = Instant::now();
+                self.tell_losses()?;
+            }
+        };
+        self.settle(status)
+    }
+
+    /// Ends what is left, waits for the last records, closes the account.
+    fn settle(mut self, status: ExitStatus) -> Result<Outcome, RunError> {
+        self.drain(now_ns());
+        let members = self.kernel.members(SLOT)?;
+        let mut leftovers: Vec<String> = Vec::new();
+        for key in members {
+            let name = self.flow.pipeline.processes().get(key).map_or("?", |process| process.name()).to_owned();
+            leftovers.push(format!("{name} (pid {})", key.tgid));
+        }
+        self.cgroup.kill()?;
+        let kernel = &self.kernel;
+        // Those that left the cgroup; a map that can't be read is told by the next call.
+        child::end_processes(|| kernel.members(SLOT).unwrap_or_default()).map_err(io_error("end what is left"))?;
+        let deadline = Instant::now() + SETTLE_WITHIN;
+        loop {
+            self.drain(u64::MAX);
+            let account = self.flow.book.account(&self.kernel.counters()?, 0);
+            if account.received == account.submitted() || Instant::now() >= deadline {
+                break;
+            }
+            self.kernel.wait_readable(Duration::from_millis(1));
+        }
+        let Self { kernel, cgroup, job, mut flow, .. } = self;
+        flow.pipeline.tick(u64::MAX, &mut flow.notices);
+        flow.send();
+        let account = flow.book.account(&kernel.counters()?, flow.dropped());
+        for loss in flow.book.news(&account) {
+            flow.announce(Some(&job), Content::Loss(loss));
+        }
+        let state = flow.pipeline.end_job(SLOT);
+        let ended = JobEnded {
+            exit_code: status.code(),
+            signal: status.signal(),
+            leftovers,
+            occurrences: state.map(|state| state.occurrences().into_iter().collect()).unwrap_or_default(),
+            account: account.clone(),
+        };
+        flow.announce(Some(&job), Content::JobEnded(ended));
+        flow.send();
+        drop(kernel);
+        cgroup.remove()?;
+        let dropped = flow.outboxes.into_iter().map(Outbox::finish).sum();
+        Ok(Outcome { status, summary: flow.summary, account: Account { notices_dropped: dropped, ..account } })
+    }
+
+    /// Empties the rings and passes on what happened up to `until_ns`.
+    fn drain(&mut self, until_ns: u64) {
+        let Flow { order, pipeline, book, notices, .. } = &mut self.flow;
+        self.kernel.drain(|bytes| {
+            book.received += 1;
+            order.push(bytes);
+        });
+        order.release(until_ns, |bytes| match decode(bytes) {
+            Ok(record) => {
+                book.decoded += 1;
+                introduce(&record, pipeline);
+                pipeline.handle(&record, notices);
+            }
+            Err(error) => {
+                book.refused += 1;
+                tracing::error!("a record was refused: {error}");
+            }
+        });
+        pipeline.tick(until_ns, notices);
+        self.flow.send();
+    }
+
+    fn tell_losses(&mut self) -> Result<(), RunError> {
+        let account = self.flow.book.account(&self.kernel.counters()?, self.flow.dropped());
+        for loss in self.flow.book.news(&account) {
+            self.flow.announce(Some(&self.job), Content::Loss(loss));
+        }
+        self.flow.send();
+        Ok(())
+    }
+}
+
+impl Flow {
+    fn announce(&mut self, job: Option<&Arc<Job>>, content: Content) {
+        self.pipeline.announce(now_ns(), job.map(|job| job.id.clone()), content, &mut self.notices);
+    }
+
+    fn send(&mut self) {
+        for notice in self.notices.drain(..) {
+            self.summary.observe(&notice);
+            for outbox in &self.outboxes {
+                outbox.offer(&notice);
+            }
+        }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.outboxes.iter().map(Outbox::dropped).sum()
+    }
+}
+
+/// A process that the job did not give birth to is introduced by `/proc`, and so are its ancestors.
+fn introduce(record: &Record, pipeline: &mut Pipeline) {
+    let Record::Fork(fork) = record else { return };
+    if fork.header.flags & flag::ADOPTED == 0 {
+        return;
+    }
+    for key in [fork.header.process, fork.parent] {
+        let Some(snapshot) = Snapshot::read(key.tgid).filter(|snapshot| snapshot.is(key)) else { continue };
+        let mut lineage = vec![(key, snapshot)];
+        while let Some(parent) = lineage.last().and_then(|(_, child)| Snapshot::read(child.parent)) {
+            // The exact key of the parent is known from the record; of those above only what /proc tells.
+            let key = if parent.is(fork.parent) { fork.parent } else { parent.rough_key() };
+            lineage.push((key, parent));
+        }
+        let mut above = None;
+        for (key, snapshot) in lineage.into_iter().rev() {
+            pipeline.snapshot(key, above, snapshot.program);
+            above = Some(key);
+        }
+    }
+}
+
+/// Signals from the terminal reached the command too; others were meant for it.
+fn pass_on(arrived: Arrived, child: &tokio::process::Child) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+    let signal = rustix::process::Signal::from_named_raw(arrived.signal);
+    if let (false, Some(pid), Some(signal)) = (arrived.from_terminal, pid, signal) {
+        // Gone already: then its status is on the way.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+fn ready(started: Instant) -> Content {
+    Content::Agent(AgentState::Ready {
+        ready_ms: started.elapsed().as_secs_f64() * 1000.0,
+        tier: "tracepoint",
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+fn started(job: &Job, cgroup: &JobCgroup) -> Content {
+    let policy = &job.policy;
+    let files = policy.origin.files.iter().map(|file| file.display().to_string());
+    Content::JobStarted(JobStarted {
+        command: job.command.clone(),
+        policy: policy.name.clone(),
+        policy_sha256: policy.origin.sha256.clone(),
+        policy_files: files.chain(policy.origin.labels.iter().cloned()).collect(),
+        mode: policy.mode,
+        cgroup: cgroup.path().display().to_string(),
+    })
+}
+
+/// What the kernel has to look for, the self-check's file included.
+fn watch_keys(policy: &Policy) -> WatchKeys {
+    let list = policy.secrets.watch();
+    let mut keys = WatchKeys::default();
+    keys.name(self_check::CANARY);
+    list.names.iter().for_each(|name| keys.name(name));
+    list.prefixes.iter().for_each(|prefix| keys.prefix(*prefix));
+    list.suffixes.iter().for_each(|suffix| keys.suffix(*suffix));
+    list.directories.iter().for_each(|name| keys.directory(name));
+    list.files.iter().for_each(|path| keys.file(path));
+    keys
+}
+
+/// Secret files that exist now, by identity, so that another name doesn't hide them.
+fn secret_files(policy: &Policy) -> std::collections::HashMap<FileKey, Arc<str>> {
+    let files = policy.secrets.watch().files;
+    files.iter().filter_map(|path| Some((file_key(path)?, path.to_string_lossy().into()))).collect()
+}
+
+/// Nanoseconds since boot, the probes' clock.
+fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

@@ -1,0 +1,130 @@
+//! Proof before the job starts that the probes read this kernel right: a child of our own does what a job does, and
+//! what the probes say of it is compared with what `/proc` says.
+
+use std::ffi::OsString;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use runner_agent_common::record::{Exec, ProcessKey, flag};
+
+use super::child::OWN_PROGRAM;
+use super::launch;
+use crate::decode::{Record, decode};
+use crate::kernel::cgroup::Hierarchy;
+use crate::kernel::procfs::{Snapshot, TICK_NS};
+use crate::kernel::{Kernel, LoadError};
+
+/// Slot of the check; jobs have smaller ones.
+const SLOT: u32 = u32::MAX;
+
+/// Name of the file that the child opens; watched, and like nothing else on a machine.
+pub(super) const CANARY: &str = "runner-agent-self-check.canary";
+
+/// How long the child may take for everything.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Port that the child's datagram socket is connected to; nothing is ever sent there.
+const PORT: u16 = 9;
+
+/// What the child does, in the process that is started as `runner-agent self-check`.
+pub fn act(canary: &Path) -> std::io::Result<()> {
+    std::fs::File::open(canary)?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.connect(("127.0.0.1", PORT))?;
+    // Stays alive until the agent has looked at it in /proc.
+    std::io::stdin().lines().next();
+    Ok(())
+}
+
+/// What the probes said of the child.
+#[derive(Default)]
+struct Seen {
+    exec: Option<(Exec, Vec<u8>, Vec<u8>)>,
+    path: Option<Vec<u8>>,
+    connected: bool,
+    exited: bool,
+}
+
+/// Runs the check. Counters of the check's records stay in the account; returns how many were received.
+pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) -> Result<u64, LoadError> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| LoadError::SelfCheck(format!("{what}: {error}"));
+    let canary = runtime.join(CANARY);
+    std::fs::write(&canary, "").map_err(|error| failed("can't write the canary file", &error))?;
+    let cgroup = hierarchy.create_job(&format!("runner-agent-check-{}", std::process::id()))?;
+    kernel.add_job(&cgroup, SLOT)?;
+    let command: [OsString; 3] = [OWN_PROGRAM.into(), "self-check".into(), canary.clone().into()];
+    let mut child = Command::new(OWN_PROGRAM)
+        .args(launch::arguments(cgroup.path(), &command))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed("can't start a child", &error))?;
+    let deadline = Instant::now() + WITHIN;
+    let mut seen = Seen::default();
+    let mut received = 0;
+    wait(kernel, &mut seen, &mut received, deadline, |seen| seen.exec.is_some() && seen.path.is_some() && seen.connected);
+    let snapshot = Snapshot::read(child.id());
+    drop(child.stdin.take());
+    let status = child.wait().map_err(|error| failed("can't wait for the child", &error))?;
+    wait(kernel, &mut seen, &mut received, deadline, |seen| seen.exited);
+    kernel.remove_job(&cgroup)?;
+    cgroup.remove()?;
+    let _ = std::fs::remove_file(&canary);
+    if !status.success() {
+        return Err(LoadError::SelfCheck(format!("the child ended with {status}")));
+    }
+    let snapshot = snapshot.ok_or_else(|| LoadError::SelfCheck("the child is not in /proc".to_owned()))?;
+    compare(&seen, &snapshot, &canary).map_err(LoadError::SelfCheck)?;
+    Ok(received)
+}
+
+/// Drains the rings until enough was seen, or the time is up.
+fn wait(kernel: &mut Kernel, seen: &mut Seen, received: &mut u64, deadline: Instant, enough: impl Fn(&Seen) -> bool) {
+    while !enough(seen) && Instant::now() < deadline {
+        kernel.wait_readable(Duration::from_millis(1));
+        kernel.drain(|bytes| {
+            *received += 1;
+            match decode(bytes) {
+                // The launcher's own exec comes first; the child's replaces it.
+                Ok(Record::Exec { fixed, exe, argv, .. }) => seen.exec = Some((fixed, exe.to_vec(), argv.to_vec())),
+                Ok(Record::File { path, .. }) if path.ends_with(CANARY.as_bytes()) => seen.path = Some(path.to_vec()),
+                Ok(Record::Connect(connect)) => seen.connected |= connect.port == PORT && connect.address[..4] == [127, 0, 0, 1],
+                Ok(Record::Exit(_)) => seen.exited = true,
+                _ => {}
+            }
+        });
+    }
+}
+
+/// Everything that the probes said against `/proc`.
+fn compare(seen: &Seen, truth: &Snapshot, canary: &Path) -> Result<(), String> {
+    let Some((exec, exe, argv)) = &seen.exec else { return Err("no exec of the child was seen".to_owned()) };
+    let key: ProcessKey = exec.header.process;
+    same("pid", &key.tgid, &truth.pid)?;
+    same("parent", &exec.parent.tgid, &truth.parent)?;
+    same("start time (ticks)", &(key.start_ns / TICK_NS), &truth.start_ticks)?;
+    same("uid", &exec.header.uid, &truth.program.uid)?;
+    same("executable", &String::from_utf8_lossy(exe).as_ref(), &&*truth.program.exe)?;
+    same("arguments", &argv, &&truth.cmdline)?;
+    same("mount namespace", &exec.mount_namespace, &truth.program.mount_namespace)?;
+    if exec.header.flags & flag::OUTSIDE_CGROUP != 0 {
+        return Err("the child's cgroup was not recognised; run the agent in the machine's own cgroup namespace".into());
+    }
+    let path = seen.path.as_deref().ok_or("the child's open was not seen")?;
+    let canary = canary.canonicalize().unwrap_or_else(|_| canary.to_owned());
+    same("opened path", &String::from_utf8_lossy(path).as_ref(), &canary.to_string_lossy().as_ref())?;
+    if !seen.connected {
+        return Err("the child's connect was not seen".to_owned());
+    }
+    if !seen.exited {
+        return Err("the child's exit was not seen".to_owned());
+    }
+    Ok(())
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, probe: &T, truth: &T) -> Result<(), String> {
+    if probe == truth { Ok(()) } else { Err(format!("{what} is {truth:?} and was seen as {probe:?}")) }
+}

@@ -1,0 +1,4 @@
+//! Reports: what a job did, for people.
+
+pub mod style;
+pub mod summary;

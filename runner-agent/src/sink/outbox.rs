@@ -1,0 +1,94 @@
+//! The queue in front of a sink.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use crate::notice::Notice;
+
+/// Notices that wait at most; a burst of a full ring fits.
+const CAPACITY: usize = 65_536;
+
+/// Notices that a sink is handed at once.
+const BATCH: usize = 512;
+
+/// A sink: takes batches in its own thread.
+pub trait Sink: Send + 'static {
+    /// Delivers a batch. An error loses the batch, which is counted and told once.
+    fn deliver(&mut self, batch: &[Notice]) -> std::io::Result<()>;
+}
+
+/// The queue in front of a sink. Offering never waits.
+pub struct Outbox {
+    sender: Option<Sender<Notice>>,
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    wants: fn(&Notice) -> bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+impl Outbox {
+    /// Starts the sink's thread. `wants` says which notices it takes.
+    pub fn start(name: &str, mut sink: impl Sink, wants: fn(&Notice) -> bool) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        let shared = Arc::new(Shared::default());
+        let of_thread = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("sink-{name}"))
+            .spawn(move || deliver_all(&receiver, &mut sink, &of_thread))?;
+        Ok(Self { sender: Some(sender), thread: Some(thread), shared, wants })
+    }
+
+    /// Queues a notice, or counts it as dropped when the queue is full.
+    pub fn offer(&self, notice: &Notice) {
+        if !(self.wants)(notice) {
+            return;
+        }
+        let is_full = self.shared.waiting.load(Ordering::Relaxed) >= CAPACITY;
+        let sent = !is_full && self.sender.as_ref().is_some_and(|sender| sender.send(notice.clone()).is_ok());
+        if sent {
+            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notices that were dropped, or that the sink failed to deliver.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything queued is delivered, and ends the thread. Returns how many notices were lost.
+    pub fn finish(mut self) -> u64 {
+        drop(self.sender.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a sink's thread panicked; its log is incomplete");
+        }
+        self.dropped()
+    }
+}
+
+fn deliver_all(receiver: &Receiver<Notice>, sink: &mut impl Sink, shared: &Shared) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut has_failed = false;
+    while let Ok(first) = receiver.recv() {
+        batch.push(first);
+        batch.extend(receiver.try_iter().take(BATCH - 1));
+        shared.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        if let Err(error) = sink.deliver(&batch) {
+            shared.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            if !std::mem::replace(&mut has_failed, true) {
+                tracing::error!("can't write notices: {error}; what is lost from here on is counted");
+            }
+        }
+        batch.clear();
+    }
+}

@@ -1,0 +1,389 @@
+//! The native event log's form: which field of a notice stands where in its JSON object. The only place that serializes.
+//!
+//! Every line has `ts` (RFC 3339, UTC, nanoseconds), `seq`, `kind` and `prev`; the rest depends on `kind`. The form is
+//! documented in `docs/event-log.md`, and versioned by `log` in the `agent` line.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::event::{Activity, Connection, DnsMessage, Event, FileAccess, Finding, Process, ProcessKey};
+use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Loss, Notice};
+use crate::policy::{AddressClass, Mode, Severity, Verdict};
+
+/// Version of the form.
+pub const LOG_VERSION: u32 = 1;
+
+/// Turns notices into lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    /// Wall-clock time of boot, nanoseconds since 1970. Taken once: a clock that jumps must not reorder the log.
+    pub boot_ns: i128,
+    /// Mount namespace of the agent; a process in another is said to be in a container.
+    pub mount_namespace: u32,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    ts: String,
+    seq: u64,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<ProcessLine<'a>>,
+    #[serde(flatten)]
+    detail: Detail<'a>,
+    prev: &'a str,
+}
+
+#[derive(Serialize)]
+struct ProcessLine<'a> {
+    key: String,
+    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    exe: &'a str,
+    argv: &'a [String],
+    #[serde(skip_serializing_if = "is_true")]
+    argv_whole: bool,
+    cwd: &'a str,
+    uid: u32,
+    cgroup: u64,
+    #[serde(skip_serializing_if = "is_false")]
+    container: bool,
+    #[serde(skip_serializing_if = "is_zero")]
+    stdin_pipe: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    stdout_pipe: u64,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Detail<'a> {
+    Exec {
+        #[serde(skip_serializing_if = "is_false")]
+        outside_cgroup: bool,
+    },
+    Exit {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exit_code: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<u32>,
+    },
+    File {
+        path: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        known_as: Option<&'a str>,
+        class: &'a str,
+        access: &'static str,
+        owner: bool,
+        #[serde(skip_serializing_if = "is_false")]
+        compat: bool,
+        #[serde(skip_serializing_if = "is_false")]
+        path_truncated: bool,
+        verdict: Verdict,
+    },
+    Connect {
+        destination: DestinationLine<'a>,
+        hook: &'static str,
+        verdict: Verdict,
+        rule: &'a str,
+        #[serde(skip_serializing_if = "is_false")]
+        outside_cgroup: bool,
+    },
+    Socket {
+        family: u32,
+        socket_type: u32,
+        protocol: u32,
+    },
+    CgroupMove {
+        by: String,
+        to: u64,
+        inside: bool,
+    },
+    Dns {
+        server: IpAddr,
+        name: &'a str,
+        query_type: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        answer_code: Option<&'a str>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        addresses: &'a [IpAddr],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trusted: Option<bool>,
+    },
+    Finding {
+        id: &'a str,
+        severity: Severity,
+        message: &'a str,
+        technique: &'a [&'static str],
+        evidence: &'a [u64],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fix: Option<&'a str>,
+    },
+    Loss {
+        place: &'a str,
+        reason: &'a str,
+        count: u64,
+    },
+    JobStarted {
+        state: &'static str,
+        command: &'a [String],
+        policy: &'a str,
+        policy_sha256: &'a str,
+        policy_files: &'a [String],
+        mode: Mode,
+        cgroup: &'a str,
+    },
+    JobEnded {
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+        leftovers: &'a [String],
+        findings: &'a std::collections::BTreeMap<&'static str, u64>,
+        account: AccountLine,
+    },
+    Ready {
+        state: &'static str,
+        ready_ms: f64,
+        tier: &'a str,
+        kernel: &'a str,
+        version: &'a str,
+        log: u32,
+    },
+    Nothing {},
+}
+
+#[derive(Serialize)]
+struct DestinationLine<'a> {
+    ip: IpAddr,
+    port: u16,
+    protocol: String,
+    class: AddressClass,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AccountLine {
+    seen: u64,
+    submitted: u64,
+    received: u64,
+    decoded: u64,
+    refused: u64,
+    notices_dropped: u64,
+    lost: u64,
+    difference: u64,
+    probes: std::collections::BTreeMap<&'static str, ProbeLine>,
+}
+
+#[derive(Serialize)]
+struct ProbeLine {
+    seen: u64,
+    submitted: u64,
+    ring_full: u64,
+    oversize: u64,
+    busy: u64,
+    map_full: u64,
+}
+
+impl Encoder {
+    /// Appends a notice's line, without a line feed.
+    pub fn encode(&self, notice: &Notice, prev: &str, out: &mut Vec<u8>) {
+        let (kind, process, detail) = match &notice.content {
+            Content::Event(event) => self.event(event),
+            Content::Finding(finding) => ("finding", finding.process.as_deref(), finding_detail(finding)),
+            Content::Loss(Loss { place, reason, count }) => {
+                ("loss", None, Detail::Loss { place, reason, count: *count })
+            }
+            Content::JobStarted(started) => ("job", None, started_detail(started)),
+            Content::JobEnded(ended) => ("job", None, ended_detail(ended)),
+            Content::Agent(AgentState::Ready { ready_ms, tier, kernel, version }) => {
+                let ready_ms = (ready_ms * 1000.0).round() / 1000.0;
+                ("agent", None, Detail::Ready { state: "ready", ready_ms, tier, kernel, version, log: LOG_VERSION })
+            }
+        };
+        let line = Line {
+            ts: self.timestamp(notice.at_ns),
+            seq: notice.seq,
+            kind,
+            job: notice.job.as_deref(),
+            process: process.map(|process| self.process(process)),
+            detail,
+            prev,
+        };
+        serde_json::to_writer(out, &line).expect("writing to memory does not fail, and every key is a string");
+    }
+
+    /// RFC 3339 with nanoseconds, from a moment since boot.
+    pub fn timestamp(&self, at_ns: u64) -> String {
+        let since_1970 = self.boot_ns + i128::from(at_ns);
+        jiff::Timestamp::from_nanosecond(since_1970).map_or_else(|_| since_1970.to_string(), |at| format!("{at:.9}"))
+    }
+
+    fn process<'a>(&self, process: &'a Process) -> ProcessLine<'a> {
+        ProcessLine {
+            key: key_text(process.key),
+            pid: process.key.tgid,
+            parent: process.parent_key.map(key_text),
+            exe: &process.exe,
+            argv: &process.argv,
+            argv_whole: process.argv_whole,
+            cwd: &process.cwd,
+            uid: process.uid,
+            cgroup: process.cgroup,
+            container: process.mount_namespace != 0 && process.mount_namespace != self.mount_namespace,
+            stdin_pipe: process.stdin_pipe,
+            stdout_pipe: process.stdout_pipe,
+        }
+    }
+
+    fn event<'a>(&self, event: &'a Event) -> (&'static str, Option<&'a Process>, Detail<'a>) {
+        let (kind, detail) = match &event.activity {
+            Activity::Exec { outside_cgroup } => ("exec", Detail::Exec { outside_cgroup: *outside_cgroup }),
+            Activity::Exit { status } => ("exit", exit_detail(*status)),
+            Activity::File(file) => ("file", file_detail(file)),
+            Activity::Connect(connection) => ("connect", connect_detail(connection)),
+            Activity::Socket { family, socket_type, protocol } => {
+                ("socket", Detail::Socket { family: *family, socket_type: *socket_type, protocol: *protocol })
+            }
+            Activity::IoUring => ("io-uring", Detail::Nothing {}),
+            Activity::CgroupMove { by, to, inside } => {
+                ("cgroup", Detail::CgroupMove { by: key_text(*by), to: *to, inside: *inside })
+            }
+            Activity::Dns(message) => ("dns", dns_detail(message)),
+        };
+        (kind, event.process.as_deref(), detail)
+    }
+}
+
+/// The text of a process key: pid and start time, `-` between them.
+pub fn key_text(key: ProcessKey) -> String {
+    format!("{}-{}", key.tgid, key.start_ns)
+}
+
+/// wait(2): the low seven bits are the signal, the next byte the exit code.
+fn exit_detail<'a>(status: u32) -> Detail<'a> {
+    match status & 0x7f {
+        0 => Detail::Exit { exit_code: Some(status >> 8 & 0xff), signal: None },
+        signal => Detail::Exit { exit_code: None, signal: Some(signal) },
+    }
+}
+
+fn file_detail(file: &FileAccess) -> Detail<'_> {
+    Detail::File {
+        path: &file.path,
+        known_as: file.known_as.as_deref(),
+        class: &file.class,
+        access: match (file.read, file.write) {
+            (true, true) => "read-write",
+            (true, false) => "read",
+            _ => "write",
+        },
+        owner: file.owner,
+        compat: file.compat,
+        path_truncated: file.path_truncated,
+        verdict: file.verdict,
+    }
+}
+
+fn connect_detail(connection: &Connection) -> Detail<'_> {
+    Detail::Connect {
+        destination: DestinationLine {
+            ip: connection.address,
+            port: connection.port,
+            protocol: connection.protocol.to_string(),
+            class: connection.ruling.class,
+            names: connection.names.iter().map(|name| &**name).collect(),
+        },
+        hook: connection.hook,
+        verdict: connection.ruling.verdict,
+        rule: connection.ruling.rule.as_deref().unwrap_or("default"),
+        outside_cgroup: connection.outside_cgroup,
+    }
+}
+
+fn dns_detail(message: &DnsMessage) -> Detail<'_> {
+    Detail::Dns {
+        server: message.server,
+        name: &message.name,
+        query_type: &message.query_type,
+        answer_code: message.answer_code.as_deref(),
+        addresses: &message.addresses,
+        trusted: message.answer_code.as_ref().map(|_| message.trusted),
+    }
+}
+
+fn finding_detail(finding: &Finding) -> Detail<'_> {
+    Detail::Finding {
+        id: finding.id,
+        severity: finding.severity,
+        message: &finding.message,
+        technique: finding.techniques,
+        evidence: &finding.evidence,
+        fix: finding.fix.as_deref(),
+    }
+}
+
+fn started_detail(started: &JobStarted) -> Detail<'_> {
+    Detail::JobStarted {
+        state: "started",
+        command: &started.command,
+        policy: &started.policy,
+        policy_sha256: &started.policy_sha256,
+        policy_files: &started.policy_files,
+        mode: started.mode,
+        cgroup: &started.cgroup,
+    }
+}
+
+fn ended_detail(ended: &JobEnded) -> Detail<'_> {
+    Detail::JobEnded {
+        state: "ended",
+        exit_code: ended.exit_code,
+        signal: ended.signal,
+        leftovers: &ended.leftovers,
+        findings: &ended.occurrences,
+        account: account_line(&ended.account),
+    }
+}
+
+fn account_line(account: &Account) -> AccountLine {
+    let probes = account.probes.iter().map(|(name, counters)| {
+        let line = ProbeLine {
+            seen: counters.seen,
+            submitted: counters.submitted,
+            ring_full: counters.ring_full,
+            oversize: counters.oversize,
+            busy: counters.busy,
+            map_full: counters.map_full,
+        };
+        (*name, line)
+    });
+    AccountLine {
+        seen: account.seen(),
+        submitted: account.submitted(),
+        received: account.received,
+        decoded: account.decoded,
+        refused: account.refused,
+        notices_dropped: account.notices_dropped,
+        lost: account.lost(),
+        difference: account.difference(),
+        probes: probes.collect(),
+    }
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
