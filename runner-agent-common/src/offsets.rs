@@ -59,6 +59,10 @@ pub struct Offsets {
     pub file_path: u32,
     /// `file::f_inode`.
     pub file_inode: u32,
+    /// `file::private_data`.
+    pub file_private_data: u32,
+    /// `socket::type`.
+    pub socket_type: u32,
     /// `file::f_mode`.
     pub file_mode: u32,
     /// `path::mnt`.
@@ -85,6 +89,8 @@ pub struct Offsets {
     pub inode_ino: u32,
     /// `inode::i_sb`.
     pub inode_sb: u32,
+    /// `inode::i_mode`.
+    pub inode_mode: u32,
     /// `inode::i_nlink`.
     pub inode_nlink: u32,
     /// `super_block::s_dev`.

@@ -161,9 +161,13 @@ pub struct Exec {
     pub cgroup: u64,
     /// Inode number of the executable.
     pub exe_inode: u64,
+    /// Inode number of the pipe on standard input, 0 when that is no pipe. Two processes with one pipe are a pipeline.
+    pub stdin_pipe: u64,
+    /// Inode number of the pipe on standard output, 0 when that is no pipe.
+    pub stdout_pipe: u64,
     /// Device of the executable, in the kernel's own encoding (major << 20 | minor).
     pub exe_device: u32,
-    /// Process group, in the initial pid namespace; shells put the members of a pipeline into one.
+    /// Process group, in the initial pid namespace.
     pub group: u32,
     /// Inode number of the mount namespace.
     pub mount_namespace: u32,

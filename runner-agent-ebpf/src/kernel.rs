@@ -45,3 +45,10 @@ pub fn read_user<T: zerocopy::FromBytes>(address: Address) -> Option<T> {
 pub fn pointer(base: Address, offset: u64) -> Address {
     read::<u64>(base + offset)
 }
+
+/// The `struct file` on a descriptor of a task; what lies there when the descriptor is open.
+#[inline(always)]
+pub fn file_on(task: Address, descriptor: u64) -> Address {
+    let table = pointer(pointer(task, offset!(task_files)), offset!(files_fdt));
+    pointer(pointer(table, offset!(fdtable_fd)) + descriptor * 8, 0)
+}

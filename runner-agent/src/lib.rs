@@ -3,6 +3,17 @@
 //! Modules stand in dependency order: each uses only those above it. `tests/module_order.rs` keeps that true.
 #![forbid(unsafe_code)]
 
+pub mod text;
 pub mod policy;
+pub mod event;
+pub mod decode;
+pub mod order;
+pub mod process;
+pub mod redact;
+pub mod names;
+pub mod job;
+pub mod detect;
+pub mod notice;
+pub mod pipeline;
 pub mod config;
 pub mod kernel;

@@ -11,7 +11,7 @@ use aya_ebpf::programs::RawTracePointContext;
 use runner_agent_common::record::{Exec, ExecArgs, Exit, Fork, ProcessKey, flag, kind, probe};
 
 use crate::emit;
-use crate::kernel::{Address, offset, pointer, read};
+use crate::kernel::{Address, file_on, offset, pointer, read};
 use crate::maps::{RING_BULK, Scratch, TASKS};
 use crate::path;
 use crate::task::{self, Member};
@@ -127,6 +127,8 @@ fn send_exec(member: &Member, exe: Address, arguments: &Arguments, scratch: &mut
         parent: task::key_of(pointer(member.task, offset!(task_real_parent))),
         cgroup: task::current_cgroup(),
         exe_inode: read(inode + offset!(inode_ino)),
+        stdin_pipe: pipe_on(member.task, 0),
+        stdout_pipe: pipe_on(member.task, 1),
         exe_device: read(pointer(inode, offset!(inode_sb)) + offset!(super_block_dev)),
         group: process_group(member.task),
         mount_namespace: mount_namespace(member.task),
@@ -189,6 +191,15 @@ fn read_arguments(scratch: &mut Scratch, at: u32, len: u32, source: Address) -> 
     let target = unsafe { scratch.record.as_mut_ptr().add(at as usize) };
     // SAFETY: `at + len` is within the record, checked above; the helper checks the source.
     unsafe { bpf_probe_read_user(target.cast(), len, source as *const _) == 0 }
+}
+
+/// Inode number of the pipe on a descriptor, 0 when it is closed or something else.
+#[inline(always)]
+fn pipe_on(task: Address, descriptor: u64) -> u64 {
+    const S_IFMT: u16 = 0o170_000;
+    const S_IFIFO: u16 = 0o010_000;
+    let inode = pointer(file_on(task, descriptor), offset!(file_inode));
+    if read::<u16>(inode + offset!(inode_mode)) & S_IFMT == S_IFIFO { read(inode + offset!(inode_ino)) } else { 0 }
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ use runner_agent_common::record::{Connect, File, IoUring, Socket, flag, kind, pr
 use zerocopy::FromBytes;
 
 use crate::emit;
-use crate::kernel::{Address, offset, pointer, read, read_user};
+use crate::kernel::{Address, file_on, offset, pointer, read, read_user};
 use crate::maps::{RING_CRITICAL, SYSCALL_ACTIONS};
 use crate::path::{self, Place};
 use crate::task::{self, Member};
@@ -66,8 +66,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn opened(member: &Member, descriptor: u64, syscall: u32, flags: u32) {
-    let table = pointer(pointer(member.task, offset!(task_files)), offset!(files_fdt));
-    let file = pointer(pointer(table, offset!(fdtable_fd)) + descriptor * 8, 0);
+    let file = file_on(member.task, descriptor);
     let place = Place::of(file + offset!(file_path));
     let Some(why) = watch::watched(place) else { return };
     emit::with_scratch(probe::FILE, |scratch| {
@@ -192,6 +191,8 @@ fn addressed(member: &Member, regs: Address, action: u8, flags: u32) {
         AF_INET6 => destination = socket_address.second,
         _ => return,
     }
+    let descriptor: u64 = read(regs + offset!(regs_arg0));
+    let socket = pointer(file_on(member.task, descriptor), offset!(file_private_data));
     let mut record = Connect {
         header: task::header(member, kind::CONNECT, probe::SYSCALL_CONNECT, size_of::<Connect>()),
         address: destination,
@@ -200,8 +201,9 @@ fn addressed(member: &Member, regs: Address, action: u8, flags: u32) {
         network_namespace: 0,
         family: socket_address.family,
         port: u16::from_be_bytes(socket_address.port),
+        // The protocol asked for is not kept where it is cheap to read; stream and datagram are told apart by type.
         protocol: 0,
-        socket_type: 0,
+        socket_type: read(socket + offset!(socket_type)),
     };
     record.header.flags = flags | flag::OUTSIDE_CGROUP;
     emit::fixed(&RING_CRITICAL, probe::SYSCALL_CONNECT, &record);

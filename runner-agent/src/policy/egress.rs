@@ -34,6 +34,16 @@ pub enum Protocol {
     Other(u8),
 }
 
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp => f.pad("tcp"),
+            Self::Udp => f.pad("udp"),
+            Self::Other(number) => write!(f, "ip-{number}"),
+        }
+    }
+}
+
 /// What happened to a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

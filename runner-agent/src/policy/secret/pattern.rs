@@ -57,47 +57,36 @@ pub struct Pattern {
     literal: Option<String>,
 }
 
-/// Basenames that ordinary builds open all the time; a directory is the better key where there is one.
+/// Basenames that ordinary builds open now and then; a hidden directory is the better key where there is one.
+#[rustfmt::skip]
 const COMMON_NAMES: &[&str] = &[
-    "access-token",
-    "access_token",
-    "apps.json",
-    "auth.json",
-    "cli.toml",
-    "cli.yml",
-    "config",
+    "access-token", "apps.json", "auth.json", "cli.toml", "config", "credentials", "credentials.json", "default.toml", "env",
+    "gradle.properties", "hosts.json", "hosts.yml", "id.json", "profiles.yml", "rc", "settings.xml", "token", "wallet.dat",
+];
+
+/// Basenames that ordinary builds open all the time; almost any directory is the better key.
+const EVERYDAY_NAMES: &[&str] = &[
     "config.json",
     "config.toml",
     "config.xml",
     "config.yaml",
     "config.yml",
-    "credentials",
-    "credentials.json",
     "data.json",
-    "default.toml",
-    "env",
-    "env.list",
-    "gradle.properties",
-    "hosts.json",
-    "hosts.yml",
-    "id.json",
-    "namespace",
-    "profiles.yml",
-    "rc",
-    "script.sh",
     "settings.json",
-    "settings.xml",
-    "settings.yml",
-    "token",
-    "user-data.txt",
-    "wallet.dat",
 ];
 
 /// Directories that hold much else; they are the last resort as a key.
+#[rustfmt::skip]
 const COMMON_DIRECTORIES: &[&str] = &[
-    ".cache", ".config", ".git", ".local", "bin", "build", "builds", "cache", "conf", "config", "data", "default",
-    "dev", "etc", "home", "hooks", "lib", "log", "mnt", "opt", "plugins", "private", "proc", "project", "registry",
-    "root", "run", "secrets", "share", "shm", "src", "state", "sys", "temp", "tmp", "tokens", "usr", "var", "work",
+    ".cache", ".cargo", ".config", ".git", ".gradle", ".local", ".m2", "bin", "build", "builds", "cache", "certs", "client",
+    "conf", "config", "containers", "data", "default", "dev", "etc", "home", "hooks", "kubernetes", "lib", "log", "mnt", "opt",
+    "pki", "plugins", "private", "proc", "project", "registry", "root", "run", "secrets", "share", "shm", "src", "ssl", "state",
+    "sys", "temp", "tls", "tmp", "tokens", "usr", "var", "work",
+];
+
+/// Ends of names that files of every build have.
+const COMMON_SUFFIXES: &[&[u8; 3]] = &[
+    b"aml", b"crt", b"log", b"oml", b"onf", b"pem", b"son", b"txt", b"xml", b"yml",
 ];
 
 impl Pattern {
@@ -105,14 +94,14 @@ impl Pattern {
     /// levels of `*`, as deep as the kernel looks.
     pub fn expand(text: &str, place: &Place) -> Result<Vec<Self>, PatternError> {
         let own = || text.to_owned();
-        if !(text.starts_with('/') || text.starts_with("~/") || text.starts_with("**/")) {
-            return Err(PatternError::Relative(own()));
-        }
         if let Some(dots) = text.split('/').find(|part| matches!(*part, "." | "..")) {
             return Err(PatternError::Dots(own(), dots.to_owned()));
         }
         let mut found = Vec::new();
         for plain in braces(text)? {
+            if !["/", "~/", "**/"].iter().any(|root| plain.starts_with(root)) {
+                return Err(PatternError::Relative(own()));
+            }
             for (tail, bounded) in depths(&plain) {
                 let roots: Vec<(String, &str)> = match tail.strip_prefix("~/") {
                     Some(rest) => place.homes.iter().map(|home| (globset::escape(home), rest)).collect(),
@@ -226,10 +215,12 @@ fn key_of(text: &str, bounded: usize) -> Option<Key> {
     };
     if bounded == 0 {
         if is_literal(name) {
-            offer(
-                if COMMON_NAMES.contains(name) { 40 } else { 100 },
-                Key::Name((*name).to_owned()),
-            );
+            let score = match name {
+                name if EVERYDAY_NAMES.contains(name) => 25,
+                name if COMMON_NAMES.contains(name) => 40,
+                _ => 100,
+            };
+            offer(score, Key::Name((*name).to_owned()));
         } else if !name.contains("**") {
             let meta = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\');
             let head = name.split(meta).next().unwrap_or_default().as_bytes();
@@ -239,7 +230,10 @@ fn key_of(text: &str, bounded: usize) -> Option<Key> {
                 offer(60, Key::Prefix(*first));
             }
             if let Some(last) = tail.last_chunk::<3>() {
-                offer(50, Key::Suffix(*last));
+                offer(
+                    if COMMON_SUFFIXES.contains(&last) { 10 } else { 50 },
+                    Key::Suffix(*last),
+                );
             }
         }
     }
@@ -249,10 +243,13 @@ fn key_of(text: &str, bounded: usize) -> Option<Key> {
             break;
         }
         if is_literal(directory) {
-            offer(
-                if COMMON_DIRECTORIES.contains(directory) { 20 } else { 80 },
-                Key::Directory((*directory).to_owned()),
-            );
+            // A hidden directory is one program's own; any other name is some project's source folder too.
+            let score = match directory.starts_with('.') {
+                _ if COMMON_DIRECTORIES.contains(directory) => 20,
+                true => 80,
+                false => 30,
+            };
+            offer(score, Key::Directory((*directory).to_owned()));
         }
     }
     best.map(|(_, key)| key)

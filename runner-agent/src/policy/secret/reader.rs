@@ -214,6 +214,14 @@ const HARMLESS: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
+/// `-m`, also behind other letters: `-Im`.
+fn is_module_option(argument: &str) -> bool {
+    argument
+        .strip_prefix('-')
+        .and_then(|letters| letters.strip_suffix('m'))
+        .is_some_and(|letters| letters.bytes().all(|letter| b"IsSEBuOP".contains(&letter)))
+}
+
 /// What an interpreter runs, from its name and arguments; `None` if that can't be told for sure.
 fn script_of<'a>(program: &str, argv: &'a [String], place: &Place) -> Option<Script<'a>> {
     let (_, exact, starts) = HARMLESS
@@ -225,13 +233,17 @@ fn script_of<'a>(program: &str, argv: &'a [String], place: &Place) -> Option<Scr
     let mut class_path = false;
     while let Some(argument) = arguments.next() {
         match (program, argument) {
-            ("python", "-m") => {
+            ("python", _) if is_module_option(argument) => {
                 return arguments
                     .next()
                     .map(|name| Script::Module(name.split('.').next().unwrap_or(name)));
             }
             // The value may also be the next argument.
             ("python", "-W" | "-X") => drop(arguments.next()),
+            ("java", _)
+                if argument
+                    .strip_prefix("-javaagent:")
+                    .is_some_and(|agent| agent.split('=').next().is_some_and(|jar| !is_foreign(jar, place))) => {}
             ("java", "-jar") => return arguments.next().map(Script::File),
             ("java", "-cp" | "-classpath" | "--class-path") => {
                 if arguments.next()?.split(':').any(|entry| is_foreign(entry, place)) {

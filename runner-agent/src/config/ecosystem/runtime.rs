@@ -1,0 +1,220 @@
+//! This machine: its environment, its files, its programs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Ecosystem, Resolved, Surroundings, apt, cargo, github, npm, pip};
+use crate::policy::secret::Place;
+
+/// Configuration files are small; what is larger is none.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// What is asked about the runner, all of it given, so that a test can make one up.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// Environment variables.
+    pub vars: BTreeMap<String, String>,
+    /// Home directory of the user whose jobs run.
+    pub home: PathBuf,
+    /// Where programs are looked for, in order; empty means that none is run.
+    pub path: Vec<PathBuf>,
+    /// What stands for `/` before `/etc/…`.
+    pub root: PathBuf,
+    /// Where includes other than `presets/…` lie.
+    pub policy_dir: Option<PathBuf>,
+    /// Directories that the job's code lies in.
+    pub workspaces: Vec<PathBuf>,
+    /// How long one program may take.
+    pub timeout: Duration,
+}
+
+impl Runtime {
+    /// The machine this runs on, with the environment of this process.
+    ///
+    /// The workspaces are what CI systems name in the environment; a caller that knows better sets them.
+    pub fn from_env() -> Self {
+        let vars: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let path = vars
+            .get("PATH")
+            .map(|path| std::env::split_paths(path).collect())
+            .unwrap_or_default();
+        let workspaces = [
+            "GITHUB_WORKSPACE",
+            "CI_PROJECT_DIR",
+            "BUILDKITE_BUILD_CHECKOUT_PATH",
+            "WORKSPACE",
+        ]
+        .iter()
+        .filter_map(|key| vars.get(*key))
+        .filter(|value| value.starts_with('/') && value.len() > 1)
+        .map(PathBuf::from)
+        .collect();
+        Self {
+            home: vars
+                .get("HOME")
+                .filter(|home| home.starts_with('/'))
+                .map_or_else(|| "/root".into(), PathBuf::from),
+            path,
+            root: "/".into(),
+            policy_dir: None,
+            workspaces,
+            timeout: Duration::from_secs(2),
+            vars,
+        }
+    }
+
+    /// A variable that is set and not empty.
+    pub(super) fn var(&self, key: &str) -> Option<&str> {
+        self.vars
+            .get(key)
+            .map(String::as_str)
+            .filter(|value| !value.trim().is_empty())
+    }
+
+    /// A file under `/`, by its absolute path.
+    pub(super) fn system(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The files of a directory with one of these endings, by name.
+    pub(super) fn files_in(&self, directory: &str, endings: &[&str]) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.system(directory)) else {
+            return Vec::new();
+        };
+        let fits = |path: &PathBuf| {
+            path.extension()
+                .map_or("", |ending| ending.to_str().unwrap_or("?"))
+                .to_owned()
+        };
+        let mut files: Vec<PathBuf> = entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| endings.contains(&fits(path).as_str()))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+/// The text of a file; `None` if there is none. A file that is there and can't be read is a warning.
+pub(super) fn text(path: &Path, resolved: &mut Resolved) -> Option<String> {
+    let read = || -> std::io::Result<Option<String>> {
+        if !fs::metadata(path)?.is_file() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    match read() {
+        Ok(text) => text,
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            None
+        }
+        Err(error) => {
+            resolved.warnings.push(format!(
+                "{} can't be read ({error}); what it names is left out",
+                path.display()
+            ));
+            None
+        }
+    }
+}
+
+impl Surroundings for Runtime {
+    fn hosts(&self, ecosystem: Ecosystem) -> Resolved {
+        match ecosystem {
+            Ecosystem::Npm => npm::hosts(self),
+            Ecosystem::Pip => pip::hosts(self),
+            Ecosystem::Cargo => cargo::hosts(self),
+            Ecosystem::Apt => apt::hosts(self),
+            Ecosystem::Github => github::hosts(self),
+        }
+    }
+
+    fn proxies(&self) -> Resolved {
+        let mut resolved = Resolved::default();
+        for key in [
+            "HTTPS_PROXY",
+            "https_proxy",
+            "HTTP_PROXY",
+            "http_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+        ] {
+            if let Some(value) = self.var(key) {
+                // Programs take a proxy without a scheme as http.
+                let url = if value.contains("://") {
+                    value.to_owned()
+                } else {
+                    format!("http://{value}")
+                };
+                resolved.add(&url, key);
+            }
+        }
+        resolved
+    }
+
+    fn resolvers(&self) -> Vec<IpAddr> {
+        let text = text(&self.system("/etc/resolv.conf"), &mut Resolved::default()).unwrap_or_default();
+        let mut found = Vec::new();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            if words.next() == Some("nameserver")
+                && let Some(address) = words.next().and_then(|word| word.split('%').next()?.parse().ok())
+                && !found.contains(&address)
+            {
+                found.push(address);
+            }
+        }
+        found
+    }
+
+    fn place(&self) -> Place {
+        let mut homes = Vec::new();
+        let mut add = |home: &Path| {
+            let home = home.to_string_lossy().trim_end_matches('/').to_owned();
+            if home.starts_with('/') && !homes.contains(&home) {
+                homes.push(home);
+            }
+        };
+        add(&self.home);
+        add(Path::new("/root"));
+        // The home directory inside GitHub's job containers.
+        add(Path::new("/github/home"));
+        let mut others: Vec<PathBuf> = fs::read_dir(self.system("/home"))
+            .map(|entries| {
+                entries
+                    .filter_map(Result::ok)
+                    .map(|entry| Path::new("/home").join(entry.file_name()))
+                    .collect()
+            })
+            .unwrap_or_default();
+        others.sort();
+        // Patterns are written out once for each home; a machine with many users is no ephemeral runner.
+        others.truncate(16);
+        for home in &others {
+            add(home);
+        }
+        let workspaces = self
+            .workspaces
+            .iter()
+            .map(|path| path.to_string_lossy().trim_end_matches('/').to_owned())
+            .collect();
+        Place { homes, workspaces }
+    }
+
+    fn policy_dir(&self) -> Option<&Path> {
+        self.policy_dir.as_deref()
+    }
+}

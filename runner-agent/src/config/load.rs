@@ -1,0 +1,384 @@
+//! From files to one effective policy: includes followed, ecosystems resolved, everything combined.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
+
+use super::check::{AllowLine, Draft, Include, check, did_you_mean};
+use super::ecosystem::{ConfiguredHost, Ecosystem, Resolved, Surroundings};
+use super::problem::Problem;
+use super::raw::{self, At};
+use super::shipped::{DEFAULT, SHIPPED, find};
+use crate::policy::egress::{EgressRule, Ports, ProtocolMatch, Target, classify};
+use crate::policy::secret::{Place, SecretClass, SecretPolicy};
+use crate::policy::{AddressClass, EgressPolicy, HostPattern, Origin, Policy};
+
+/// Rule id of the proxies that the environment names.
+pub const PROXY_RULE: &str = "proxy";
+
+/// Reads policy files, and what they include, into one policy for this machine. No file means the shipped `default`.
+///
+/// Returns the policy and its warnings, or everything that is wrong. A policy with an error is never applied in part.
+pub fn load(files: &[PathBuf], surroundings: &dyn Surroundings) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
+    let mut sources = Vec::new();
+    let mut problems = Vec::new();
+    for file in files {
+        match raw::read(file) {
+            Ok(bytes) => sources.push(Source {
+                name: file.clone(),
+                shipped: false,
+                bytes,
+            }),
+            Err(error) => problems.push(Problem::error(file, error.at, "", error.message)),
+        }
+    }
+    if files.is_empty() {
+        sources.extend(Source::shipped(DEFAULT));
+    }
+    assemble(sources, problems, surroundings)
+}
+
+/// As [`load`], for one of the policies in the binary.
+pub fn load_shipped(name: &str, surroundings: &dyn Surroundings) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
+    match Source::shipped(name) {
+        Some(source) => assemble(vec![source], Vec::new(), surroundings),
+        None => Err(vec![Problem::error(
+            format!("presets/{name}"),
+            At::START,
+            "",
+            unknown_preset(name),
+        )]),
+    }
+}
+
+/// A policy before it is read.
+struct Source {
+    /// The path as given, or `presets/NAME`.
+    name: PathBuf,
+    shipped: bool,
+    bytes: Vec<u8>,
+}
+
+impl Source {
+    fn shipped(name: &str) -> Option<Self> {
+        let shipped = find(name)?;
+        Some(Self {
+            name: format!("presets/{name}").into(),
+            shipped: true,
+            bytes: shipped.policy.into(),
+        })
+    }
+}
+
+fn unknown_preset(name: &str) -> String {
+    let names: Vec<&str> = SHIPPED.iter().map(|shipped| shipped.name).collect();
+    match did_you_mean(name, &names) {
+        Some(near) => format!("there is no preset {name:?}; did you mean \"presets/{near}\"?"),
+        None => format!("there is no preset {name:?}; there are {}", names.join(", ")),
+    }
+}
+
+fn assemble(
+    sources: Vec<Source>,
+    problems: Vec<Problem>,
+    surroundings: &dyn Surroundings,
+) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
+    let mut loader = Loader {
+        surroundings,
+        place: Arc::new(surroundings.place()),
+        problems,
+        resolved: BTreeMap::new(),
+        done: BTreeSet::new(),
+        names: BTreeMap::new(),
+        hash: Sha256::new(),
+    };
+    let mut whole: Option<Policy> = None;
+    for source in sources {
+        let part = loader.tree(&source, &mut Vec::new());
+        whole = Some(match whole {
+            Some(whole) => whole.merge(part),
+            None => part,
+        });
+    }
+    let mut policy = whole.unwrap_or_default();
+    loader.proxies(&mut policy);
+    policy.egress.resolvers = surroundings.resolvers();
+    policy.origin.sha256 = loader
+        .hash
+        .finalize()
+        .iter()
+        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    if loader.problems.iter().any(Problem::is_error) {
+        Err(loader.problems)
+    } else {
+        Ok((policy, loader.problems))
+    }
+}
+
+struct Loader<'a> {
+    surroundings: &'a dyn Surroundings,
+    place: Arc<Place>,
+    problems: Vec<Problem>,
+    /// Programs are asked once, however many rules want to know.
+    resolved: BTreeMap<Ecosystem, Resolved>,
+    /// What was read already; a second include of it adds nothing.
+    done: BTreeSet<PathBuf>,
+    /// Which source has which policy name: rule ids start with it.
+    names: BTreeMap<String, PathBuf>,
+    hash: Sha256,
+}
+
+impl Loader<'_> {
+    /// One source and all it includes. `above` are the sources that led here.
+    fn tree(&mut self, source: &Source, above: &mut Vec<PathBuf>) -> Policy {
+        if !self.done.insert(source.name.clone()) {
+            return Policy::default();
+        }
+        for part in [source.name.to_string_lossy().as_bytes(), &source.bytes] {
+            self.hash.update((part.len() as u64).to_le_bytes());
+            self.hash.update(part);
+        }
+        let (draft, problems) = check(&source.name, &source.bytes);
+        self.problems.extend(problems);
+        let Some(mut draft) = draft else {
+            return Policy::default();
+        };
+        if let Some(other) = self.names.insert(draft.name.clone(), source.name.clone()) {
+            let message = format!(
+                "{:?} is also the name in {}; rule ids start with it, so give each its own",
+                draft.name,
+                other.display()
+            );
+            self.problems
+                .push(Problem::error(&source.name, At::START, "name", message));
+        }
+        let includes = std::mem::take(&mut draft.include);
+        let mut policy = self.policy(draft, source);
+        above.push(source.name.clone());
+        for include in includes {
+            let Some(found) = self.included(&include, source, above) else {
+                continue;
+            };
+            let part = self.tree(&found, above);
+            // An include adds rules; the including file alone grades and silences detectors, and says which jobs it is for.
+            let (name, detect, applies_to) = (policy.name.clone(), policy.detect.clone(), policy.applies_to.clone());
+            policy = Policy {
+                name,
+                applies_to,
+                detect,
+                ..policy.merge(part)
+            };
+        }
+        above.pop();
+        policy
+    }
+
+    fn included(&mut self, include: &Include, from: &Source, above: &[PathBuf]) -> Option<Source> {
+        let mut wrong = |message: String| {
+            self.problems
+                .push(Problem::error(&from.name, include.at, &include.path, message));
+        };
+        let found = if let Some(name) = include.name.strip_prefix("presets/") {
+            let found = Source::shipped(name);
+            if found.is_none() {
+                wrong(unknown_preset(name));
+            }
+            found?
+        } else {
+            let Some(directory) = self.surroundings.policy_dir() else {
+                wrong(format!(
+                    "{:?} would be a file in the policy directory, and none is given; give one, or include a shipped \
+                     policy as \"presets/NAME\"",
+                    include.name
+                ));
+                return None;
+            };
+            let name = directory.join(format!("{}.yml", include.name));
+            match raw::read(&name) {
+                Ok(bytes) => Source {
+                    name,
+                    shipped: false,
+                    bytes,
+                },
+                Err(error) => {
+                    wrong(format!("{} {}", name.display(), error.message));
+                    return None;
+                }
+            }
+        };
+        if let Some(start) = above.iter().position(|name| *name == found.name) {
+            let mut way: Vec<String> = above[start..].iter().map(|name| name.display().to_string()).collect();
+            way.push(found.name.display().to_string());
+            wrong(format!(
+                "leads back to itself ({}); take one of these includes out",
+                way.join(" -> ")
+            ));
+            return None;
+        }
+        Some(found)
+    }
+
+    fn policy(&mut self, draft: Draft, source: &Source) -> Policy {
+        let mut egress = EgressPolicy {
+            deny: draft.deny,
+            refuse_with: draft.refuse_with,
+            ..EgressPolicy::default()
+        };
+        for line in draft.allow {
+            match line {
+                AllowLine::Rule(rule) => egress.allow.push(rule),
+                AllowLine::Ecosystem {
+                    ecosystem,
+                    template,
+                    ports,
+                    at,
+                    path,
+                } => {
+                    let surroundings = self.surroundings;
+                    let resolved = self
+                        .resolved
+                        .entry(ecosystem)
+                        .or_insert_with(|| surroundings.hosts(ecosystem))
+                        .clone();
+                    let mut warn = |message: String| {
+                        self.problems.push(Problem::warning(&source.name, at, &path, message));
+                    };
+                    let before = egress.allow.len();
+                    resolved.warnings.into_iter().for_each(&mut warn);
+                    for host in &resolved.hosts {
+                        match expanded(host, &template, ports.as_ref()) {
+                            Ok(rule) => egress.allow.push(rule),
+                            Err(message) => warn(message),
+                        }
+                    }
+                    if egress.allow.len() == before {
+                        warn(format!(
+                            "{ecosystem} names no host on this runner, so the rule allows nothing"
+                        ));
+                    }
+                }
+            }
+        }
+        let mut classes = Vec::new();
+        for spec in draft.secrets {
+            let id = spec.id.clone();
+            match SecretClass::new(spec, &self.place) {
+                Ok(class) => classes.push(class),
+                // Checked before without a runner; what is left depends on it: too many home directories.
+                Err(errors) => self.problems.extend(
+                    errors
+                        .into_iter()
+                        .map(|(_, error)| Problem::error(&source.name, At::START, &*id, error.to_string())),
+                ),
+            }
+        }
+        let mut origin = Origin::default();
+        if source.shipped {
+            origin.labels.push(source.name.display().to_string());
+        } else {
+            origin.files.push(source.name.clone());
+        }
+        Policy {
+            name: draft.name,
+            mode: draft.mode,
+            applies_to: draft.applies_to,
+            egress,
+            secrets: SecretPolicy::new(classes, draft.on_read),
+            carry: draft.carry,
+            detect: draft.detect,
+            origin,
+        }
+    }
+
+    /// A proxy stands between the job and every host: without it, rules for registries would allow what nobody uses.
+    ///
+    /// Public and private alike, because the machine's own environment names it. It may carry secrets, because an owner's
+    /// request with a token in it cannot be told from another's there; the warning says what that costs.
+    fn proxies(&mut self, policy: &mut Policy) {
+        if self.resolved.is_empty() {
+            return;
+        }
+        let resolved = self.surroundings.proxies();
+        let Some(file) = policy
+            .origin
+            .files
+            .first()
+            .cloned()
+            .or_else(|| policy.origin.labels.first().map(PathBuf::from))
+        else {
+            return;
+        };
+        for message in resolved.warnings {
+            self.problems.push(Problem::warning(&file, At::START, "", message));
+        }
+        for host in &resolved.hosts {
+            let message = format!(
+                "{} names the proxy {}:{}: where it passes connections on to is its own to decide, this policy sees only \
+                 the proxy",
+                host.source, host.host, host.port
+            );
+            self.problems.push(Problem::warning(&file, At::START, "", message));
+            for class in [AddressClass::Public, AddressClass::Private] {
+                let template = EgressRule {
+                    id: PROXY_RULE.into(),
+                    target: Target::Cidr(IpNet::default()),
+                    ports: Ports::Any,
+                    protocol: ProtocolMatch::Tcp,
+                    class,
+                    exe: Vec::new(),
+                    names: None,
+                    may_carry_secrets: true,
+                    why: "the runner's environment names this proxy".into(),
+                    source: None,
+                };
+                // Of an address, one class does not fit; that is no news.
+                policy.egress.allow.extend(expanded(host, &template, None));
+            }
+        }
+    }
+}
+
+/// The rule for one host that a configuration names.
+fn expanded(host: &ConfiguredHost, template: &EgressRule, ports: Option<&Ports>) -> Result<EgressRule, String> {
+    let ConfiguredHost { host, port, source } = host;
+    if ports.is_some_and(|ports| !ports.contains(*port)) {
+        return Err(format!(
+            "{source} names {host}:{port}, and port {port} is not among the rule's `ports`; left out"
+        ));
+    }
+    let target = match host.parse::<std::net::IpAddr>() {
+        Ok(address) => {
+            let class = classify(address);
+            if class != template.class {
+                return Err(format!(
+                    "{source} names {address}, which is {class}; add `class: {class}` to a rule for it"
+                ));
+            }
+            Target::Cidr(IpNet::from(address))
+        }
+        Err(_) => match HostPattern::parse(host) {
+            Ok(pattern) if !pattern.is_wildcard() => Target::Host(pattern),
+            Ok(_) => {
+                return Err(format!(
+                    "{source} names {host:?}, which is more than one host; left out"
+                ));
+            }
+            Err(error) => return Err(format!("{source}: {error}; left out")),
+        },
+    };
+    let ports = ports.cloned().unwrap_or_else(|| Ports::one(*port));
+    Ok(EgressRule {
+        target,
+        ports,
+        source: Some(source.as_str().into()),
+        ..template.clone()
+    })
+}
+
+/// Where the cases of a policy file lie: `npm.cases.yml` beside `npm.yml`.
+pub fn cases_path(policy: &Path) -> PathBuf {
+    policy.with_extension("cases.yml")
+}

@@ -1,0 +1,35 @@
+//! Sockets that go past every rule about addresses: raw, packet, VSOCK, ping, SCTP and what else there is.
+
+use crate::event::{Activity, Event, Finding};
+use crate::job::JobState;
+use crate::policy::{Policy, Severity};
+
+pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding> {
+    let Activity::Socket { family, socket_type, protocol } = event.activity else { return None };
+    let name = name(family, socket_type, protocol);
+    let message = format!("{} made a {name} socket, which no rule about addresses can judge", super::who(event));
+    let subject = format!("{} {name}", super::exe(event));
+    let mut finding = super::finding(event, "raw-socket", Severity::High, subject, message);
+    finding.techniques = &["XF-12"];
+    Some(finding)
+}
+
+/// What a person calls such a socket. Numbers: Linux `include/linux/socket.h` and `include/uapi/linux/in.h`.
+pub fn name(family: u32, socket_type: u32, protocol: u32) -> String {
+    const SOCK_RAW: u32 = 3;
+    match (family, socket_type, protocol) {
+        (17, _, _) => "packet".to_owned(),
+        (40, _, _) => "VSOCK".to_owned(),
+        (44, _, _) => "XDP".to_owned(),
+        (30, _, _) => "TIPC".to_owned(),
+        (31, _, _) => "Bluetooth".to_owned(),
+        (21, _, _) => "RDS".to_owned(),
+        (43, _, _) => "SMC".to_owned(),
+        (38, _, _) => "kernel crypto".to_owned(),
+        (2 | 10, SOCK_RAW, _) => format!("raw IP (protocol {protocol})"),
+        (2, _, 1) | (10, _, 58) => "ping (ICMP)".to_owned(),
+        (2 | 10, _, 132) => "SCTP".to_owned(),
+        (2 | 10, _, 33) => "DCCP".to_owned(),
+        _ => format!("family {family}, type {socket_type}, protocol {protocol}"),
+    }
+}

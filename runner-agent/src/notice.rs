@@ -1,0 +1,147 @@
+//! Notices: everything that leaves the agent, numbered in one row.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use runner_agent_common::map::Counters;
+
+use crate::event::{Event, Finding};
+use crate::policy::Mode;
+
+/// One notice.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// Its number, from 1, without gaps as long as nothing is lost on the way out.
+    pub seq: u64,
+    /// When, nanoseconds since boot.
+    pub at_ns: u64,
+    /// Which job, if it is about one.
+    pub job: Option<Arc<str>>,
+    /// What.
+    pub content: Content,
+}
+
+/// What a notice tells.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Something happened in a job.
+    Event(Event),
+    /// Something that somebody should look at.
+    Finding(Finding),
+    /// Records or notices were lost.
+    Loss(Loss),
+    /// A job began.
+    JobStarted(JobStarted),
+    /// A job ended.
+    JobEnded(JobEnded),
+    /// The agent about itself.
+    Agent(AgentState),
+}
+
+/// A job began.
+#[derive(Clone, Debug)]
+pub struct JobStarted {
+    /// The command, secrets removed.
+    pub command: Vec<String>,
+    /// Name of the policy.
+    pub policy: String,
+    /// SHA-256 of the policy's files.
+    pub policy_sha256: String,
+    /// Where the policy came from.
+    pub policy_files: Vec<String>,
+    /// What happens to what the policy doesn't allow.
+    pub mode: Mode,
+    /// The job's cgroup.
+    pub cgroup: String,
+}
+
+/// A job ended.
+#[derive(Clone, Debug)]
+pub struct JobEnded {
+    /// Exit code of the command, if it exited.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// Processes that were still running and were ended.
+    pub leftovers: Vec<String>,
+    /// How often each finding occurred, told or not.
+    pub occurrences: BTreeMap<&'static str, u64>,
+    /// The account of records.
+    pub account: Account,
+}
+
+/// The agent about itself.
+#[derive(Clone, Debug)]
+pub enum AgentState {
+    /// Probes are attached and checked.
+    Ready {
+        /// From start to here.
+        ready_ms: f64,
+        /// Name of the tier.
+        tier: &'static str,
+        /// Kernel release.
+        kernel: String,
+        /// Version of the agent.
+        version: &'static str,
+    },
+}
+
+/// Where records went: the loss equation.
+///
+/// In the kernel `seen = submitted + ring_full + oversize + busy` for each probe; in user space
+/// `received = decoded + refused`; and what was submitted was received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Counters by probe; probes that saw nothing are left out.
+    pub probes: BTreeMap<&'static str, Counters>,
+    /// Records that came off the rings.
+    pub received: u64,
+    /// Of these, decoded.
+    pub decoded: u64,
+    /// Of these, refused.
+    pub refused: u64,
+    /// Notices that found the outbox full.
+    pub notices_dropped: u64,
+}
+
+impl Account {
+    /// Records that the probes set out to send.
+    pub fn seen(&self) -> u64 {
+        self.probes.values().map(|counters| counters.seen).sum()
+    }
+
+    /// Records on the rings.
+    pub fn submitted(&self) -> u64 {
+        self.probes.values().map(|counters| counters.submitted).sum()
+    }
+
+    /// Records and notices that were lost, wherever.
+    pub fn lost(&self) -> u64 {
+        let kernel: u64 =
+            self.probes.values().map(|counters| counters.ring_full + counters.oversize + counters.busy).sum();
+        kernel + self.refused + self.notices_dropped
+    }
+
+    /// What the equation leaves over: zero, or records went missing that nobody counted.
+    pub fn difference(&self) -> u64 {
+        let kernel: u64 = self
+            .probes
+            .values()
+            .map(|counters| {
+                counters.seen.abs_diff(counters.submitted + counters.ring_full + counters.oversize + counters.busy)
+            })
+            .sum();
+        kernel + self.submitted().abs_diff(self.received) + self.received.abs_diff(self.decoded + self.refused)
+    }
+}
+
+/// Something was lost since the last notice of this kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Probe, or `user` for refused records, or `outbox` for notices.
+    pub place: &'static str,
+    /// Why: `ring full`, `oversize`, `busy`, `map full`, `refused`, `outbox full`.
+    pub reason: &'static str,
+    /// How many.
+    pub count: u64,
+}

@@ -1,0 +1,372 @@
+//! The product without root: records in, notices out. No I/O, no clock, no kernel; time comes from the records.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use runner_agent_common::map::FileKey;
+use runner_agent_common::record::{self, ProcessKey, flag, probe};
+
+use crate::decode::Record;
+use crate::detect;
+use crate::event::{Activity, Connection, Event, FileAccess, Process};
+use crate::job::{Job, JobState, Taint};
+use crate::names::address_of;
+use crate::notice::{Content, Notice};
+use crate::policy::{Destination, Protocol, Reader, Verdict};
+use crate::process::{ProcessTable, Program};
+use crate::redact::Redactor;
+use crate::text;
+
+/// How long an exec may wait for the rest of its arguments, nanoseconds of record time.
+const WAIT_FOR_ARGUMENTS_NS: u64 = 1_000_000_000;
+
+/// Sockets whose owner is remembered, for DNS messages that come by without a process.
+const MAX_SOCKETS: usize = 16_384;
+
+/// Records in, notices out.
+#[derive(Debug)]
+pub struct Pipeline {
+    table: ProcessTable,
+    jobs: HashMap<u32, JobState>,
+    waiting: HashMap<ProcessKey, WaitingExec>,
+    sockets: HashMap<u64, ProcessKey>,
+    socket_order: VecDeque<u64>,
+    redactor: Redactor,
+    next_seq: u64,
+    unreadable_dns: u64,
+}
+
+/// An exec whose arguments have not all come yet.
+#[derive(Debug)]
+struct WaitingExec {
+    fixed: record::Exec,
+    exe: Arc<str>,
+    cwd: Arc<str>,
+    argv: Vec<u8>,
+}
+
+impl Pipeline {
+    /// A pipeline without jobs.
+    pub fn new(redactor: Redactor) -> Self {
+        Self {
+            table: ProcessTable::default(),
+            jobs: HashMap::new(),
+            waiting: HashMap::new(),
+            sockets: HashMap::new(),
+            socket_order: VecDeque::new(),
+            redactor,
+            next_seq: 1,
+            unreadable_dns: 0,
+        }
+    }
+
+    /// From here on, records with the job's slot are the job's. `hosts` are names that need no resolver.
+    pub fn start_job(&mut self, job: Arc<Job>, hosts: &[(IpAddr, String)]) {
+        let mut state = JobState::new(job.clone());
+        for (address, name) in hosts {
+            state.names.add(*address, name);
+        }
+        self.jobs.insert(job.slot, state);
+    }
+
+    /// Forgets a job and returns what was remembered of it.
+    pub fn end_job(&mut self, slot: u32) -> Option<JobState> {
+        self.jobs.remove(&slot)
+    }
+
+    /// What is known of processes.
+    pub fn processes(&self) -> &ProcessTable {
+        &self.table
+    }
+
+    /// DNS messages that could not be read.
+    pub fn unreadable_dns(&self) -> u64 {
+        self.unreadable_dns
+    }
+
+    /// Takes in what `/proc` says about a process that is older than the agent, or was adopted.
+    pub fn snapshot(&mut self, key: ProcessKey, parent: Option<ProcessKey>, mut program: Program) {
+        program.argv = self.redactor.arguments(program.argv.to_vec()).into();
+        self.table.snapshot(key, parent, program);
+    }
+
+    /// Numbers a notice that doesn't come from a record.
+    pub fn announce(&mut self, at_ns: u64, job: Option<Arc<str>>, content: Content, out: &mut Vec<Notice>) {
+        let seq = self.take_seq();
+        out.push(Notice { seq, at_ns, job, content });
+    }
+
+    /// Takes in one record.
+    pub fn handle(&mut self, record: &Record, out: &mut Vec<Notice>) {
+        let header = record.header();
+        let key = header.process;
+        match record {
+            Record::Exec { .. } | Record::ExecArgs { .. } => {}
+            Record::Fork(fork) => self.stop_waiting(fork.parent, out),
+            _ => self.stop_waiting(key, out),
+        }
+        match record {
+            Record::Fork(fork) => self.fork(fork),
+            Record::Exec { fixed, exe, cwd, argv } => self.exec(fixed, exe, cwd, argv, out),
+            Record::ExecArgs { fixed, argv } => self.more_arguments(fixed, argv, out),
+            Record::Exit(exit) => {
+                let process = self.table.exit(key, header.at_ns);
+                if let Some(state) = self.jobs.get_mut(&header.job) {
+                    state.taints.exit(key);
+                }
+                self.happened(header, Some(process), Activity::Exit { status: exit.status }, out);
+            }
+            Record::File { fixed, path } => self.file(fixed, path, out),
+            Record::Connect(connect) => self.connect(connect, out),
+            Record::Socket(socket) => {
+                let activity = Activity::Socket {
+                    family: socket.family,
+                    socket_type: socket.socket_type,
+                    protocol: socket.protocol,
+                };
+                self.happened_to(header, activity, out);
+            }
+            Record::IoUring(_) => self.happened_to(header, Activity::IoUring, out),
+            Record::CgroupMove(moved) => {
+                let activity = Activity::CgroupMove { by: moved.by, to: moved.to, inside: moved.inside != 0 };
+                self.happened_to(header, activity, out);
+            }
+            Record::Dns { fixed, message } => self.dns(fixed, message, out),
+        }
+    }
+
+    /// Lets go of execs that have waited too long for the rest of their arguments.
+    pub fn tick(&mut self, now_ns: u64, out: &mut Vec<Notice>) {
+        let late: Vec<ProcessKey> = self
+            .waiting
+            .iter()
+            .filter(|(_, exec)| exec.fixed.header.at_ns + WAIT_FOR_ARGUMENTS_NS <= now_ns)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in late {
+            self.stop_waiting(key, out);
+        }
+    }
+
+    fn fork(&mut self, fork: &record::Fork) {
+        let (child, parent) = (fork.header.process, fork.parent);
+        self.table.fork(child, parent, fork.cgroup);
+        if let Some(state) = self.jobs.get_mut(&fork.header.job) {
+            state.taints.fork(child, parent);
+        }
+    }
+
+    fn exec(&mut self, fixed: &record::Exec, exe: &[u8], cwd: &[u8], argv: &[u8], out: &mut Vec<Notice>) {
+        let key = fixed.header.process;
+        self.stop_waiting(key, out);
+        let exec = WaitingExec {
+            fixed: *fixed,
+            exe: text::from_bytes(exe).into(),
+            cwd: text::from_bytes(cwd).into(),
+            argv: argv.to_vec(),
+        };
+        if exec.is_whole() || fixed.header.flags & flag::ARGV_TRUNCATED != 0 {
+            self.executed(exec, out);
+        } else {
+            self.waiting.insert(key, exec);
+        }
+    }
+
+    fn more_arguments(&mut self, fixed: &record::ExecArgs, argv: &[u8], out: &mut Vec<Notice>) {
+        let key = fixed.header.process;
+        let Some(exec) = self.waiting.get_mut(&key) else { return };
+        if exec.fixed.header.at_ns != fixed.header.at_ns || exec.argv.len() != fixed.offset as usize {
+            // A continuation in between was lost: what is there so far is all there will be.
+            return self.stop_waiting(key, out);
+        }
+        exec.argv.extend_from_slice(argv);
+        if exec.is_whole() || fixed.header.flags & flag::ARGV_TRUNCATED != 0 {
+            self.stop_waiting(key, out);
+        }
+    }
+
+    fn stop_waiting(&mut self, key: ProcessKey, out: &mut Vec<Notice>) {
+        if let Some(exec) = self.waiting.remove(&key) {
+            self.executed(exec, out);
+        }
+    }
+
+    fn executed(&mut self, exec: WaitingExec, out: &mut Vec<Notice>) {
+        let fixed = &exec.fixed;
+        let program = Program {
+            argv_whole: exec.is_whole(),
+            argv: self.redactor.arguments(text::arguments(&exec.argv)).into(),
+            exe: exec.exe,
+            cwd: exec.cwd,
+            uid: fixed.header.uid,
+            cgroup: fixed.cgroup,
+            mount_namespace: fixed.mount_namespace,
+            stdin_pipe: fixed.stdin_pipe,
+            stdout_pipe: fixed.stdout_pipe,
+            exe_unlinked: fixed.header.flags & flag::UNLINKED != 0,
+        };
+        let process = self.table.exec(fixed.header.process, fixed.parent, program, self.next_seq);
+        if let Some(state) = self.jobs.get_mut(&fixed.header.job) {
+            state.taints.exec(&process, &self.table);
+        }
+        let outside_cgroup = fixed.header.flags & flag::OUTSIDE_CGROUP != 0;
+        self.happened(&fixed.header, Some(process), Activity::Exec { outside_cgroup }, out);
+    }
+
+    fn file(&mut self, fixed: &record::File, path: &[u8], out: &mut Vec<Notice>) {
+        const FMODE_READ: u32 = 1;
+        const FMODE_WRITE: u32 = 2;
+        let process = self.table.get_or_unknown(fixed.header.process);
+        let Some(state) = self.jobs.get_mut(&fixed.header.job) else { return };
+        let (read, write) = (fixed.mode & FMODE_READ != 0, fixed.mode & FMODE_WRITE != 0);
+        if !read && !write {
+            return;
+        }
+        let path: Arc<str> = text::from_bytes(path).into();
+        let secrets = &state.job.policy.secrets;
+        let identity = FileKey { inode: fixed.inode, device: fixed.device, reserved: 0 };
+        let (class, known_as) = match secrets.classify(&path) {
+            Some(class) => (class, None),
+            None => match state.job.secret_files.get(&identity) {
+                Some(known) => match secrets.classify(known) {
+                    Some(class) => (class, Some(known.clone())),
+                    None => return,
+                },
+                // The kernel's filter lets a little too much through.
+                None => return,
+            },
+        };
+        let owner = class.may_read(&Reader {
+            exe: &exe_for_rules(&process),
+            argv: &process.argv,
+            pid: process.key.tgid,
+            path: known_as.as_deref().unwrap_or(&path),
+        });
+        let access = FileAccess {
+            path,
+            known_as,
+            class: class.id.clone(),
+            title: class.title.clone(),
+            class_severity: class.severity,
+            read,
+            write,
+            owner,
+            compat: fixed.header.flags & flag::COMPAT != 0,
+            path_truncated: fixed.header.flags & flag::PATH_TRUNCATED != 0,
+            verdict: if owner || !read { Verdict::Allowed } else { Verdict::Audited },
+        };
+        if read {
+            let taint = Taint { reads: vec![self.next_seq], titles: vec![access.title.clone()], by_owners: owner };
+            state.taints.read(&process, taint, &self.table);
+        }
+        self.happened(&fixed.header, Some(process), Activity::File(access), out);
+    }
+
+    fn connect(&mut self, connect: &record::Connect, out: &mut Vec<Notice>) {
+        let process = self.table.get_or_unknown(connect.header.process);
+        self.remember_socket(connect.socket, connect.header.process);
+        let Some(state) = self.jobs.get(&connect.header.job) else { return };
+        let address = address_of(connect.family, connect.address);
+        let protocol = protocol_of(connect);
+        let names = state.names.of(address).to_vec();
+        let exe = exe_for_rules(&process);
+        let destination = Destination {
+            address,
+            port: connect.port,
+            protocol,
+            names: &names,
+            exe: (!exe.is_empty()).then_some(&*exe),
+        };
+        // The kernel doesn't decide yet in audit mode; whatever the policy asks for, nothing was refused.
+        let ruling = state.job.policy.egress.judge(crate::policy::Mode::Audit, &destination);
+        let connection = Connection {
+            address,
+            port: connect.port,
+            protocol,
+            names,
+            hook: probe::NAMES[usize::from(connect.header.probe) % probe::COUNT],
+            socket: connect.socket,
+            outside_cgroup: connect.header.flags & flag::OUTSIDE_CGROUP != 0,
+            ruling,
+        };
+        self.happened(&connect.header, Some(process), Activity::Connect(connection), out);
+    }
+
+    fn dns(&mut self, fixed: &record::Dns, message: &[u8], out: &mut Vec<Notice>) {
+        let process = self.sockets.get(&fixed.socket).and_then(|key| self.table.get(*key)).cloned();
+        let Some(state) = self.jobs.get_mut(&fixed.header.job) else { return };
+        match state.names.take_in(fixed, message, &state.job.policy.egress.resolvers) {
+            Ok(message) => self.happened(&fixed.header, process, Activity::Dns(message), out),
+            Err(_) => self.unreadable_dns += 1,
+        }
+    }
+
+    fn remember_socket(&mut self, socket: u64, key: ProcessKey) {
+        if socket == 0 || self.sockets.insert(socket, key).is_some() {
+            return;
+        }
+        self.socket_order.push_back(socket);
+        if self.socket_order.len() > MAX_SOCKETS
+            && let Some(oldest) = self.socket_order.pop_front()
+        {
+            self.sockets.remove(&oldest);
+        }
+    }
+
+    fn happened_to(&mut self, header: &record::Header, activity: Activity, out: &mut Vec<Notice>) {
+        let process = self.table.get_or_unknown(header.process);
+        self.happened(header, Some(process), activity, out);
+    }
+
+    /// Tells of an event, and of what the detectors make of it.
+    fn happened(
+        &mut self,
+        header: &record::Header,
+        process: Option<Arc<Process>>,
+        activity: Activity,
+        out: &mut Vec<Notice>,
+    ) {
+        let Some(state) = self.jobs.get_mut(&header.job) else { return };
+        let job = Some(state.job.id.clone());
+        let event = Event { seq: self.next_seq, at_ns: header.at_ns, process, activity };
+        self.next_seq += 1;
+        let found: Vec<_> = detect::run(&event, state).collect();
+        out.push(Notice { seq: event.seq, at_ns: header.at_ns, job: job.clone(), content: Content::Event(event) });
+        for finding in found {
+            if state.is_news(finding.id, &finding.subject) {
+                let seq = self.next_seq;
+                self.next_seq += 1;
+                out.push(Notice { seq, at_ns: header.at_ns, job: job.clone(), content: Content::Finding(finding) });
+            }
+        }
+    }
+
+    fn take_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+}
+
+impl WaitingExec {
+    fn is_whole(&self) -> bool {
+        self.argv.len() >= self.fixed.argv_total as usize
+    }
+}
+
+/// The executable as rules about programs see it: one that has no name any more is nobody's.
+fn exe_for_rules(process: &Process) -> Arc<str> {
+    if process.exe_unlinked { format!("{} (deleted)", process.exe).into() } else { process.exe.clone() }
+}
+
+/// Protocol of a connect; system calls seen from outside tell only stream or datagram.
+fn protocol_of(connect: &record::Connect) -> Protocol {
+    const STREAM: u16 = 1;
+    match (connect.protocol, connect.socket_type) {
+        // MPTCP is 262 as a socket's protocol.
+        (6 | 262, _) | (0, STREAM) => Protocol::Tcp,
+        (17 | 136, _) | (0, _) => Protocol::Udp,
+        (other, _) => Protocol::Other(other as u8),
+    }
+}
