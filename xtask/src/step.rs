@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::{env, fmt};
 
 use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// The workspace's root: this package's parent directory at the time it was built.
 pub fn root() -> PathBuf {
@@ -92,6 +95,16 @@ pub fn line(command: &Command) -> String {
         .map(|word| word.to_string_lossy().into_owned())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Becomes true on Ctrl-C or SIGTERM. A task that has things to clean up asks for it before it makes them: from then on
+/// a signal no longer ends this program, and every guard runs on the way out.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("a handler for Ctrl-C")?;
+    }
+    Ok(stop)
 }
 
 /// Root by effective user id, which is who owns the entry of this process in /proc.

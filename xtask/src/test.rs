@@ -89,7 +89,11 @@ fn libtest(mut cargo: Command, name: &str) -> Result<Vec<Suite>> {
 fn end_to_end(options: &Options) -> Result<(Vec<Suite>, Vec<String>)> {
     eprintln!("── end-to-end tests");
     if let Some(reason) = why_not_here() {
-        return Ok((vec![all_skipped(options, reason)?], Vec::new()));
+        let suite = all_skipped(options, reason).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            Suite::check("end-to-end: building the tests", false)
+        });
+        return Ok((vec![suite], Vec::new()));
     }
     let binary = match build::binary(&build::Options::default()) {
         Ok(binary) => binary,

@@ -11,6 +11,7 @@ mod stats;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -53,6 +54,7 @@ pub fn run(options: &Options) -> Result<()> {
             ..build::Options::default()
         })?,
     };
+    let stop = step::stop_flag()?;
     let bench = Bench::prepare(&binary)?;
     let kinds: Vec<Kind> = Kind::all()
         .iter()
@@ -64,6 +66,9 @@ pub fn run(options: &Options) -> Result<()> {
     let start = Instant::now();
     for round in 0..options.rounds {
         for measure in &mut measures {
+            if stop.load(Ordering::Relaxed) {
+                bail!("stopped by a signal");
+            }
             eprintln!("── round {} of {}: {}", round + 1, options.rounds, measure.kind.title());
             let count = if options.quick {
                 measure.kind.count().div_ceil(20)

@@ -12,15 +12,13 @@ mod project;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
-use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{build, setup, step};
 use namespace::Namespace;
@@ -53,11 +51,7 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let log = fresh_log()?;
 
-    // From here on there are things to clean up: a signal only sets this flag, and every guard below runs.
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("a handler for Ctrl-C")?;
-    }
+    let stop = step::stop_flag()?;
     let _only_one = one_at_a_time()?;
     let project = Project::create(&compiler)?;
     let namespace = Namespace::create()?;
@@ -66,7 +60,7 @@ pub fn run(options: &Options) -> Result<()> {
     eprintln!("── a real build under the agent");
     let mut command = Command::new(&agent);
     command
-        .args(["run", "--policy"])
+        .args(["run", "--mode", "audit", "--policy"])
         .arg(step::root().join("policies/cargo.yml"));
     command.arg("--log").arg(&log).arg("--");
     project.build_command(&mut command);
@@ -137,8 +131,9 @@ fn fresh_log() -> Result<PathBuf> {
 
 /// Two demos at once would give one address to two namespaces.
 fn one_at_a_time() -> Result<File> {
-    let path = env::temp_dir().join("runner-agent-demo.lock");
-    let lock = File::create(&path).with_context(|| path.display().to_string())?;
+    // In a folder that only root writes to: in the temporary one, anybody could have put a link of that name.
+    let path = Path::new("/run/runner-agent-demo.lock");
+    let lock = File::create(path).with_context(|| path.display().to_string())?;
     if lock.try_lock().is_err() {
         eprintln!("waiting for another demo on this machine");
         lock.lock().context("waiting for another demo")?;
