@@ -5,3 +5,4 @@
 
 pub mod policy;
 pub mod config;
+pub mod cli;
