@@ -198,8 +198,14 @@ fn shipped_policies_fit_the_schema() {
             .collect();
         assert!(errors.is_empty(), "{errors:#?}");
     }
-    let wrong = serde_json::json!({ "version": 1, "name": "x", "egres": {} });
-    assert!(!validator.is_valid(&wrong));
+    for wrong in [
+        serde_json::json!({ "version": 1, "name": "x", "egres": {} }),
+        serde_json::json!({ "version": 1, "name": "x", "mode": null }),
+        serde_json::json!({ "version": 1, "name": "x", "egress": { "allow": [{ "host": "a.example" }] } }),
+        serde_json::json!({ "version": 2, "name": "x" }),
+    ] {
+        assert!(!validator.is_valid(&wrong), "{wrong}");
+    }
 }
 
 #[test]

@@ -168,6 +168,11 @@ fn cargo_is_read_from_its_configuration_and_from_what_it_has_fetched() {
     let mut fixture = Fixture::new();
     warned(&fixture, Ecosystem::Cargo, "has fetched nothing");
     fixture.file(
+        "home/me/.cargo/registry/index/index.example-1949cf8c6b5b557f/.cache/x",
+        "",
+    );
+    warned(&fixture, Ecosystem::Cargo, "where its downloads are");
+    fixture.file(
         "home/me/.cargo/registry/index/index.example-1949cf8c6b5b557f/config.json",
         r#"{"dl":"https://static.example/x"}"#,
     );
