@@ -249,6 +249,30 @@ fn a_network_rule_for_any_port_and_protocol_covers_protocols_without_ports() {
     );
 }
 
+#[test]
+fn the_first_rule_is_named_and_any_rule_that_matches_may_let_secrets_pass() {
+    let carrying = EgressRule {
+        may_carry_secrets: true,
+        ..host("second", "mirror.example.org")
+    };
+    let policy = EgressPolicy {
+        allow: vec![host("first", "*.example.org"), carrying],
+        ..EgressPolicy::default()
+    };
+    let names = ["mirror.example.org".into()];
+    let ruling = policy.judge(Mode::Block, &to("198.51.100.7", 443, &names));
+    assert_eq!(
+        (ruling.rule.as_deref(), ruling.may_carry_secrets),
+        (Some("first"), true)
+    );
+    let names = ["other.example.org".into()];
+    assert!(
+        !policy
+            .judge(Mode::Block, &to("198.51.100.7", 443, &names))
+            .may_carry_secrets
+    );
+}
+
 fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         any::<[u8; 4]>().prop_map(IpAddr::from),
