@@ -149,6 +149,8 @@ pub struct Connection {
     pub protocol: Protocol,
     /// Names that the job resolved to this address, latest first.
     pub names: Vec<Arc<str>>,
+    /// Names that a resolver which isn't the runner's claimed for it; for readers, not for rules.
+    pub claimed_names: Vec<Arc<str>>,
     /// Which hook saw it.
     pub hook: &'static str,
     /// Socket cookie, 0 when the hook has none.
@@ -163,6 +165,14 @@ impl Connection {
     /// The best name, else the address.
     pub fn host(&self) -> String {
         self.names.first().map_or_else(|| self.address.to_string(), |name| name.to_string())
+    }
+
+    /// What else a reader should know of the address: ` (said to be …)`, or nothing.
+    pub fn claim(&self) -> String {
+        match self.claimed_names.first() {
+            Some(name) if self.names.is_empty() => format!(" (said to be {name})"),
+            _ => String::new(),
+        }
     }
 
     /// `host:port`, with IPv6 addresses in brackets.

@@ -42,6 +42,7 @@ pub enum ReadDnsError {
 pub struct Names {
     questions: HashMap<(u16, u16), Question>,
     by_address: HashMap<IpAddr, Vec<Arc<str>>>,
+    claimed: HashMap<IpAddr, Vec<Arc<str>>>,
     asked: u64,
 }
 
@@ -55,12 +56,18 @@ struct Question {
 impl Names {
     /// Gives an address a name that needs no question, as `/etc/hosts` does.
     pub fn add(&mut self, address: IpAddr, name: &str) {
-        self.name(address, &name.to_ascii_lowercase().into());
+        name_address(&mut self.by_address, address, &name.to_ascii_lowercase().into());
     }
 
     /// Names of an address, latest first.
     pub fn of(&self, address: IpAddr) -> &[Arc<str>] {
         self.by_address.get(&address).map_or(&[], Vec::as_slice)
+    }
+
+    /// Names that somebody other than a configured resolver claims for an address, latest first. They tell a reader what
+    /// was asked for; no rule ever looks at them.
+    pub fn claimed(&self, address: IpAddr) -> &[Arc<str>] {
+        self.claimed.get(&address).map_or(&[], Vec::as_slice)
     }
 
     /// Takes in a message; `resolvers` are those that the runner is configured with.
@@ -85,10 +92,11 @@ impl Names {
         let asked = self.questions.get(&id).is_some_and(|question| question.name == name && question.server == server);
         let trusted = asked && (server.is_loopback() || resolvers.contains(&server));
         let addresses = addresses(&message, &query.name);
-        if trusted {
+        if asked {
             self.questions.remove(&id);
+            let table = if trusted { &mut self.by_address } else { &mut self.claimed };
             for &address in &addresses {
-                self.name(address, &name);
+                name_address(table, address, &name);
             }
         }
         let answer_code = Some(format!("{:?}", message.metadata.response_code));
@@ -103,16 +111,16 @@ impl Names {
         self.asked += 1;
         self.questions.insert(id, Question { name, server, order: self.asked });
     }
+}
 
-    fn name(&mut self, address: IpAddr, name: &Arc<str>) {
-        if self.by_address.len() >= MAX_ADDRESSES && !self.by_address.contains_key(&address) {
-            return;
-        }
-        let names = self.by_address.entry(address).or_default();
-        names.retain(|known| known != name);
-        names.insert(0, name.clone());
-        names.truncate(MAX_NAMES);
+fn name_address(table: &mut HashMap<IpAddr, Vec<Arc<str>>>, address: IpAddr, name: &Arc<str>) {
+    if table.len() >= MAX_ADDRESSES && !table.contains_key(&address) {
+        return;
     }
+    let names = table.entry(address).or_default();
+    names.retain(|known| known != name);
+    names.insert(0, name.clone());
+    names.truncate(MAX_NAMES);
 }
 
 /// The addresses that a message gives to the name asked for, through its own CNAMEs only.
@@ -228,6 +236,13 @@ mod tests {
             assert!(!message.trusted);
             assert!(names.of([203, 0, 113, 9].into()).is_empty());
         }
+    }
+
+    #[test]
+    fn another_resolvers_answer_is_kept_as_a_claim() {
+        let server = [198, 51, 100, 1];
+        let (names, _) = ask_and_answer(server, &answer(7, "cdn.example.", &[], [203, 0, 113, 9]));
+        assert_eq!(names.claimed([203, 0, 113, 9].into()), [Arc::from("cdn.example")]);
     }
 
     #[test]

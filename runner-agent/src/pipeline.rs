@@ -284,6 +284,7 @@ impl Pipeline {
             address,
             port: connect.port,
             protocol,
+            claimed_names: state.names.claimed(address).to_vec(),
             names,
             hook: probe::NAMES[usize::from(connect.header.probe) % probe::COUNT],
             socket: connect.socket,

@@ -8,3 +8,4 @@ mod self_check;
 mod signals;
 
 pub use run::{Outcome, RunError, RunOptions, run};
+pub use self_check::act as act_as_child;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -181,9 +182,8 @@ impl Armed {
         mut self,
         mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>,
     ) -> Result<Outcome, RunError> {
-        let [critical, bulk] = self.kernel.descriptors();
-        let critical = AsyncFd::new(critical).map_err(io_error("wait for the critical ring"))?;
-        let bulk = AsyncFd::new(bulk).map_err(io_error("wait for the bulk ring"))?;
+        let [critical, bulk] = self.kernel.descriptors().map_err(io_error("share the rings' descriptors"))?;
+        let (critical, bulk) = (readiness(critical)?, readiness(bulk)?);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked_for_losses = Instant::now();
@@ -305,6 +305,12 @@ impl Flow {
     fn dropped(&self) -> u64 {
         self.outboxes.iter().map(Outbox::dropped).sum()
     }
+}
+
+/// Waits for a ring.
+#[expect(deprecated, reason = "the new constructor is unsafe for types that don't own their descriptor; this one does")]
+fn readiness(ring: OwnedFd) -> Result<AsyncFd<OwnedFd>, RunError> {
+    AsyncFd::with_interest(ring, tokio::io::Interest::READABLE).map_err(io_error("wait for a ring"))
 }
 
 /// A process that the job did not give birth to is introduced by `/proc`, and so are its ancestors.

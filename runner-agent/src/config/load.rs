@@ -1,23 +1,24 @@
 //! From files to one effective policy: includes followed, ecosystems resolved, everything combined.
 
+mod expand;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
 use super::check::{AllowLine, Draft, Include, check, did_you_mean};
-use super::ecosystem::{ConfiguredHost, Ecosystem, Resolved, Surroundings};
+use super::ecosystem::{Ecosystem, Resolved, Surroundings};
 use super::problem::Problem;
 use super::raw::{self, At};
 use super::shipped::{DEFAULT, SHIPPED, find};
-use crate::policy::egress::{EgressRule, Ports, ProtocolMatch, Target, classify};
 use crate::policy::secret::{Place, SecretClass, SecretPolicy};
-use crate::policy::{AddressClass, EgressPolicy, HostPattern, Origin, Policy};
+use crate::policy::{EgressPolicy, Origin, Policy};
 
-/// Rule id of the proxies that the environment names.
-pub const PROXY_RULE: &str = "proxy";
+pub use expand::PROXY_RULE;
+
+use expand::expanded;
 
 /// Reads policy files, and what they include, into one policy for this machine. No file means the shipped `default`.
 ///
@@ -99,6 +100,8 @@ fn assemble(
     for source in sources {
         let part = loader.tree(&source, &mut Vec::new());
         whole = Some(match whole {
+            // Read before, or wrong: nothing to add, and nothing that may silence or quieten the rest.
+            Some(whole) if part.name.is_empty() => whole,
             Some(whole) => whole.merge(part),
             None => part,
         });
@@ -292,90 +295,6 @@ impl Loader<'_> {
             origin,
         }
     }
-
-    /// A proxy stands between the job and every host: without it, rules for registries would allow what nobody uses.
-    ///
-    /// Public and private alike, because the machine's own environment names it. It may carry secrets, because an owner's
-    /// request with a token in it cannot be told from another's there; the warning says what that costs.
-    fn proxies(&mut self, policy: &mut Policy) {
-        if self.resolved.is_empty() {
-            return;
-        }
-        let resolved = self.surroundings.proxies();
-        let Some(file) = policy
-            .origin
-            .files
-            .first()
-            .cloned()
-            .or_else(|| policy.origin.labels.first().map(PathBuf::from))
-        else {
-            return;
-        };
-        for message in resolved.warnings {
-            self.problems.push(Problem::warning(&file, At::START, "", message));
-        }
-        for host in &resolved.hosts {
-            let message = format!(
-                "{} names the proxy {}:{}: where it passes connections on to is its own to decide, this policy sees only \
-                 the proxy",
-                host.source, host.host, host.port
-            );
-            self.problems.push(Problem::warning(&file, At::START, "", message));
-            for class in [AddressClass::Public, AddressClass::Private] {
-                let template = EgressRule {
-                    id: PROXY_RULE.into(),
-                    target: Target::Cidr(IpNet::default()),
-                    ports: Ports::Any,
-                    protocol: ProtocolMatch::Tcp,
-                    class,
-                    exe: Vec::new(),
-                    names: None,
-                    may_carry_secrets: true,
-                    why: "the runner's environment names this proxy".into(),
-                    source: None,
-                };
-                // Of an address, one class does not fit; that is no news.
-                policy.egress.allow.extend(expanded(host, &template, None));
-            }
-        }
-    }
-}
-
-/// The rule for one host that a configuration names.
-fn expanded(host: &ConfiguredHost, template: &EgressRule, ports: Option<&Ports>) -> Result<EgressRule, String> {
-    let ConfiguredHost { host, port, source } = host;
-    if ports.is_some_and(|ports| !ports.contains(*port)) {
-        return Err(format!(
-            "{source} names {host}:{port}, and port {port} is not among the rule's `ports`; left out"
-        ));
-    }
-    let target = match host.parse::<std::net::IpAddr>() {
-        Ok(address) => {
-            let class = classify(address);
-            if class != template.class {
-                return Err(format!(
-                    "{source} names {address}, which is {class}; add `class: {class}` to a rule for it"
-                ));
-            }
-            Target::Cidr(IpNet::from(address))
-        }
-        Err(_) => match HostPattern::parse(host) {
-            Ok(pattern) if !pattern.is_wildcard() => Target::Host(pattern),
-            Ok(_) => {
-                return Err(format!(
-                    "{source} names {host:?}, which is more than one host; left out"
-                ));
-            }
-            Err(error) => return Err(format!("{source}: {error}; left out")),
-        },
-    };
-    let ports = ports.cloned().unwrap_or_else(|| Ports::one(*port));
-    Ok(EgressRule {
-        target,
-        ports,
-        source: Some(source.as_str().into()),
-        ..template.clone()
-    })
 }
 
 /// Where the cases of a policy file lie: `npm.cases.yml` beside `npm.yml`.

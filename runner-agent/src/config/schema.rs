@@ -270,7 +270,36 @@ struct Detect {
 
 /// The schema, JSON Schema draft 2020-12.
 pub fn schema() -> serde_json::Value {
-    schemars::SchemaGenerator::new(schemars::generate::SchemaSettings::draft2020_12())
+    let mut schema = schemars::SchemaGenerator::new(schemars::generate::SchemaSettings::draft2020_12())
         .into_root_schema_for::<PolicyFile>()
-        .to_value()
+        .to_value();
+    without_null(&mut schema);
+    schema
+}
+
+/// Takes `null` out of what a key may hold: a key may be left out, but one that is written has a value.
+fn without_null(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(object) => {
+            if let Some(serde_json::Value::Array(types)) = object.get_mut("type") {
+                types.retain(|word| word != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(serde_json::Value::Array(choices)) = object.get_mut("anyOf") {
+                choices.retain(|choice| choice.get("type").is_none_or(|word| word != "null"));
+                if let [only] = choices.as_slice() {
+                    let only = only.clone();
+                    object.remove("anyOf");
+                    // Only `$ref` stands beside a null; its keys and the description do not collide.
+                    object.extend(only.as_object().cloned().unwrap_or_default());
+                }
+            }
+            object.values_mut().for_each(without_null);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
 }

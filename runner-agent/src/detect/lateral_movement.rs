@@ -11,9 +11,10 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
         return None;
     }
     let message = format!(
-        "{} reached for {} ({}), a {} address that the policy doesn't name",
+        "{} reached for {}{} ({}), a {} address that the policy doesn't name",
         super::who(event),
         connection.endpoint(),
+        connection.claim(),
         connection.protocol,
         connection.ruling.class
     );

@@ -32,9 +32,10 @@ pub(super) fn detect(event: &Event, state: &JobState, _: &Policy) -> Option<Find
     };
     let allowed = if is_allowed { ", to a rule without may-carry-secrets" } else { "" };
     let message = format!(
-        "{} reached for {} ({}){allowed}, {how} {}",
+        "{} reached for {}{} ({}){allowed}, {how} {}",
         super::who(event),
         connection.endpoint(),
+        connection.claim(),
         connection.protocol,
         titles.join(", ")
     );

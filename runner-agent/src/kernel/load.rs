@@ -1,7 +1,7 @@
 //! Loads the probes, attaches them, and is the handle on their rings and maps for as long as they run.
 
 use std::fs::File;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{CgroupAttachMode, CgroupSkb, Program, RawTracePoint};
@@ -162,9 +162,8 @@ impl Kernel {
     }
 
     /// Descriptors that become readable when a ring has filled enough to be worth a wake-up.
-    pub fn descriptors(&self) -> [std::os::fd::RawFd; 2] {
-        use std::os::fd::AsRawFd as _;
-        [self.critical.as_raw_fd(), self.bulk.as_raw_fd()]
+    pub fn descriptors(&self) -> std::io::Result<[OwnedFd; 2]> {
+        Ok([self.critical.as_fd().try_clone_to_owned()?, self.bulk.as_fd().try_clone_to_owned()?])
     }
 
     /// Waits until a ring asks for attention, at most so long.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use class::{AddressClass, classify, classify_endpoint, networks_of, normalise};
+pub use class::{AddressClass, classes_of, classify, classify_endpoint, normalise};
 pub use rule::{DenyRule, EgressRule, ExeName, PortRange, Ports, ProtocolMatch, Target};
 
 use super::{Mode, words};
@@ -148,8 +148,14 @@ impl EgressPolicy {
         if plain && destination.port == DNS_PORT && self.resolvers.iter().any(|&known| normalise(known) == address) {
             return allowed(RESOLVER_RULE.into(), true);
         }
-        if let Some(rule) = self.allow.iter().find(|rule| rule.matches(address, class, destination)) {
-            return allowed(rule.id.clone(), rule.may_carry_secrets);
+        let mut matching = self
+            .allow
+            .iter()
+            .filter(|rule| rule.matches(address, class, destination));
+        if let Some(rule) = matching.next() {
+            // The first rule is named; a later one may still add that secrets may go there.
+            let may_carry_secrets = rule.may_carry_secrets || matching.any(|rule| rule.may_carry_secrets);
+            return allowed(rule.id.clone(), may_carry_secrets);
         }
         // Linux connects the unspecified address to this machine: the same thing under another name.
         if matches!(class, AddressClass::Loopback | AddressClass::Unspecified) {

@@ -115,6 +115,8 @@ impl Summary {
         add(&mut reached.programs, process.map_or("?", Process::name));
         if !connection.names.is_empty() {
             add(&mut reached.addresses, &connection.address.to_string());
+        } else if let Some(name) = connection.claimed_names.first() {
+            add(&mut reached.addresses, &format!("said to be {name}"));
         }
     }
 

@@ -165,6 +165,8 @@ struct DestinationLine<'a> {
     class: AddressClass,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     names: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    claimed_names: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -298,6 +300,7 @@ fn connect_detail(connection: &Connection) -> Detail<'_> {
             protocol: connection.protocol.to_string(),
             class: connection.ruling.class,
             names: connection.names.iter().map(|name| &**name).collect(),
+            claimed_names: connection.claimed_names.iter().map(|name| &**name).collect(),
         },
         hook: connection.hook,
         verdict: connection.ruling.verdict,

@@ -84,6 +84,11 @@ fn fetched(directory: &Path, resolved: &mut Resolved) {
         }
         let config = fs::read_to_string(directory.join(&name).join("config.json")).unwrap_or_default();
         let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
+        if config.get("dl").is_none() {
+            resolved.warnings.push(format!(
+                "{source} does not say where its downloads are; if that is another host, add a rule with its `host`"
+            ));
+        }
         for key in ["dl", "api"] {
             if let Some(url) = config.get(key).and_then(|url| url.as_str()) {
                 resolved.add(url, format!("{source}/config.json, {key}"));

@@ -168,6 +168,11 @@ fn cargo_is_read_from_its_configuration_and_from_what_it_has_fetched() {
     let mut fixture = Fixture::new();
     warned(&fixture, Ecosystem::Cargo, "has fetched nothing");
     fixture.file(
+        "home/me/.cargo/registry/index/index.example-1949cf8c6b5b557f/.cache/x",
+        "",
+    );
+    warned(&fixture, Ecosystem::Cargo, "where its downloads are");
+    fixture.file(
         "home/me/.cargo/registry/index/index.example-1949cf8c6b5b557f/config.json",
         r#"{"dl":"https://static.example/x"}"#,
     );
@@ -267,6 +272,21 @@ fn proxies_and_resolvers_are_those_of_the_environment() {
     );
     let resolvers: Vec<String> = fixture.runtime.resolvers().iter().map(ToString::to_string).collect();
     assert_eq!(resolvers, ["192.0.2.53", "fe80::1"]);
+}
+
+#[test]
+fn home_directories_are_those_of_the_accounts_that_people_and_jobs_have() {
+    let fixture = Fixture::new();
+    fixture.file(
+        "etc/passwd",
+        "root:x:0:0::/admin:/bin/sh\ndaemon:x:1:1::/usr/sbin:/x\nrunner:x:1001:1001::/home/runner/:/bin/sh\n\
+         nobody:x:65534:65534::/nonexistent:/x\nbroken:x\n",
+    );
+    let own = fixture.runtime.home.to_string_lossy().into_owned();
+    assert_eq!(
+        fixture.runtime.place().homes,
+        [own.as_str(), "/github/home", "/admin", "/home/runner"]
+    );
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn every_class_has_its_addresses() {
 #[test]
 fn a_network_knows_the_classes_inside_it() {
     use AddressClass::{LinkLocal, Loopback, Metadata, Private, Public};
-    let classes = |text: &str| networks_of(text.parse().unwrap());
+    let classes = |text: &str| classes_of(text.parse().unwrap());
     assert_eq!(classes("10.20.0.0/16"), [Private]);
     assert_eq!(classes("198.51.100.0/24"), [Public]);
     assert_eq!(classes("168.63.129.16/32"), [Metadata]);
@@ -249,6 +249,30 @@ fn a_network_rule_for_any_port_and_protocol_covers_protocols_without_ports() {
     );
 }
 
+#[test]
+fn the_first_rule_is_named_and_any_rule_that_matches_may_let_secrets_pass() {
+    let carrying = EgressRule {
+        may_carry_secrets: true,
+        ..host("second", "mirror.example.org")
+    };
+    let policy = EgressPolicy {
+        allow: vec![host("first", "*.example.org"), carrying],
+        ..EgressPolicy::default()
+    };
+    let names = ["mirror.example.org".into()];
+    let ruling = policy.judge(Mode::Block, &to("198.51.100.7", 443, &names));
+    assert_eq!(
+        (ruling.rule.as_deref(), ruling.may_carry_secrets),
+        (Some("first"), true)
+    );
+    let names = ["other.example.org".into()];
+    assert!(
+        !policy
+            .judge(Mode::Block, &to("198.51.100.7", 443, &names))
+            .may_carry_secrets
+    );
+}
+
 fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         any::<[u8; 4]>().prop_map(IpAddr::from),
@@ -310,6 +334,6 @@ proptest! {
         let network = ipnet::IpNet::new(address, length).unwrap().trunc();
         // A translated address has the class of what it translates to, which no prefix of IPv6 tells.
         prop_assume!(!matches!(address, IpAddr::V6(v6) if v6.segments()[..2] == [0x64, 0xff9b]));
-        prop_assert!(networks_of(network).contains(&classify(address)), "{network} {:?}", networks_of(network));
+        prop_assert!(classes_of(network).contains(&classify(address)), "{network} {:?}", classes_of(network));
     }
 }

@@ -1,0 +1,128 @@
+//! The command line, one file per subcommand.
+
+mod doctor;
+mod events;
+mod generate;
+pub mod policy;
+mod run;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::agent::launch;
+
+/// Exit code for a command line or a policy that is not right.
+pub const USAGE: u8 = 2;
+
+/// eBPF agent for ephemeral CI runners: records what a job runs, reads and reaches, and checks it against a policy.
+#[derive(Debug, Parser)]
+#[command(name = "runner-agent", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Say more about the agent itself on standard error; twice for everything [also: RUNNER_AGENT_LOG].
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command as one job: watch it, stream findings, end with a summary.
+    Run(run::RunArgs),
+    /// Read an event log as a person would.
+    Events(events::EventsArgs),
+    /// Everything about a policy that needs no kernel.
+    Policy(policy::PolicyArgs),
+    /// Say what this kernel and this runner can do, what is lost without it, and what to do about it.
+    Doctor(doctor::DoctorArgs),
+    /// Write a completion script for a shell.
+    Completions(generate::CompletionsArgs),
+    /// Write the manual pages.
+    Man(generate::ManArgs),
+    /// Join a cgroup and become a command; `run` starts it.
+    #[command(hide = true)]
+    Launch {
+        #[arg(long)]
+        cgroup: PathBuf,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Do what a job does, once; the agent's self-check starts it.
+    #[command(hide = true)]
+    SelfCheck { canary: PathBuf },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are results, the rest is usage; clap knows which.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    log_to_stderr(arguments.verbose);
+    let mut out = std::io::stdout();
+    let result = match arguments.command {
+        Command::Run(args) => Ok(run::run(args)),
+        Command::Events(args) => events::run(&args, &mut out.lock()),
+        Command::Policy(args) => policy::run(&args, &mut out.lock()),
+        Command::Doctor(args) => doctor::run(&args, &mut out.lock()),
+        Command::Completions(args) => generate::completions(&args, &mut out.lock()),
+        Command::Man(args) => generate::man(&args, &mut out.lock()),
+        Command::Launch { cgroup, command } => {
+            let (code, message) = launch::launch(&cgroup, &command);
+            complain(&message);
+            Ok(ExitCode::from(code))
+        }
+        Command::SelfCheck { canary } => Ok(match crate::agent::act_as_child(&canary) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&error);
+                ExitCode::FAILURE
+            }
+        }),
+    };
+    match result {
+        Ok(code) => {
+            let _ = out.flush();
+            code
+        }
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// One line on standard error, from the agent.
+fn complain(message: &impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "runner-agent: {message}");
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// The agent's own messages; what a job does goes to sinks and never here.
+fn log_to_stderr(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let by_count = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let filter = EnvFilter::try_from_env("RUNNER_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new(by_count));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .try_init();
+}

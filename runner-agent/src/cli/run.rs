@@ -1,0 +1,217 @@
+//! `run`: one command as one job.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+
+use super::{USAGE, complain};
+use crate::agent::launch::NOT_ARMED;
+use crate::agent::{self, Outcome, RunOptions};
+use crate::config::{self, Runtime};
+use crate::kernel::{LoadOptions, procfs};
+use crate::policy::{Mode, Policy, Severity};
+use crate::redact::Redactor;
+use crate::report::style::Style;
+use crate::sink::json_lines::JsonLines;
+use crate::sink::terminal::{Format, Terminal};
+use crate::sink::wire::Encoder;
+use crate::sink::Outbox;
+
+/// Exit code when the command succeeded and what was found or lost is more than was allowed.
+const FOUND: u8 = 3;
+
+/// What `run` is told.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A policy file; several are combined, the stricter mode wins [default: the shipped policy `default`].
+    #[arg(long, value_name = "FILE")]
+    policy: Vec<PathBuf>,
+    /// Use this mode instead of the policy's. This version can audit only.
+    #[arg(long)]
+    mode: Option<ModeArg>,
+    /// Write the event log (JSON Lines) here.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// How findings are shown on standard error.
+    #[arg(long, default_value = "pretty")]
+    format: FormatArg,
+    /// End with 3 if the command succeeded and there is a finding of at least this severity.
+    #[arg(long, value_name = "SEVERITY", default_value = "never")]
+    fail_on: FailOn,
+    /// End with 3 if the command succeeded and more than N records or notices were lost.
+    #[arg(long, value_name = "N")]
+    max_loss: Option<u64>,
+    /// Size of the ring for files, sockets and connections, in KiB; a power of two.
+    #[arg(long, value_name = "KIB", default_value = "2048", value_parser = ring_kib, hide_short_help = true)]
+    critical_ring: u32,
+    /// Size of the ring for processes, arguments and DNS, in KiB; a power of two.
+    #[arg(long, value_name = "KIB", default_value = "4096", value_parser = ring_kib, hide_short_help = true)]
+    bulk_ring: u32,
+    /// The kernel's type information.
+    #[arg(long, value_name = "FILE", default_value = "/sys/kernel/btf/vmlinux", hide_short_help = true)]
+    btf: PathBuf,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeArg {
+    Audit,
+    Block,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormatArg {
+    Pretty,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailOn {
+    Low,
+    Medium,
+    High,
+    Never,
+}
+
+/// Runs the command and returns the exit code; when the command was ended by a signal, so is this process.
+pub fn run(args: RunArgs) -> ExitCode {
+    let started = Instant::now();
+    let policy = match policy(&args) {
+        Ok(policy) => policy,
+        Err(code) => return code,
+    };
+    let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
+    let outboxes = match outboxes(&args, encoder) {
+        Ok(outboxes) => outboxes,
+        Err(message) => {
+            complain(&message);
+            return ExitCode::from(NOT_ARMED);
+        }
+    };
+    let options = RunOptions {
+        command: args.command.clone(),
+        policy,
+        load: LoadOptions {
+            btf: args.btf.clone(),
+            critical_ring_bytes: args.critical_ring * 1024,
+            bulk_ring_bytes: args.bulk_ring * 1024,
+        },
+        redactor: Redactor::with_environment(
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        ),
+        outboxes,
+        started,
+        scratch: std::env::temp_dir(),
+    };
+    match agent::run(options) {
+        Ok(outcome) => finish(&args, &outcome),
+        Err(error) => {
+            complain(&format!("not armed, the command was not started: {error}"));
+            ExitCode::from(NOT_ARMED)
+        }
+    }
+}
+
+fn policy(args: &RunArgs) -> Result<Policy, ExitCode> {
+    let (mut policy, warnings) = config::load(&args.policy, &Runtime::from_env()).map_err(|problems| {
+        for problem in &problems {
+            complain(problem);
+        }
+        complain(&"the policy is not right; the command was not started");
+        ExitCode::from(USAGE)
+    })?;
+    for warning in &warnings {
+        complain(warning);
+    }
+    match args.mode {
+        Some(ModeArg::Audit) => policy.mode = Mode::Audit,
+        Some(ModeArg::Block) => policy.mode = Mode::Block,
+        None => {}
+    }
+    Ok(policy)
+}
+
+fn outboxes(args: &RunArgs, encoder: Encoder) -> Result<Vec<Outbox>, String> {
+    let format = match args.format {
+        FormatArg::Pretty => Format::Pretty,
+        FormatArg::Json => Format::Json,
+    };
+    let terminal = Terminal { format, style: Style::for_stderr(), encoder };
+    let cannot = |error| format!("can't start a thread for a sink: {error}");
+    let mut outboxes = vec![Outbox::start("terminal", terminal, Terminal::wants).map_err(cannot)?];
+    if let Some(path) = &args.log {
+        let log = JsonLines::create(path, encoder).map_err(|error| {
+            format!("can't write the log {}: {error}; the command was not started", path.display())
+        })?;
+        outboxes.push(Outbox::start("log", log, |_| true).map_err(cannot)?);
+    }
+    Ok(outboxes)
+}
+
+fn finish(args: &RunArgs, outcome: &Outcome) -> ExitCode {
+    if matches!(args.format, FormatArg::Pretty) {
+        let log: Option<&Path> = args.log.as_deref();
+        let text = outcome.summary.render(Style::for_stderr(), log);
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+    if let Some(signal) = outcome.status.signal() {
+        die_of(signal);
+    }
+    let code = code_of(outcome.status);
+    if code != 0 {
+        return ExitCode::from(code);
+    }
+    let least = match args.fail_on {
+        FailOn::Low => Some(Severity::Low),
+        FailOn::Medium => Some(Severity::Medium),
+        FailOn::High => Some(Severity::High),
+        FailOn::Never => None,
+    };
+    let is_found = least.is_some_and(|least| outcome.summary.findings().iter().any(|found| found.severity >= least));
+    let lost = outcome.account.lost();
+    let is_lost = args.max_loss.is_some_and(|most| lost > most);
+    if is_found {
+        complain(&"ending with 3: there are findings at or above --fail-on");
+    }
+    if is_lost {
+        complain(&format!("ending with 3: {lost} records or notices were lost, more than --max-loss allows"));
+    }
+    if is_found || is_lost { ExitCode::from(FOUND) } else { ExitCode::SUCCESS }
+}
+
+fn code_of(status: ExitStatus) -> u8 {
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+/// Ends this process as the command ended, so that whoever waits for it sees the same.
+fn die_of(signal: i32) {
+    // The command's core dump is its own matter; a second one, of the agent, would be ours.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    if signal == signal_hook::consts::SIGKILL {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
+
+/// Wall-clock time of boot, nanoseconds since 1970.
+fn boot_ns() -> i128 {
+    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let since_boot = i128::from(boot.tv_sec) * 1_000_000_000 + i128::from(boot.tv_nsec);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_nanos() as i128 - since_boot
+}
+
+/// A ring must be a power of two of pages, and not larger than what one map may be.
+fn ring_kib(text: &str) -> Result<u32, String> {
+    let wrong = || format!("{text:?} is not a ring's size in KiB; a power of two from 4 to 1048576 is");
+    let kib: u32 = text.parse().map_err(|_| wrong())?;
+    if kib.is_power_of_two() && (4..=1_048_576).contains(&kib) { Ok(kib) } else { Err(wrong()) }
+}
