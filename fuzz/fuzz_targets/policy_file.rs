@@ -13,11 +13,11 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(problems.iter().all(|problem| problem.line >= 1 && problem.column >= 1));
     assert_eq!(draft.is_some(), !problems.iter().any(|problem| problem.is_error()));
     let Some(draft) = draft else { return };
-    let place = Arc::new(Place { homes: vec!["/root".into(), "/home/runner".into()], workspaces: Vec::new() });
+    let place = Arc::new(Place { homes: vec!["/home/other".into(), "/home/runner".into()], workspaces: Vec::new() });
     let classes = draft.secrets.into_iter().filter_map(|spec| SecretClass::new(spec, &place).ok()).collect();
     let secrets = SecretPolicy::new(classes, draft.on_read);
     let list = secrets.watch();
-    for path in ["/root/.npmrc", "/home/runner/.ssh/id_rsa", "/a/b/c/d", "/proc/1/environ"] {
+    for path in ["/home/other/.npmrc", "/home/runner/.ssh/id_rsa", "/a/b/c/d", "/proc/1/environ"] {
         assert!(secrets.classify(path).is_none() || list.accepts(path));
     }
 });

@@ -100,6 +100,8 @@ fn assemble(
     for source in sources {
         let part = loader.tree(&source, &mut Vec::new());
         whole = Some(match whole {
+            // Read before, or wrong: nothing to add, and nothing that may silence or quieten the rest.
+            Some(whole) if part.name.is_empty() => whole,
             Some(whole) => whole.merge(part),
             None => part,
         });

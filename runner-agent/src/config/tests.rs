@@ -65,7 +65,7 @@ fn shipped_policies_have_no_problem_and_keep_their_cases() {
 
 #[test]
 fn the_catalogue_leaves_an_ordinary_build_alone() {
-    let homes = vec!["/home/runner".to_owned(), "/root".to_owned()];
+    let homes = vec!["/home/runner".to_owned(), "/home/other".to_owned()];
     let place = crate::policy::secret::Place {
         homes,
         workspaces: Vec::new(),
@@ -146,7 +146,10 @@ fn policies_combine_and_their_rules_keep_their_names() {
     let (again, _) = load(&[one.clone(), two], &runner).unwrap();
     assert_eq!(policy.origin.sha256, again.origin.sha256);
     assert_eq!(policy.origin.sha256.len(), 64);
+    let (twice, _) = load(&[one.clone(), one.clone()], &runner).unwrap();
+    assert_eq!((twice.name.as_str(), twice.egress.allow.len()), ("one", 2));
     let (alone, _) = load(&[one], &runner).unwrap();
+    assert_eq!(alone.origin.sha256, twice.origin.sha256);
     assert_ne!(policy.origin.sha256, alone.origin.sha256);
 }
 
@@ -176,6 +179,61 @@ fn includes_that_lead_nowhere_or_in_circles_are_told() {
     assert!(first(load(&[up], &runner)).contains("is no include"));
     let missing = directory.path().join("missing.yml");
     assert!(first(load(&[missing, typo], &runner)).contains("no such file"));
+}
+
+#[test]
+fn a_host_that_a_configuration_names_needs_its_class_and_its_port() {
+    let text = "version: 1\nname: p\negress:\n  allow:\n    - { ecosystem: npm, ports: [443], why: test }\n    \
+                - { ecosystem: npm, class: private, why: test }\n";
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "p.yml", text);
+    let host = |host: &str, port| ecosystem::ConfiguredHost {
+        host: host.into(),
+        port,
+        source: "npmrc".into(),
+    };
+    let hosts = vec![
+        host("10.0.0.5", 4873),
+        host("a.example", 443),
+        host("b.example", 8443),
+        host("*.mirrors.example", 443),
+    ];
+    let runner = MadeUp {
+        hosts: [(ecosystem::Ecosystem::Npm, hosts)].into(),
+        ..MadeUp::default()
+    };
+    let (policy, warnings) = load(&[file], &runner).unwrap();
+    let rules: Vec<String> = policy
+        .egress
+        .allow
+        .iter()
+        .map(|rule| match &rule.target {
+            crate::policy::egress::Target::Host(host) => format!("{} {host} {}", rule.id, rule.class),
+            crate::policy::egress::Target::Cidr(network) => format!("{} {network} {}", rule.id, rule.class),
+        })
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            "p/egress.allow[0] a.example public",
+            "p/egress.allow[1] 10.0.0.5/32 private",
+            "p/egress.allow[1] a.example private",
+            "p/egress.allow[1] b.example private",
+        ]
+    );
+    let told: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert!(
+        told.iter().any(|message| message.contains("port 4873 is not among")),
+        "{told:#?}"
+    );
+    assert!(
+        told.iter().any(|message| message.contains("port 8443 is not among")),
+        "{told:#?}"
+    );
+    assert!(
+        told.iter().any(|message| message.contains("more than one host")),
+        "{told:#?}"
+    );
 }
 
 #[test]

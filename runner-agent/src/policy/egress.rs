@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use class::{AddressClass, classify, classify_endpoint, networks_of, normalise};
+pub use class::{AddressClass, classes_of, classify, classify_endpoint, normalise};
 pub use rule::{DenyRule, EgressRule, ExeName, PortRange, Ports, ProtocolMatch, Target};
 
 use super::{Mode, words};

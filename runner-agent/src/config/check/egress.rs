@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::super::ecosystem::Ecosystem;
 use super::walk::{Cursor, Fields};
 use super::{ALLOW_KEYS, AllowLine, DENY_KEYS, DNS_KEYS, Draft, EGRESS_KEYS, lint};
-use crate::policy::egress::{DenyRule, EgressRule, ExeName, PortRange, Ports, ProtocolMatch, Target, networks_of};
+use crate::policy::egress::{DenyRule, EgressRule, ExeName, PortRange, Ports, ProtocolMatch, Target, classes_of};
 use crate::policy::{AddressClass, HostPattern};
 
 pub fn read(cursor: &Cursor, draft: &mut Draft) {
@@ -145,7 +145,7 @@ fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
 
 /// A rule for a network names the class it is about, unless that is the internet.
 fn class_of_network(cursor: &Cursor, network: IpNet, written: Option<&Cursor>, class: Option<AddressClass>) {
-    let inside = networks_of(network);
+    let inside = classes_of(network);
     let words = |classes: &[AddressClass]| {
         classes
             .iter()

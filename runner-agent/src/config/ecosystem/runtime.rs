@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use crate::policy::secret::Place;
 
 /// Configuration files are small; what is larger is none.
 const MAX_BYTES: u64 = 1024 * 1024;
+/// Home directories that `~` stands for at most.
+const MAX_HOMES: usize = 16;
 
 /// What is asked about the runner, all of it given, so that a test can make one up.
 #[derive(Clone, Debug)]
@@ -55,18 +58,35 @@ impl Runtime {
         .filter(|value| value.starts_with('/') && value.len() > 1)
         .map(PathBuf::from)
         .collect();
-        Self {
-            home: vars
-                .get("HOME")
-                .filter(|home| home.starts_with('/'))
-                .map_or_else(|| "/root".into(), PathBuf::from),
+        let home = vars.get("HOME").filter(|home| home.starts_with('/')).map(PathBuf::from);
+        let mut runtime = Self {
+            home: home.clone().unwrap_or_default(),
             path,
             root: "/".into(),
             policy_dir: None,
             workspaces,
             timeout: Duration::from_secs(2),
             vars,
+        };
+        if home.is_none() {
+            let own = fs::metadata("/proc/self").map(|own| own.uid()).ok();
+            let account = runtime.accounts().into_iter().find(|(uid, _)| Some(*uid) == own);
+            runtime.home = account.map_or_else(|| "/nonexistent".into(), |(_, home)| home.into());
         }
+        runtime
+    }
+
+    /// User id and home directory of root and of those accounts that people and jobs have; not of services.
+    fn accounts(&self) -> Vec<(u32, String)> {
+        let text = text(&self.system("/etc/passwd"), &mut Resolved::default()).unwrap_or_default();
+        let account = |line: &str| {
+            let mut fields = line.split(':').skip(2);
+            let uid: u32 = fields.next()?.parse().ok()?;
+            let home = fields.nth(2)?.to_owned();
+            let person = uid == 0 || (1000..65534).contains(&uid);
+            (person && home.len() > 1).then_some((uid, home))
+        };
+        text.lines().filter_map(account).collect()
     }
 
     /// A variable that is set and not empty.
@@ -182,36 +202,27 @@ impl Surroundings for Runtime {
 
     fn place(&self) -> Place {
         let mut homes = Vec::new();
-        let mut add = |home: &Path| {
-            let home = home.to_string_lossy().trim_end_matches('/').to_owned();
-            if home.starts_with('/') && !homes.contains(&home) {
-                homes.push(home);
+        let mut add = |home: &str| {
+            let home = home.trim_end_matches('/');
+            // Patterns are written out once for each home; a machine with many users is no ephemeral runner.
+            if home.starts_with('/') && homes.len() < MAX_HOMES && !homes.iter().any(|known| known == home) {
+                homes.push(home.to_owned());
             }
         };
-        add(&self.home);
-        add(Path::new("/root"));
+        add(&self.home.to_string_lossy());
         // The home directory inside GitHub's job containers.
-        add(Path::new("/github/home"));
-        let mut others: Vec<PathBuf> = fs::read_dir(self.system("/home"))
-            .map(|entries| {
-                entries
-                    .filter_map(Result::ok)
-                    .map(|entry| Path::new("/home").join(entry.file_name()))
-                    .collect()
-            })
-            .unwrap_or_default();
-        others.sort();
-        // Patterns are written out once for each home; a machine with many users is no ephemeral runner.
-        others.truncate(16);
-        for home in &others {
-            add(home);
+        add("/github/home");
+        for (_, home) in self.accounts() {
+            add(&home);
         }
         let workspaces = self
             .workspaces
             .iter()
-            .map(|path| path.to_string_lossy().trim_end_matches('/').to_owned())
-            .collect();
-        Place { homes, workspaces }
+            .map(|path| path.to_string_lossy().trim_end_matches('/').to_owned());
+        Place {
+            homes,
+            workspaces: workspaces.collect(),
+        }
     }
 
     fn policy_dir(&self) -> Option<&Path> {

@@ -275,6 +275,21 @@ fn proxies_and_resolvers_are_those_of_the_environment() {
 }
 
 #[test]
+fn home_directories_are_those_of_the_accounts_that_people_and_jobs_have() {
+    let fixture = Fixture::new();
+    fixture.file(
+        "etc/passwd",
+        "root:x:0:0::/admin:/bin/sh\ndaemon:x:1:1::/usr/sbin:/x\nrunner:x:1001:1001::/home/runner/:/bin/sh\n\
+         nobody:x:65534:65534::/nonexistent:/x\nbroken:x\n",
+    );
+    let own = fixture.runtime.home.to_string_lossy().into_owned();
+    assert_eq!(
+        fixture.runtime.place().homes,
+        [own.as_str(), "/github/home", "/admin", "/home/runner"]
+    );
+}
+
+#[test]
 fn a_program_is_stopped_when_it_takes_too_long_and_its_failure_is_told() {
     let mut fixture = Fixture::new();
     fixture.runtime.timeout = Duration::from_millis(300);

@@ -146,7 +146,7 @@ pub fn classify_endpoint(address: IpAddr, port: u16) -> AddressClass {
 /// The classes that addresses of a network have, without repetition, [`AddressClass::Public`] included if there is any.
 ///
 /// For messages about a CIDR rule that could never match, or that should say its class.
-pub fn networks_of(network: IpNet) -> Vec<AddressClass> {
+pub fn classes_of(network: IpNet) -> Vec<AddressClass> {
     let mut classes = Vec::new();
     let mut add = |class| {
         if !classes.contains(&class) {

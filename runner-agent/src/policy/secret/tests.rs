@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 fn place() -> Arc<Place> {
     Arc::new(Place {
-        homes: vec!["/root".into(), "/home/runner".into()],
+        homes: vec!["/home/other".into(), "/home/runner".into()],
         workspaces: vec!["/home/runner/checkout".into()],
     })
 }
@@ -40,10 +40,10 @@ fn home_stands_for_every_home_directory_and_the_first_class_wins() {
         Mode::Audit,
     );
     let id = |path: &str| policy.classify(path).map(|class| class.id.to_string());
-    assert_eq!(id("/root/.aws/credentials").as_deref(), Some("own"));
+    assert_eq!(id("/home/other/.aws/credentials").as_deref(), Some("own"));
     assert_eq!(id("/home/runner/.aws/config").as_deref(), Some("aws"));
     assert_eq!(id("/home/runner/.aws/sso/cache/a.json").as_deref(), Some("aws"));
-    assert_eq!(id("/home/other/.aws/config"), None);
+    assert_eq!(id("/home/stranger/.aws/config"), None);
     // Deeper than the kernel looks.
     assert_eq!(id("/home/runner/.aws/a/b/c/d"), None);
 }
@@ -152,7 +152,7 @@ fn each_pattern_is_watched_by_its_most_selective_key() {
     assert!(two.names.contains("accessTokens.json") && two.names.contains("azureProfile.json"));
     assert_eq!(
         list(&["~/.npmrc", "/etc/*.key"]).files,
-        ["/root/.npmrc", "/home/runner/.npmrc"].map(std::path::PathBuf::from)
+        ["/home/other/.npmrc", "/home/runner/.npmrc"].map(std::path::PathBuf::from)
     );
 }
 
