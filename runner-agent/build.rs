@@ -39,9 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn build(toolchain: &kernel_toolchain::Toolchain) -> Result<(), Box<dyn Error>> {
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?)
-        .join("..")
-        .canonicalize()?;
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..").canonicalize()?;
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     for source in SOURCES {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
@@ -51,9 +49,7 @@ fn build(toolchain: &kernel_toolchain::Toolchain) -> Result<(), Box<dyn Error>> 
 
     let target_dir = kernel_toolchain::target_dir(&out_dir);
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
-    let status = toolchain
-        .build_command(&root.join("runner-agent-ebpf"), &target_dir, &arch)
-        .status()?;
+    let status = toolchain.build_command(&root.join("runner-agent-ebpf"), &target_dir, &arch).status()?;
     if !status.success() {
         return Err(format!("cargo ended with {status}; what it said stands above").into());
     }

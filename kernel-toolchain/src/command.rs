@@ -49,13 +49,7 @@ const SCRUBBED: &[&str] = &[
 ];
 
 fn is_scrubbed(name: &str) -> bool {
-    SCRUBBED.iter().any(|scrubbed| {
-        if scrubbed.ends_with('_') {
-            name.starts_with(scrubbed)
-        } else {
-            name == *scrubbed
-        }
-    })
+    SCRUBBED.iter().any(|scrubbed| if scrubbed.ends_with('_') { name.starts_with(scrubbed) } else { name == *scrubbed })
 }
 
 /// `cargo SUBCOMMAND` for the kernel side.
@@ -122,36 +116,20 @@ mod tests {
                 origin: Origin::Workspace,
                 rustc: "/toolchain/bin/rustc".into(),
                 cargo: "/toolchain/bin/cargo".into(),
-                version: Version {
-                    release: "1.95.0".into(),
-                    llvm_major: 22,
-                },
+                version: Version { release: "1.95.0".into(), llvm_major: 22 },
             },
-            linker: Linker {
-                path: "/with space/bpf-linker".into(),
-                llvm_major: Some(22),
-            },
+            linker: Linker { path: "/with space/bpf-linker".into(), llvm_major: Some(22) },
         }
     }
 
     #[test]
     fn the_outer_builds_environment_is_cut_off_and_the_users_settings_stay() {
-        for gone in [
-            "RUSTC_WORKSPACE_WRAPPER",
-            "RUSTFLAGS",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "CARGO_MAKEFLAGS",
-            "CARGO_CFG_UNIX",
-        ] {
+        for gone in
+            ["RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_MAKEFLAGS", "CARGO_CFG_UNIX"]
+        {
             assert!(is_scrubbed(gone), "{gone}");
         }
-        for kept in [
-            "CARGO_HOME",
-            "CARGO_REGISTRIES_MIRROR_INDEX",
-            "CARGO_HTTP_PROXY",
-            "CARGO_NET_OFFLINE",
-            "HOME",
-        ] {
+        for kept in ["CARGO_HOME", "CARGO_REGISTRIES_MIRROR_INDEX", "CARGO_HTTP_PROXY", "CARGO_NET_OFFLINE", "HOME"] {
             assert!(!is_scrubbed(kept), "{kept}");
         }
     }
@@ -166,18 +144,9 @@ mod tests {
 
     #[test]
     fn the_compiler_is_the_one_that_was_found_whatever_rustup_would_choose() {
-        let command = cargo(
-            &toolchain(),
-            "build",
-            Path::new("/crate"),
-            Path::new("/target"),
-            "x86_64",
-        );
+        let command = cargo(&toolchain(), "build", Path::new("/crate"), Path::new("/target"), "x86_64");
         assert_eq!(command.get_program(), "/toolchain/bin/cargo");
         let rustc = command.get_envs().find(|(name, _)| *name == "RUSTC");
-        assert_eq!(
-            rustc,
-            Some((OsStr::new("RUSTC"), Some(OsStr::new("/toolchain/bin/rustc"))))
-        );
+        assert_eq!(rustc, Some((OsStr::new("RUSTC"), Some(OsStr::new("/toolchain/bin/rustc")))));
     }
 }

@@ -99,10 +99,7 @@ fn no_compiler(own: Option<&Version>, has_rustup: bool) -> Missing {
         Some(version) if !version.builds_the_workspace() => {
             format!("rustc {} is older than {RUST_VERSION}", version.release)
         }
-        Some(version) => format!(
-            "the toolchain of rustc {} has none, nor has another one here",
-            version.release
-        ),
+        Some(version) => format!("the toolchain of rustc {} has none, nor has another one here", version.release),
         None => "no rustc was found".to_owned(),
     };
     let command = match (has_rustup, own) {
@@ -110,11 +107,7 @@ fn no_compiler(own: Option<&Version>, has_rustup: bool) -> Missing {
         (true, _) => "rustup toolchain install stable --component rust-src",
         (false, _) => "apt-get install rustc-web cargo-web rust-web-src",
     };
-    Missing {
-        piece: Piece::CoreSources,
-        why,
-        command: command.to_owned(),
-    }
+    Missing { piece: Piece::CoreSources, why, command: command.to_owned() }
 }
 
 /// The compiler that builds the workspace: what cargo named to a build script, else the one beside the cargo that
@@ -131,9 +124,8 @@ fn workspace_rustc() -> PathBuf {
 
 /// The compilers of rustup's nightlies, the plain `nightly` first because dated ones only get older.
 fn nightlies() -> Vec<PathBuf> {
-    let home = env::var_os("RUSTUP_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::home_dir().map(|home| home.join(".rustup")));
+    let home =
+        env::var_os("RUSTUP_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".rustup")));
     let Some(entries) = home.and_then(|home| fs::read_dir(home.join("toolchains")).ok()) else {
         return Vec::new();
     };
@@ -163,31 +155,19 @@ fn examine(origin: Origin, rustc: PathBuf) -> Candidate {
     }
     // With rustup, the paths behind the proxies: a proxy would choose its toolchain anew from the directory it runs in.
     let beside = |name: &str| Some(sysroot.join("bin").join(name)).filter(|path| path.is_file());
-    let cargo = beside("cargo")
-        .or_else(|| env::var_os("CARGO").map(PathBuf::from))
-        .unwrap_or_else(|| "cargo".into());
-    Candidate::Fits(Compiler {
-        origin,
-        rustc: beside("rustc").unwrap_or(rustc),
-        cargo,
-        version,
-    })
+    let cargo = beside("cargo").or_else(|| env::var_os("CARGO").map(PathBuf::from)).unwrap_or_else(|| "cargo".into());
+    Candidate::Fits(Compiler { origin, rustc: beside("rustc").unwrap_or(rustc), cargo, version })
 }
 
 fn output_of(program: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The first file called `name` in the directories of `PATH`.
 pub(crate) fn on_path(name: impl AsRef<OsStr>) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|directory| directory.join(name.as_ref()))
-        .find(|file| file.is_file())
+    env::split_paths(&path).map(|directory| directory.join(name.as_ref())).find(|file| file.is_file())
 }
 
 #[cfg(test)]
@@ -195,10 +175,7 @@ mod tests {
     use super::*;
 
     fn version(release: &str) -> Version {
-        Version {
-            release: release.to_owned(),
-            llvm_major: 22,
-        }
+        Version { release: release.to_owned(), llvm_major: 22 }
     }
 
     #[test]
@@ -206,11 +183,7 @@ mod tests {
         let output = "rustc 1.97.0-nightly (e50aa6fba 2026-05-19)\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\n\
                       release: 1.97.0-nightly\nLLVM version: 22.1.4\n";
         assert_eq!(Version::parse(output), Some(version("1.97.0-nightly")));
-        assert_eq!(
-            Version::parse("release: 1.95.0\n"),
-            None,
-            "a compiler without LLVM cannot build for bpf"
-        );
+        assert_eq!(Version::parse("release: 1.95.0\n"), None, "a compiler without LLVM cannot build for bpf");
     }
 
     #[test]
@@ -222,19 +195,12 @@ mod tests {
 
     #[test]
     fn what_supplies_the_sources_depends_on_how_the_compiler_came() {
-        assert_eq!(
-            no_compiler(Some(&version("1.95.0")), true).command,
-            "rustup component add rust-src"
-        );
+        assert_eq!(no_compiler(Some(&version("1.95.0")), true).command, "rustup component add rust-src");
         assert_eq!(
             no_compiler(Some(&version("1.63.0")), true).command,
             "rustup toolchain install stable --component rust-src"
         );
-        assert!(
-            no_compiler(Some(&version("1.95.0")), false)
-                .command
-                .contains("rust-web-src")
-        );
+        assert!(no_compiler(Some(&version("1.95.0")), false).command.contains("rust-web-src"));
         assert!(no_compiler(None, false).why.contains("no rustc"));
     }
 }

@@ -80,7 +80,5 @@ pub fn target_dir(inside: &Path) -> PathBuf {
 
 /// The target directory that `inside` lies in. Cargo marks it with this file, whatever lies between the two.
 pub fn outer_target_dir(inside: &Path) -> Option<&Path> {
-    inside
-        .ancestors()
-        .find(|directory| directory.join("CACHEDIR.TAG").is_file())
+    inside.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file())
 }

@@ -24,21 +24,12 @@ pub struct Linker {
 
 /// The packages (Debian's names) that supply LLVM `major` for building `bpf-linker`.
 pub fn llvm_packages(major: u32) -> [String; 4] {
-    [
-        format!("llvm-{major}-dev"),
-        format!("libpolly-{major}-dev"),
-        "libzstd-dev".into(),
-        "zlib1g-dev".into(),
-    ]
+    [format!("llvm-{major}-dev"), format!("libpolly-{major}-dev"), "libzstd-dev".into(), "zlib1g-dev".into()]
 }
 
 /// Where LLVM `major` is installed for development: the prefix that holds `bin/llvm-config`.
 pub fn llvm_prefix(major: u32) -> Option<PathBuf> {
-    let usual = [
-        format!("/usr/lib/llvm-{major}"),
-        format!("/usr/lib64/llvm{major}"),
-        format!("/usr/lib/llvm{major}"),
-    ];
+    let usual = [format!("/usr/lib/llvm-{major}"), format!("/usr/lib64/llvm{major}"), format!("/usr/lib/llvm{major}")];
     env::var_os("LLVM_PREFIX")
         .map(PathBuf::from)
         .into_iter()
@@ -48,32 +39,15 @@ pub fn llvm_prefix(major: u32) -> Option<PathBuf> {
 
 fn major_of(llvm_config: &Path) -> Option<u32> {
     let output = Command::new(llvm_config).arg("--version").output().ok()?;
-    String::from_utf8(output.stdout)
-        .ok()?
-        .split('.')
-        .next()?
-        .trim()
-        .parse()
-        .ok()
+    String::from_utf8(output.stdout).ok()?.split('.').next()?.trim().parse().ok()
 }
 
 /// `cargo install bpf-linker` against the LLVM at `prefix`.
 pub fn install_linker(compiler: &Compiler, prefix: &Path) -> Command {
     let mut command = Command::new(&compiler.cargo);
     command
-        .args([
-            "install",
-            "bpf-linker",
-            "--version",
-            BPF_LINKER_VERSION,
-            "--locked",
-            "--force",
-        ])
-        .args([
-            "--no-default-features",
-            "--features",
-            &format!("llvm-{}", compiler.version.llvm_major),
-        ])
+        .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--force"])
+        .args(["--no-default-features", "--features", &format!("llvm-{}", compiler.version.llvm_major)])
         .env("RUSTC", &compiler.rustc)
         .env("LLVM_PREFIX", prefix)
         .env("PATH", path_with(&prefix.join("bin")));
@@ -105,11 +79,7 @@ pub(crate) fn find(compiler: &Compiler) -> Result<Linker, Missing> {
     let Some(path) = locate() else {
         return Err(missing(compiler, "it is neither in cargo's bin folder nor on PATH"));
     };
-    let started = Command::new(&path)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let started = Command::new(&path).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !started.is_ok_and(|status| status.success()) {
         return Err(missing(compiler, &format!("{} does not start", path.display())));
     }
@@ -133,10 +103,9 @@ fn missing(compiler: &Compiler, why: &str) -> Missing {
     let Some(prefix) = llvm_prefix(major) else {
         return Missing {
             piece: Piece::Llvm,
-            why: format!(
-                "LLVM {major}, which bpf-linker is built with for rustc {}, is not installed",
-                { &compiler.version.release }
-            ),
+            why: format!("LLVM {major}, which bpf-linker is built with for rustc {}, is not installed", {
+                &compiler.version.release
+            }),
             command: format!("apt-get install {}", llvm_packages(major).join(" ")),
         };
     };
@@ -181,10 +150,7 @@ mod tests {
             origin: Origin::Workspace,
             rustc: "rustc".into(),
             cargo: "cargo".into(),
-            version: Version {
-                release: "1.95.0".into(),
-                llvm_major,
-            },
+            version: Version { release: "1.95.0".into(), llvm_major },
         }
     }
 
@@ -199,10 +165,7 @@ mod tests {
     fn without_llvm_the_packages_are_named_before_the_linker() {
         let missing = missing(&compiler(9999), "it is not there");
         assert_eq!(missing.piece, Piece::Llvm);
-        assert_eq!(
-            missing.command,
-            "apt-get install llvm-9999-dev libpolly-9999-dev libzstd-dev zlib1g-dev"
-        );
+        assert_eq!(missing.command, "apt-get install llvm-9999-dev libpolly-9999-dev libzstd-dev zlib1g-dev");
     }
 
     #[test]
@@ -214,19 +177,10 @@ mod tests {
     #[test]
     fn the_linker_is_installed_for_the_compilers_llvm() {
         let command = install_linker(&compiler(22), Path::new("/opt/llvm"));
-        let arguments: Vec<_> = command
-            .get_args()
-            .map(|argument| argument.to_string_lossy().into_owned())
-            .collect();
-        assert!(
-            arguments.ends_with(&["--features".into(), "llvm-22".into()]),
-            "{arguments:?}"
-        );
-        let path = command
-            .get_envs()
-            .find(|(name, _)| *name == "PATH")
-            .and_then(|(_, value)| value)
-            .expect("PATH is set");
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        assert!(arguments.ends_with(&["--features".into(), "llvm-22".into()]), "{arguments:?}");
+        let path =
+            command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value).expect("PATH is set");
         assert!(path.to_string_lossy().starts_with("/opt/llvm/bin"), "{path:?}");
     }
 }

@@ -100,8 +100,9 @@ pub mod flag {
 
 /// A process for all time: a pid alone comes back, a pid with its start time does not.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct ProcessKey {
     /// Start of the thread group's leader, nanoseconds since boot (`task_struct::start_boottime`).
     pub start_ns: u64,

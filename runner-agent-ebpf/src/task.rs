@@ -57,7 +57,11 @@ pub fn job_by_cgroup() -> Option<u32> {
 #[inline(always)]
 pub fn key_of(task: Address) -> ProcessKey {
     let leader = pointer(task, offset!(task_group_leader));
-    ProcessKey { start_ns: read(leader + offset!(task_start_boottime)), tgid: read(task + offset!(task_tgid)), reserved: 0 }
+    ProcessKey {
+        start_ns: read(leader + offset!(task_start_boottime)),
+        tgid: read(task + offset!(task_tgid)),
+        reserved: 0,
+    }
 }
 
 /// The job member that is running, by lineage first; one that is in a job's cgroup without being known is taken in.

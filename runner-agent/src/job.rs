@@ -217,8 +217,7 @@ mod tests {
         for &(tgid, stdin_pipe, stdout_pipe) in children {
             table.fork(key(tgid), key(1), 0);
             taints.fork(key(tgid), key(1));
-            let process =
-                table.exec(key(tgid), key(1), Program { stdin_pipe, stdout_pipe, ..Program::default() }, 2);
+            let process = table.exec(key(tgid), key(1), Program { stdin_pipe, stdout_pipe, ..Program::default() }, 2);
             taints.exec(&process, &table);
         }
         table

@@ -79,7 +79,11 @@ impl ProcessTable {
 
     /// The process of that key; one that nobody told of becomes known with nothing but its key.
     pub fn get_or_unknown(&mut self, key: ProcessKey) -> Arc<Process> {
-        self.entries.entry(key).or_insert_with(|| Entry::new(build(key, Descent::default(), Program::default(), None))).process.clone()
+        self.entries
+            .entry(key)
+            .or_insert_with(|| Entry::new(build(key, Descent::default(), Program::default(), None)))
+            .process
+            .clone()
     }
 
     /// A child came to be: it runs its parent's program until it says otherwise.
@@ -103,9 +107,9 @@ impl ProcessTable {
         let descent = match self.get(key) {
             Some(process) => Descent::of(process),
             // The fork is still on its way, or was lost; the exec names the parent too.
-            None => self
-                .get(parent)
-                .map_or_else(|| Descent { key: Some(parent), ..Descent::default() }, Descent::below),
+            None => {
+                self.get(parent).map_or_else(|| Descent { key: Some(parent), ..Descent::default() }, Descent::below)
+            }
         };
         self.put(build(key, descent, program, Some(seq)));
         self.get_or_unknown(key)

@@ -19,10 +19,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    setup::run(&setup::Options {
-        with_static: options.static_binary,
-        ..setup::Options::default()
-    })?;
+    setup::run(&setup::Options { with_static: options.static_binary, ..setup::Options::default() })?;
     let binary = binary(options)?;
     println!("{}", binary.display());
     Ok(())

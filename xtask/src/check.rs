@@ -32,10 +32,7 @@ pub fn clippy() -> Result<()> {
 pub fn kernel_clippy() -> Result<()> {
     let toolchain = kernel_toolchain::find()?;
     let target_dir = kernel_toolchain::target_dir(&std::env::current_exe()?);
-    let mut clippy = toolchain.clippy_command(
-        &step::root().join(kernel_toolchain::PACKAGE),
-        &target_dir,
-        std::env::consts::ARCH,
-    );
+    let mut clippy =
+        toolchain.clippy_command(&step::root().join(kernel_toolchain::PACKAGE), &target_dir, std::env::consts::ARCH);
     step::run("clippy, kernel side", clippy.args(["--quiet", "--", "-D", "warnings"]))
 }

@@ -1,11 +1,7 @@
 //! The project's own commands: one module for each, no shell scripts.
 
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "these commands talk to the person who runs them"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to the person who runs them")]
 
 mod step;
 mod setup;
@@ -22,11 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "What working on runner-agent takes",
-    disable_version_flag = true
-)]
+#[command(name = "cargo xtask", about = "What working on runner-agent takes", disable_version_flag = true)]
 struct Arguments {
     #[command(subcommand)]
     task: Task,

@@ -13,9 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// The workspace's root: this package's parent directory at the time it was built.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
 /// The target directory that this program was built into.
@@ -32,10 +30,7 @@ pub fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {
         let name_text = name.to_string_lossy();
-        if ["CARGO_MANIFEST_", "CARGO_PKG_"]
-            .iter()
-            .any(|prefix| name_text.starts_with(prefix))
-        {
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name_text.starts_with(prefix)) {
             command.env_remove(&name);
         }
     }
@@ -46,9 +41,7 @@ pub fn cargo(subcommand: &str) -> Command {
 /// Says what is done, does it, and fails with that name when the program fails.
 pub fn run(what: impl fmt::Display, command: &mut Command) -> Result<()> {
     eprintln!("── {what}");
-    let status = command
-        .status()
-        .with_context(|| format!("{what}: {} can't be started", program(command)))?;
+    let status = command.status().with_context(|| format!("{what}: {} can't be started", program(command)))?;
     if !status.success() {
         bail!("{what}: `{}` ended with {status}", line(command));
     }
@@ -57,16 +50,9 @@ pub fn run(what: impl fmt::Display, command: &mut Command) -> Result<()> {
 
 /// What the program printed; its failure is an error that holds its last words.
 pub fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("{} can't be started", program(command)))?;
+    let output = command.output().with_context(|| format!("{} can't be started", program(command)))?;
     if !output.status.success() {
-        bail!(
-            "`{}` ended with {}: {}",
-            line(command),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("`{}` ended with {}: {}", line(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -87,9 +73,7 @@ fn program(command: &Command) -> String {
 
 /// The command as a person would type it.
 pub fn line(command: &Command) -> String {
-    let name = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     std::iter::once(name)
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())
@@ -138,10 +122,7 @@ mod tests {
                       31 30 0:27 / /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu\n\
                       32 30 0:28 / /sys/fs/cgroup/unified rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
         assert_eq!(cgroup_v2_in(hybrid), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(
-            cgroup_v2_in("31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"),
-            None
-        );
+        assert_eq!(cgroup_v2_in("31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"), None);
     }
 
     #[test]

@@ -18,17 +18,9 @@ pub struct Suite {
 impl Suite {
     /// A check that is one yes or no.
     pub fn check(name: &str, held: bool) -> Self {
-        let (passed, failed) = if held {
-            (vec![name.to_owned()], Vec::new())
-        } else {
-            (Vec::new(), vec![name.to_owned()])
-        };
-        Self {
-            name: name.to_owned(),
-            passed,
-            failed,
-            skipped: Vec::new(),
-        }
+        let (passed, failed) =
+            if held { (vec![name.to_owned()], Vec::new()) } else { (Vec::new(), vec![name.to_owned()]) };
+        Self { name: name.to_owned(), passed, failed, skipped: Vec::new() }
     }
 
     /// Takes `test` (its whole path, or the end of it) out of those that passed: libtest has no word for "could not
@@ -57,10 +49,7 @@ impl LibtestReader {
     /// Takes one line of the output, standard error included: cargo names the test binaries there.
     pub fn line(&mut self, line: &str) {
         if let Some(name) = suite_name(line) {
-            self.suites.push(Suite {
-                name,
-                ..Suite::default()
-            });
+            self.suites.push(Suite { name, ..Suite::default() });
             return;
         }
         let Some((test, result)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) else {
@@ -112,47 +101,18 @@ fn suite_name(line: &str) -> Option<String> {
 
 /// The table, and below it what failed and what could not run.
 pub fn table(suites: &[Suite]) -> String {
-    let width = suites
-        .iter()
-        .map(|suite| suite.name.len())
-        .max()
-        .unwrap_or(0)
-        .max("suite".len());
-    let mut text = format!(
-        "{:width$}  {:>6}  {:>6}  {:>13}\n",
-        "suite", "passed", "failed", "could not run"
-    );
+    let width = suites.iter().map(|suite| suite.name.len()).max().unwrap_or(0).max("suite".len());
+    let mut text = format!("{:width$}  {:>6}  {:>6}  {:>13}\n", "suite", "passed", "failed", "could not run");
     for suite in suites {
-        let Suite {
-            name,
-            passed,
-            failed,
-            skipped,
-        } = suite;
-        let _ = writeln!(
-            text,
-            "{name:width$}  {:>6}  {:>6}  {:>13}",
-            passed.len(),
-            failed.len(),
-            skipped.len()
-        );
+        let Suite { name, passed, failed, skipped } = suite;
+        let _ = writeln!(text, "{name:width$}  {:>6}  {:>6}  {:>13}", passed.len(), failed.len(), skipped.len());
     }
-    for (suite, test) in suites
-        .iter()
-        .flat_map(|suite| suite.failed.iter().map(move |test| (suite, test)))
-    {
+    for (suite, test) in suites.iter().flat_map(|suite| suite.failed.iter().map(move |test| (suite, test))) {
         // A check is its own only test.
-        let place = if suite.name == *test {
-            ""
-        } else {
-            &format!("{}: ", suite.name)
-        };
+        let place = if suite.name == *test { "" } else { &format!("{}: ", suite.name) };
         let _ = writeln!(text, "failed: {place}{test}");
     }
-    for (suite, (test, reason)) in suites
-        .iter()
-        .flat_map(|suite| suite.skipped.iter().map(move |skip| (suite, skip)))
-    {
+    for (suite, (test, reason)) in suites.iter().flat_map(|suite| suite.skipped.iter().map(move |skip| (suite, skip))) {
         let _ = writeln!(text, "could not run: {}: {test}: {reason}", suite.name);
     }
     text
@@ -199,19 +159,9 @@ test runner-agent/src/lib.rs - decode (line 3) ... ok
     fn each_test_binary_is_a_suite_and_empty_ones_are_left_out() {
         let suites = read(OUTPUT, false);
         let names: Vec<&str> = suites.iter().map(|suite| suite.name.as_str()).collect();
-        assert_eq!(
-            names,
-            [
-                "runner_agent: unit",
-                "replay: tests/replay.rs",
-                "runner_agent: examples in the docs"
-            ]
-        );
+        assert_eq!(names, ["runner_agent: unit", "replay: tests/replay.rs", "runner_agent: examples in the docs"]);
         assert_eq!(suites[0].failed, ["policy::tests::a_star"]);
-        assert_eq!(
-            suites[0].skipped,
-            [("policy::tests::slow".into(), "needs a network".into())]
-        );
+        assert_eq!(suites[0].skipped, [("policy::tests::slow".into(), "needs a network".into())]);
         assert_eq!(total(&suites), "3 passed, 1 failed, 1 skipped");
     }
 
@@ -225,11 +175,7 @@ test runner-agent/src/lib.rs - decode (line 3) ... ok
     #[test]
     fn a_test_that_reported_that_it_could_not_run_did_not_pass() {
         let passed = vec!["connect::over_ipv6".into(), "connect::io_uring".into()];
-        let mut suite = Suite {
-            name: "end-to-end".into(),
-            passed,
-            ..Suite::default()
-        };
+        let mut suite = Suite { name: "end-to-end".into(), passed, ..Suite::default() };
         assert!(suite.skip("io_uring", "io_uring is switched off"));
         assert!(!suite.skip("ipv6", "the end of a name is not a name"));
         assert_eq!(total(std::slice::from_ref(&suite)), "1 passed, 0 failed, 1 skipped");

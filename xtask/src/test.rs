@@ -44,9 +44,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     eprintln!("── unit tests, replays, examples in the docs");
     let mut cargo = step::cargo("test");
-    cargo
-        .args(["--workspace", "--exclude", "end-to-end", "--no-fail-fast"])
-        .args(&options.filter);
+    cargo.args(["--workspace", "--exclude", "end-to-end", "--no-fail-fast"]).args(&options.filter);
     suites.extend(libtest(cargo, "unit tests and replays")?);
 
     let (end_to_end, guests) = end_to_end(options)?;
@@ -99,17 +97,12 @@ fn end_to_end(options: &Options) -> Result<(Vec<Suite>, Vec<String>)> {
         Ok(binary) => binary,
         Err(error) => {
             eprintln!("{error:#}");
-            return Ok((
-                vec![Suite::check("end-to-end: building runner-agent", false)],
-                Vec::new(),
-            ));
+            return Ok((vec![Suite::check("end-to-end: building runner-agent", false)], Vec::new()));
         }
     };
     let report = tempfile::NamedTempFile::new().context("a file for the tests' report")?;
     let mut cargo = step::cargo("test");
-    cargo
-        .args(["--package", "end-to-end", "--no-fail-fast"])
-        .args(&options.filter);
+    cargo.args(["--package", "end-to-end", "--no-fail-fast"]).args(&options.filter);
     cargo.env(REPORT, report.path()).env(BINARY, binary);
     let mut suites = libtest(cargo, "end-to-end")?;
     let text = fs::read_to_string(report.path()).context("the tests' report")?;
@@ -122,38 +115,26 @@ fn why_not_here() -> Option<&'static str> {
     if !step::is_root() {
         return Some("loading programs into the kernel needs root");
     }
-    step::cgroup_v2()
-        .is_none()
-        .then_some("no cgroup v2 hierarchy is mounted")
+    step::cgroup_v2().is_none().then_some("no cgroup v2 hierarchy is mounted")
 }
 
 /// Each test by name, so that the table says how much did not run.
 fn all_skipped(options: &Options, reason: &str) -> Result<Suite> {
     let mut cargo = step::cargo("test");
-    cargo
-        .args(["--quiet", "--package", "end-to-end"])
-        .args(&options.filter)
-        .args(["--", "--list"]);
+    cargo.args(["--quiet", "--package", "end-to-end"]).args(&options.filter).args(["--", "--list"]);
     let names = step::output(&mut cargo)?;
     let skipped = names
         .lines()
         .filter_map(|line| line.strip_suffix(": test"))
         .map(|test| (test.to_owned(), reason.to_owned()))
         .collect();
-    Ok(Suite {
-        name: "end-to-end".into(),
-        skipped,
-        ..Suite::default()
-    })
+    Ok(Suite { name: "end-to-end".into(), skipped, ..Suite::default() })
 }
 
 /// Moves the reported tests from passed to skipped; returns what needs a guest.
 fn apply_report(report: &str, suites: &mut Vec<Suite>) -> Vec<String> {
     let mut guests = Vec::new();
-    let mut unknown = Suite {
-        name: "end-to-end: reported by no test that passed".into(),
-        ..Suite::default()
-    };
+    let mut unknown = Suite { name: "end-to-end: reported by no test that passed".into(), ..Suite::default() };
     for line in report.lines() {
         let Some((kind, rest)) = line.split_once(": ") else {
             continue;
@@ -181,32 +162,20 @@ mod tests {
 
     #[test]
     fn a_reported_test_moves_from_passed_to_skipped_and_guests_are_listed() {
-        let passed = ["connect::over_ipv6", "guard::lsm_denies", "exec::storm"]
-            .map(String::from)
-            .to_vec();
-        let mut suites = vec![Suite {
-            name: "end-to-end".into(),
-            passed,
-            ..Suite::default()
-        }];
+        let passed = ["connect::over_ipv6", "guard::lsm_denies", "exec::storm"].map(String::from).to_vec();
+        let mut suites = vec![Suite { name: "end-to-end".into(), passed, ..Suite::default() }];
         let guests = apply_report(
             "could-not-run: connect::over_ipv6: no IPv6 here\nneeds-guest: guard::lsm_denies: no BPF LSM\nnoise\n",
             &mut suites,
         );
         assert_eq!(guests, ["guard::lsm_denies: no BPF LSM"]);
         assert_eq!(total(&suites), "1 passed, 0 failed, 2 skipped");
-        assert_eq!(
-            suites[0].skipped[0],
-            ("connect::over_ipv6".into(), "no IPv6 here".into())
-        );
+        assert_eq!(suites[0].skipped[0], ("connect::over_ipv6".into(), "no IPv6 here".into()));
     }
 
     #[test]
     fn a_report_that_names_no_passed_test_is_shown_and_takes_nothing_away() {
-        let mut suites = vec![Suite {
-            passed: vec!["exec::storm".into()],
-            ..Suite::default()
-        }];
+        let mut suites = vec![Suite { passed: vec!["exec::storm".into()], ..Suite::default() }];
         apply_report("could-not-run: exec::gone: renamed\n", &mut suites);
         assert_eq!(total(&suites), "1 passed, 0 failed, 1 skipped");
     }

@@ -87,8 +87,7 @@ fn record(ctx: &SockAddrContext, family: u16, probe: u16) {
 #[cgroup_sock(sock_create)]
 pub fn sock_create(ctx: SockContext) -> i32 {
     // SAFETY: the context outlives the program.
-    let (family, socket_type, protocol) =
-        unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
+    let (family, socket_type, protocol) = unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
     if super::syscall::is_judged_by_address(socket_type, protocol) {
         return PASS;
     }

@@ -149,9 +149,8 @@ fn send(ctx: &SkBuffContext, message: u32, record: &mut Dns, scratch: &mut Scrat
     // SAFETY: the record buffer is four times as large as the largest message.
     let target = unsafe { scratch.record.as_mut_ptr().add(fixed as usize) };
     // SAFETY: `len` is at most MAX_MESSAGE; the helper checks that the packet has that many bytes.
-    let failed = unsafe {
-        aya_ebpf::helpers::generated::bpf_skb_load_bytes(ctx.skb.skb.cast(), message, target.cast(), len)
-    };
+    let failed =
+        unsafe { aya_ebpf::helpers::generated::bpf_skb_load_bytes(ctx.skb.skb.cast(), message, target.cast(), len) };
     if failed != 0 {
         record.len = 0;
     }

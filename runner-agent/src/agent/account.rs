@@ -65,8 +65,7 @@ mod tests {
     #[test]
     fn each_loss_is_told_once_and_the_equation_shows_what_nobody_counted() {
         let mut kernel = [Counters::default(); probe::COUNT];
-        kernel[usize::from(probe::EXEC)] =
-            Counters { seen: 10, submitted: 7, ring_full: 3, ..Counters::default() };
+        kernel[usize::from(probe::EXEC)] = Counters { seen: 10, submitted: 7, ring_full: 3, ..Counters::default() };
         let mut book = Bookkeeper { received: 7, decoded: 7, ..Bookkeeper::default() };
         let account = book.account(&kernel, 0);
         assert_eq!((account.lost(), account.difference()), (3, 0));

@@ -104,10 +104,8 @@ pub fn run(options: RunOptions) -> Result<Outcome, RunError> {
     }
     let signals = signals::receive().map_err(io_error("receive signals"))?;
     let armed = Armed::arm(options)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(io_error("start the event loop"))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io_error("start the event loop"))?;
     runtime.block_on(armed.run(signals))
 }
 
@@ -178,10 +176,7 @@ impl Armed {
         Ok(Self { kernel, cgroup, job, command: options.command, flow })
     }
 
-    async fn run(
-        mut self,
-        mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>,
-    ) -> Result<Outcome, RunError> {
+    async fn run(mut self, mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>) -> Result<Outcome, RunError> {
         let [critical, bulk] = self.kernel.descriptors().map_err(io_error("share the rings' descriptors"))?;
         let (critical, bulk) = (readiness(critical)?, readiness(bulk)?);
         let mut tick = tokio::time::interval(TICK);

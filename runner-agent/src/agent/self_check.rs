@@ -65,7 +65,9 @@ pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) ->
     let deadline = Instant::now() + WITHIN;
     let mut seen = Seen::default();
     let mut received = 0;
-    wait(kernel, &mut seen, &mut received, deadline, |seen| seen.exec.is_some() && seen.path.is_some() && seen.connected);
+    wait(kernel, &mut seen, &mut received, deadline, |seen| {
+        seen.exec.is_some() && seen.path.is_some() && seen.connected
+    });
     let snapshot = Snapshot::read(child.id());
     drop(child.stdin.take());
     let status = child.wait().map_err(|error| failed("can't wait for the child", &error))?;
@@ -91,7 +93,9 @@ fn wait(kernel: &mut Kernel, seen: &mut Seen, received: &mut u64, deadline: Inst
                 // The launcher's own exec comes first; the child's replaces it.
                 Ok(Record::Exec { fixed, exe, argv, .. }) => seen.exec = Some((fixed, exe.to_vec(), argv.to_vec())),
                 Ok(Record::File { path, .. }) if path.ends_with(CANARY.as_bytes()) => seen.path = Some(path.to_vec()),
-                Ok(Record::Connect(connect)) => seen.connected |= connect.port == PORT && connect.address[..4] == [127, 0, 0, 1],
+                Ok(Record::Connect(connect)) => {
+                    seen.connected |= connect.port == PORT && connect.address[..4] == [127, 0, 0, 1]
+                }
                 Ok(Record::Exit(_)) => seen.exited = true,
                 _ => {}
             }

@@ -103,37 +103,23 @@ pub fn check(args: &CheckArgs, runtime: &Runtime, out: &mut dyn Write) -> anyhow
             .map(|shipped| {
                 let file = PathBuf::from(format!("presets/{}", shipped.name));
                 let cases = cases::read(&file.with_extension("cases.yml"), shipped.cases.as_bytes());
-                one(file, Some(cases), None, |surroundings| {
-                    load_shipped(shipped.name, surroundings)
-                })
+                one(file, Some(cases), None, |surroundings| load_shipped(shipped.name, surroundings))
             })
             .collect()
     } else {
-        args.files
-            .iter()
-            .map(|file| given(file, args.policy_dir.as_deref(), runtime))
-            .collect()
+        args.files.iter().map(|file| given(file, args.policy_dir.as_deref(), runtime)).collect()
     };
     let passed = !checked.iter().any(Checked::failed);
     match args.format {
         Format::Text => text(&checked, out),
-        Format::Json => serde_json::to_writer_pretty(
-            &mut *out,
-            &Report {
-                version: FORMAT_VERSION,
-                passed,
-                files: &checked,
-            },
-        )
-        .map_err(std::io::Error::from)
-        .and_then(|()| writeln!(out)),
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &Report { version: FORMAT_VERSION, passed, files: &checked })
+                .map_err(std::io::Error::from)
+                .and_then(|()| writeln!(out))
+        }
     }
     .context("writing the result")?;
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(USAGE)
-    })
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(USAGE) })
 }
 
 /// One file that was named.
@@ -143,14 +129,9 @@ fn given(file: &Path, policy_dir: Option<&Path>, runtime: &Runtime) -> Checked {
         let bytes = raw::read(&beside).map_err(|error| vec![Problem::error(&beside, error.at, "", error.message)])?;
         cases::read(&beside, &bytes)
     });
-    let directory = policy_dir
-        .or_else(|| file.parent())
-        .filter(|directory| !directory.as_os_str().is_empty());
+    let directory = policy_dir.or_else(|| file.parent()).filter(|directory| !directory.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
-    let runtime = Runtime {
-        policy_dir: Some(directory.to_owned()),
-        ..runtime.clone()
-    };
+    let runtime = Runtime { policy_dir: Some(directory.to_owned()), ..runtime.clone() };
     one(file.to_owned(), cases, Some((directory, &runtime)), |surroundings| {
         load(std::slice::from_ref(&file.to_owned()), surroundings)
     })
@@ -184,11 +165,7 @@ fn one(
     }
     problems.sort();
     problems.dedup();
-    Checked {
-        file,
-        problems,
-        cases: results,
-    }
+    Checked { file, problems, cases: results }
 }
 
 fn text(checked: &[Checked], out: &mut dyn Write) -> std::io::Result<()> {
@@ -199,14 +176,7 @@ fn text(checked: &[Checked], out: &mut dyn Write) -> std::io::Result<()> {
         let failed: Vec<&CaseResult> = cases.iter().filter(|case| !case.passed).collect();
         for case in &failed {
             let beside = cases_path(file);
-            writeln!(
-                out,
-                "{}: {}: expected {}, found {}",
-                beside.display(),
-                case.case,
-                case.expected,
-                case.found
-            )?;
+            writeln!(out, "{}: {}: expected {}, found {}", beside.display(), case.case, case.expected, case.found)?;
         }
         let errors = problems.iter().filter(|problem| problem.is_error()).count();
         let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
@@ -217,13 +187,7 @@ fn text(checked: &[Checked], out: &mut dyn Write) -> std::io::Result<()> {
             (all, failed) => format!("{failed} of {} failed", count(all, "case")),
         };
         let warnings = problems.len() - errors;
-        writeln!(
-            out,
-            "{}: {}, {}, {ran}",
-            file.display(),
-            count(errors, "error"),
-            count(warnings, "warning")
-        )?;
+        writeln!(out, "{}: {}, {}, {ran}", file.display(), count(errors, "error"), count(warnings, "warning"))?;
     }
     Ok(())
 }
@@ -246,20 +210,8 @@ mod tests {
             timeout: Duration::from_secs(1),
         };
         let mut out = Vec::new();
-        let code = check(
-            &CheckArgs {
-                files,
-                policy_dir: None,
-                format,
-            },
-            &runtime,
-            &mut out,
-        )
-        .unwrap();
-        (
-            format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS),
-            String::from_utf8(out).unwrap(),
-        )
+        let code = check(&CheckArgs { files, policy_dir: None, format }, &runtime, &mut out).unwrap();
+        (format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS), String::from_utf8(out).unwrap())
     }
 
     #[test]
@@ -267,10 +219,7 @@ mod tests {
         let (passed, text) = ran(Vec::new(), Format::Text);
         assert!(passed, "{text}");
         assert_eq!(text.lines().count(), SHIPPED.len(), "{text}");
-        assert!(
-            text.contains("presets/default: 0 errors, 0 warnings, 16 cases as expected"),
-            "{text}"
-        );
+        assert!(text.contains("presets/default: 0 errors, 0 warnings, 16 cases as expected"), "{text}");
     }
 
     #[test]
@@ -283,26 +232,17 @@ mod tests {
         };
         let wrong = file("wrong.yml", "version: 1\nname: wrong\nmode: strict\n");
         let (passed, text) = ran(vec![wrong], Format::Text);
-        assert!(
-            !passed && text.contains("wrong.yml:3:7: mode: \"strict\" is not one of audit, block"),
-            "{text}"
-        );
+        assert!(!passed && text.contains("wrong.yml:3:7: mode: \"strict\" is not one of audit, block"), "{text}");
 
         let warned = file("warned.yml", "version: 1\nname: warned\ninclude: [presets/npm]\n");
         let (passed, text) = ran(vec![warned.clone()], Format::Text);
-        assert!(
-            passed && text.contains("warning: egress.allow[0]: npm is not installed"),
-            "{text}"
-        );
+        assert!(passed && text.contains("warning: egress.allow[0]: npm is not installed"), "{text}");
 
         let case = "version: 1\negress: [{ address: 192.0.2.1, port: 443, verdict: allowed, rule: default }]\n";
         file("warned.cases.yml", case);
         let (passed, text) = ran(vec![warned.clone()], Format::Text);
         assert!(!passed, "{text}");
-        assert!(
-            text.contains("egress[0]: expected allowed by default, found audited by default"),
-            "{text}"
-        );
+        assert!(text.contains("egress[0]: expected allowed by default, found audited by default"), "{text}");
         let (_, json) = ran(vec![warned], Format::Json);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&json["version"], &json["passed"]), (&1.into(), &false.into()));

@@ -17,10 +17,10 @@ use crate::kernel::{LoadOptions, procfs};
 use crate::policy::{Mode, Policy, Severity};
 use crate::redact::Redactor;
 use crate::report::style::Style;
+use crate::sink::Outbox;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::terminal::{Format, Terminal};
 use crate::sink::wire::Encoder;
-use crate::sink::Outbox;
 
 /// Exit code when the command succeeded and what was found or lost is more than was allowed.
 const FOUND: u8 = 3;
@@ -147,9 +147,8 @@ fn outboxes(args: &RunArgs, encoder: Encoder) -> Result<Vec<Outbox>, String> {
     let cannot = |error| format!("can't start a thread for a sink: {error}");
     let mut outboxes = vec![Outbox::start("terminal", terminal, Terminal::wants).map_err(cannot)?];
     if let Some(path) = &args.log {
-        let log = JsonLines::create(path, encoder).map_err(|error| {
-            format!("can't write the log {}: {error}; the command was not started", path.display())
-        })?;
+        let log = JsonLines::create(path, encoder)
+            .map_err(|error| format!("can't write the log {}: {error}; the command was not started", path.display()))?;
         outboxes.push(Outbox::start("log", log, |_| true).map_err(cannot)?);
     }
     Ok(outboxes)

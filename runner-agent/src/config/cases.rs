@@ -45,17 +45,11 @@ pub struct MadeUp {
 
 impl Surroundings for MadeUp {
     fn hosts(&self, ecosystem: Ecosystem) -> Resolved {
-        Resolved {
-            hosts: self.hosts.get(&ecosystem).cloned().unwrap_or_default(),
-            warnings: Vec::new(),
-        }
+        Resolved { hosts: self.hosts.get(&ecosystem).cloned().unwrap_or_default(), warnings: Vec::new() }
     }
 
     fn proxies(&self) -> Resolved {
-        Resolved {
-            hosts: self.proxies.clone(),
-            warnings: Vec::new(),
-        }
+        Resolved { hosts: self.proxies.clone(), warnings: Vec::new() }
     }
 
     fn resolvers(&self) -> Vec<IpAddr> {
@@ -130,11 +124,7 @@ pub fn read(file: &Path, bytes: &[u8]) -> Result<Cases, Vec<Problem>> {
     let tree = raw::parse(bytes).map_err(|error| vec![Problem::error(file, error.at, "", error.message)])?;
     let findings = Findings::new(file);
     let mut cases = Cases::default();
-    let root = Cursor {
-        node: &tree,
-        path: String::new(),
-        findings: &findings,
-    };
+    let root = Cursor { node: &tree, path: String::new(), findings: &findings };
     if let Some(fields) = root.fields(&["version", "runner", "egress", "secrets"]) {
         if let Some(version) = fields.need("version", "start the file with `version: 1`") {
             version.number(1, 1);
@@ -175,11 +165,7 @@ fn made_up(cursor: &Cursor) -> MadeUp {
                 item.error("is no address; write a URL such as https://registry.example.test/");
                 return None;
             };
-            Some(ConfiguredHost {
-                host,
-                port,
-                source: source.to_owned(),
-            })
+            Some(ConfiguredHost { host, port, source: source.to_owned() })
         };
         list.one_or_more().iter().filter_map(host).collect()
     };
@@ -189,34 +175,15 @@ fn made_up(cursor: &Cursor) -> MadeUp {
             Err(error) => list.findings.error(key.at, &list.path, error.to_string()),
         }
     }
-    runner.proxies = fields
-        .get("proxies")
-        .map(|list| hosts(&list, "HTTPS_PROXY"))
-        .unwrap_or_default();
-    let resolvers = fields
-        .get("resolvers")
-        .map(|list| list.one_or_more())
-        .unwrap_or_default();
+    runner.proxies = fields.get("proxies").map(|list| hosts(&list, "HTTPS_PROXY")).unwrap_or_default();
+    let resolvers = fields.get("resolvers").map(|list| list.one_or_more()).unwrap_or_default();
     runner.resolvers = resolvers.iter().filter_map(|item| parsed(item, "an address")).collect();
-    runner.place = Place {
-        homes: texts(fields.get("homes")),
-        workspaces: texts(fields.get("workspaces")),
-    };
+    runner.place = Place { homes: texts(fields.get("homes")), workspaces: texts(fields.get("workspaces")) };
     runner
 }
 
 fn egress_case(cursor: &Cursor) -> Option<EgressCase> {
-    let keys = [
-        "address",
-        "port",
-        "protocol",
-        "names",
-        "exe",
-        "verdict",
-        "rule",
-        "may-carry-secrets",
-        "why",
-    ];
+    let keys = ["address", "port", "protocol", "names", "exe", "verdict", "rule", "may-carry-secrets", "why"];
     let fields = cursor.fields(&keys)?;
     let protocol = match fields.get("protocol") {
         None => Protocol::Tcp,
@@ -228,21 +195,13 @@ fn egress_case(cursor: &Cursor) -> Option<EgressCase> {
     };
     Some(EgressCase {
         path: cursor.path.clone(),
-        address: parsed(
-            &fields.need("address", "add the address that the job connects to")?,
-            "an address",
-        )?,
-        port: fields
-            .need("port", "add the port, 0 for protocols without")?
-            .number(0, 65535)? as u16,
+        address: parsed(&fields.need("address", "add the address that the job connects to")?, "an address")?,
+        port: fields.need("port", "add the port, 0 for protocols without")?.number(0, 65535)? as u16,
         protocol,
         names: texts(fields.get("names")).into_iter().map(Into::into).collect(),
         exe: fields.get("exe").and_then(|exe| exe.text().map(str::to_owned)),
         verdict: fields.need("verdict", "add what the policy must say")?.word()?,
-        rule: fields
-            .need("rule", "add the rule that must be named, or `default`")?
-            .text()?
-            .to_owned(),
+        rule: fields.need("rule", "add the rule that must be named, or `default`")?.text()?.to_owned(),
         may_carry_secrets: fields.get("may-carry-secrets").and_then(|truth| truth.truth()),
     })
 }
@@ -252,16 +211,9 @@ fn secret_case(cursor: &Cursor) -> Option<SecretCase> {
     Some(SecretCase {
         path: cursor.path.clone(),
         file: fields.need("path", "add the file that is opened")?.text()?.to_owned(),
-        exe: fields
-            .get("exe")
-            .and_then(|exe| exe.text())
-            .unwrap_or("/usr/bin/cat")
-            .to_owned(),
+        exe: fields.get("exe").and_then(|exe| exe.text()).unwrap_or("/usr/bin/cat").to_owned(),
         argv: texts(fields.get("argv")),
-        pid: fields
-            .get("pid")
-            .and_then(|pid| pid.number(1, u32::MAX))
-            .unwrap_or(1000),
+        pid: fields.get("pid").and_then(|pid| pid.number(1, u32::MAX)).unwrap_or(1000),
         expect: fields.need("expect", "add `owner`, `other` or `ordinary`")?.word()?,
         class: fields.get("class").and_then(|class| class.text().map(str::to_owned)),
     })
@@ -270,51 +222,24 @@ fn secret_case(cursor: &Cursor) -> Option<SecretCase> {
 /// Asks the policy about every case.
 pub fn run(policy: &Policy, cases: &Cases) -> Vec<CaseResult> {
     let egress = cases.egress.iter().map(|case| {
-        let EgressCase {
-            address,
-            port,
-            protocol,
-            ..
-        } = *case;
-        let destination = Destination {
-            address,
-            port,
-            protocol,
-            names: &case.names,
-            exe: case.exe.as_deref(),
-        };
+        let EgressCase { address, port, protocol, .. } = *case;
+        let destination = Destination { address, port, protocol, names: &case.names, exe: case.exe.as_deref() };
         let ruling = policy.egress.judge(policy.mode, &destination);
         let rule = ruling.rule.as_deref().unwrap_or("default");
         let carries = |may: bool| {
-            if may {
-                ", may carry secrets"
-            } else {
-                ", may not carry secrets"
-            }
+            if may { ", may carry secrets" } else { ", may not carry secrets" }
         };
-        let (mut expected, mut found) = (
-            format!("{} by {}", case.verdict, case.rule),
-            format!("{} by {rule}", ruling.verdict),
-        );
+        let (mut expected, mut found) =
+            (format!("{} by {}", case.verdict, case.rule), format!("{} by {rule}", ruling.verdict));
         if let Some(may) = case.may_carry_secrets {
             expected.push_str(carries(may));
             found.push_str(carries(ruling.may_carry_secrets));
         }
-        CaseResult {
-            case: case.path.clone(),
-            passed: expected == found,
-            expected,
-            found,
-        }
+        CaseResult { case: case.path.clone(), passed: expected == found, expected, found }
     });
     let secrets = cases.secrets.iter().map(|case| {
         let class = policy.secrets.classify(&case.file);
-        let reader = Reader {
-            exe: &case.exe,
-            argv: &case.argv,
-            pid: case.pid,
-            path: &case.file,
-        };
+        let reader = Reader { exe: &case.exe, argv: &case.argv, pid: case.pid, path: &case.file };
         let standing = match class {
             None => Standing::Ordinary,
             Some(class) if class.may_read(&reader) => Standing::Owner,
@@ -325,12 +250,7 @@ pub fn run(policy: &Policy, cases: &Cases) -> Vec<CaseResult> {
             expected = format!("{expected} of {wanted}");
             found = format!("{found} of {}", class.map_or("nothing", |class| &*class.id));
         }
-        CaseResult {
-            case: case.path.clone(),
-            passed: expected == found,
-            expected,
-            found,
-        }
+        CaseResult { case: case.path.clone(), passed: expected == found, expected, found }
     });
     egress.chain(secrets).collect()
 }

@@ -22,34 +22,15 @@ pub use walk::did_you_mean;
 pub(super) use walk::{Cursor, Findings};
 
 /// Keys of a policy file.
-pub const POLICY_KEYS: &[&str] = &[
-    "version",
-    "name",
-    "mode",
-    "applies-to",
-    "include",
-    "egress",
-    "secrets",
-    "carry",
-    "detect",
-];
+pub const POLICY_KEYS: &[&str] =
+    &["version", "name", "mode", "applies-to", "include", "egress", "secrets", "carry", "detect"];
 /// Keys of `applies-to`.
 pub const APPLIES_TO_KEYS: &[&str] = &["trust", "provider", "repository", "workflow", "job", "ref", "event"];
 /// Keys of `egress`.
 pub const EGRESS_KEYS: &[&str] = &["allow", "deny", "dns"];
 /// Keys of a line of `egress.allow`.
-pub const ALLOW_KEYS: &[&str] = &[
-    "host",
-    "cidr",
-    "ecosystem",
-    "ports",
-    "protocol",
-    "class",
-    "exe",
-    "names",
-    "may-carry-secrets",
-    "why",
-];
+pub const ALLOW_KEYS: &[&str] =
+    &["host", "cidr", "ecosystem", "ports", "protocol", "class", "exe", "names", "may-carry-secrets", "why"];
 /// Keys of a line of `egress.deny`.
 pub const DENY_KEYS: &[&str] = &["class", "cidr", "ports", "protocol", "why"];
 /// Keys of `egress.dns`.
@@ -138,11 +119,7 @@ pub fn check(file: &Path, bytes: &[u8]) -> (Option<Draft>, Vec<Problem>) {
 
 fn policy(tree: &Node, findings: &Findings) -> Draft {
     let mut draft = Draft::default();
-    let root = Cursor {
-        node: tree,
-        path: String::new(),
-        findings,
-    };
+    let root = Cursor { node: tree, path: String::new(), findings };
     let Some(fields) = root.fields(POLICY_KEYS) else {
         return draft;
     };
@@ -170,11 +147,7 @@ fn policy(tree: &Node, findings: &Findings) -> Draft {
         if let Some(text) = entry.text() {
             let plain = text.strip_prefix("presets/").unwrap_or(text);
             if is_slug(plain) {
-                draft.include.push(Include {
-                    name: text.to_owned(),
-                    at: entry.node.at,
-                    path: entry.path,
-                });
+                draft.include.push(Include { name: text.to_owned(), at: entry.node.at, path: entry.path });
             } else {
                 entry.error(format!(
                     "{text:?} is no include; write `presets/NAME`, or the name of a file in the policy directory without `.yml`"
@@ -189,10 +162,7 @@ fn policy(tree: &Node, findings: &Findings) -> Draft {
         secrets::read(&cursor, &mut draft);
     }
     if let Some(carry) = fields.get("carry").and_then(|cursor| cursor.fields(CARRY_KEYS)) {
-        draft.carry.after_secret_read = carry
-            .get("after-secret-read")
-            .and_then(|mode| mode.word())
-            .unwrap_or_default();
+        draft.carry.after_secret_read = carry.get("after-secret-read").and_then(|mode| mode.word()).unwrap_or_default();
     }
     if let Some(cursor) = fields.get("detect") {
         draft.detect = detect(&cursor);
@@ -223,10 +193,7 @@ fn applies_to(cursor: &Cursor) -> AppliesTo {
             match GlobBuilder::new(text).literal_separator(true).build() {
                 Ok(_) => Some(text.to_owned()),
                 Err(error) => {
-                    item.error(format!(
-                        "{text:?} is no glob: {}; quote special characters as `[*]`",
-                        error.kind()
-                    ));
+                    item.error(format!("{text:?} is no glob: {}; quote special characters as `[*]`", error.kind()));
                     None
                 }
             }
@@ -267,19 +234,13 @@ fn detect(cursor: &Cursor) -> DetectPolicy {
             value.findings.error(key.at, &value.path, unknown(&key.text));
         }
         if detect.disable.contains(&key.text) {
-            value.findings.warning(
-                key.at,
-                &value.path,
-                "has no effect: `detect.disable` silences this detector",
-            );
+            value.findings.warning(key.at, &value.path, "has no effect: `detect.disable` silences this detector");
         }
         if let Some(severity) = value.word::<Severity>()
             && known
             && detect.severity.insert(key.text.clone(), severity).is_some()
         {
-            value
-                .findings
-                .error(key.at, &value.path, "stands here a second time; keep one");
+            value.findings.error(key.at, &value.path, "stands here a second time; keep one");
         }
     }
     detect

@@ -68,10 +68,7 @@ impl Resolved {
         let source = source.into();
         match parse_url(url) {
             Some((host, port)) => self.add_host(host, port, source),
-            None => self.warnings.push(format!(
-                "{source}: {:?} is no address with a host; left out",
-                redacted(url)
-            )),
+            None => self.warnings.push(format!("{source}: {:?} is no address with a host; left out", redacted(url))),
         }
     }
 
@@ -99,10 +96,7 @@ pub trait Surroundings {
 /// Host and port of a URL; the port of its scheme where it names none.
 pub(crate) fn parse_url(url: &str) -> Option<(String, u16)> {
     let url = url.trim();
-    let url = ["sparse+", "registry+", "git+"]
-        .iter()
-        .find_map(|prefix| url.strip_prefix(prefix))
-        .unwrap_or(url);
+    let url = ["sparse+", "registry+", "git+"].iter().find_map(|prefix| url.strip_prefix(prefix)).unwrap_or(url);
     let (scheme, rest) = url.split_once("://")?;
     let default = match scheme.to_ascii_lowercase().as_str() {
         "https" => 443,

@@ -28,11 +28,7 @@ pub fn load(files: &[PathBuf], surroundings: &dyn Surroundings) -> Result<(Polic
     let mut problems = Vec::new();
     for file in files {
         match raw::read(file) {
-            Ok(bytes) => sources.push(Source {
-                name: file.clone(),
-                shipped: false,
-                bytes,
-            }),
+            Ok(bytes) => sources.push(Source { name: file.clone(), shipped: false, bytes }),
             Err(error) => problems.push(Problem::error(file, error.at, "", error.message)),
         }
     }
@@ -46,12 +42,7 @@ pub fn load(files: &[PathBuf], surroundings: &dyn Surroundings) -> Result<(Polic
 pub fn load_shipped(name: &str, surroundings: &dyn Surroundings) -> Result<(Policy, Vec<Problem>), Vec<Problem>> {
     match Source::shipped(name) {
         Some(source) => assemble(vec![source], Vec::new(), surroundings),
-        None => Err(vec![Problem::error(
-            format!("presets/{name}"),
-            At::START,
-            "",
-            unknown_preset(name),
-        )]),
+        None => Err(vec![Problem::error(format!("presets/{name}"), At::START, "", unknown_preset(name))]),
     }
 }
 
@@ -66,11 +57,7 @@ struct Source {
 impl Source {
     fn shipped(name: &str) -> Option<Self> {
         let shipped = find(name)?;
-        Some(Self {
-            name: format!("presets/{name}").into(),
-            shipped: true,
-            bytes: shipped.policy.into(),
-        })
+        Some(Self { name: format!("presets/{name}").into(), shipped: true, bytes: shipped.policy.into() })
     }
 }
 
@@ -109,16 +96,8 @@ fn assemble(
     let mut policy = whole.unwrap_or_default();
     loader.proxies(&mut policy);
     policy.egress.resolvers = surroundings.resolvers();
-    policy.origin.sha256 = loader
-        .hash
-        .finalize()
-        .iter()
-        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    if loader.problems.iter().any(Problem::is_error) {
-        Err(loader.problems)
-    } else {
-        Ok((policy, loader.problems))
-    }
+    policy.origin.sha256 = loader.hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    if loader.problems.iter().any(Problem::is_error) { Err(loader.problems) } else { Ok((policy, loader.problems)) }
 }
 
 struct Loader<'a> {
@@ -155,8 +134,7 @@ impl Loader<'_> {
                 draft.name,
                 other.display()
             );
-            self.problems
-                .push(Problem::error(&source.name, At::START, "name", message));
+            self.problems.push(Problem::error(&source.name, At::START, "name", message));
         }
         let includes = std::mem::take(&mut draft.include);
         let mut policy = self.policy(draft, source);
@@ -168,12 +146,7 @@ impl Loader<'_> {
             let part = self.tree(&found, above);
             // An include adds rules; the including file alone grades and silences detectors, and says which jobs it is for.
             let (name, detect, applies_to) = (policy.name.clone(), policy.detect.clone(), policy.applies_to.clone());
-            policy = Policy {
-                name,
-                applies_to,
-                detect,
-                ..policy.merge(part)
-            };
+            policy = Policy { name, applies_to, detect, ..policy.merge(part) };
         }
         above.pop();
         policy
@@ -181,8 +154,7 @@ impl Loader<'_> {
 
     fn included(&mut self, include: &Include, from: &Source, above: &[PathBuf]) -> Option<Source> {
         let mut wrong = |message: String| {
-            self.problems
-                .push(Problem::error(&from.name, include.at, &include.path, message));
+            self.problems.push(Problem::error(&from.name, include.at, &include.path, message));
         };
         let found = if let Some(name) = include.name.strip_prefix("presets/") {
             let found = Source::shipped(name);
@@ -201,11 +173,7 @@ impl Loader<'_> {
             };
             let name = directory.join(format!("{}.yml", include.name));
             match raw::read(&name) {
-                Ok(bytes) => Source {
-                    name,
-                    shipped: false,
-                    bytes,
-                },
+                Ok(bytes) => Source { name, shipped: false, bytes },
                 Err(error) => {
                     wrong(format!("{} {}", name.display(), error.message));
                     return None;
@@ -215,37 +183,21 @@ impl Loader<'_> {
         if let Some(start) = above.iter().position(|name| *name == found.name) {
             let mut way: Vec<String> = above[start..].iter().map(|name| name.display().to_string()).collect();
             way.push(found.name.display().to_string());
-            wrong(format!(
-                "leads back to itself ({}); take one of these includes out",
-                way.join(" -> ")
-            ));
+            wrong(format!("leads back to itself ({}); take one of these includes out", way.join(" -> ")));
             return None;
         }
         Some(found)
     }
 
     fn policy(&mut self, draft: Draft, source: &Source) -> Policy {
-        let mut egress = EgressPolicy {
-            deny: draft.deny,
-            refuse_with: draft.refuse_with,
-            ..EgressPolicy::default()
-        };
+        let mut egress = EgressPolicy { deny: draft.deny, refuse_with: draft.refuse_with, ..EgressPolicy::default() };
         for line in draft.allow {
             match line {
                 AllowLine::Rule(rule) => egress.allow.push(rule),
-                AllowLine::Ecosystem {
-                    ecosystem,
-                    template,
-                    ports,
-                    at,
-                    path,
-                } => {
+                AllowLine::Ecosystem { ecosystem, template, ports, at, path } => {
                     let surroundings = self.surroundings;
-                    let resolved = self
-                        .resolved
-                        .entry(ecosystem)
-                        .or_insert_with(|| surroundings.hosts(ecosystem))
-                        .clone();
+                    let resolved =
+                        self.resolved.entry(ecosystem).or_insert_with(|| surroundings.hosts(ecosystem)).clone();
                     let mut warn = |message: String| {
                         self.problems.push(Problem::warning(&source.name, at, &path, message));
                     };
@@ -258,9 +210,7 @@ impl Loader<'_> {
                         }
                     }
                     if egress.allow.len() == before {
-                        warn(format!(
-                            "{ecosystem} names no host on this runner, so the rule allows nothing"
-                        ));
+                        warn(format!("{ecosystem} names no host on this runner, so the rule allows nothing"));
                     }
                 }
             }

@@ -49,10 +49,7 @@ impl Problem {
 
     /// A warning.
     pub fn warning(file: impl Into<PathBuf>, at: At, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            severity: Level::Warning,
-            ..Self::error(file, at, path, message)
-        }
+        Self { severity: Level::Warning, ..Self::error(file, at, path, message) }
     }
 
     /// Whether the policy can't be used.

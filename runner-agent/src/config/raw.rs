@@ -79,10 +79,7 @@ pub struct SyntaxError {
 
 impl SyntaxError {
     fn new(at: At, message: impl Into<String>) -> Self {
-        Self {
-            at,
-            message: message.into(),
-        }
+        Self { at, message: message.into() }
     }
 
     fn whole(message: impl Into<String>) -> Self {
@@ -103,40 +100,25 @@ pub fn read(path: &Path) -> Result<Vec<u8>, SyntaxError> {
         return Err(SyntaxError::whole("is a directory; name the files in it"));
     }
     if !kind.is_file() {
-        return Err(SyntaxError::whole(
-            "is no regular file; write the policy to a file and name that",
-        ));
+        return Err(SyntaxError::whole("is no regular file; write the policy to a file and name that"));
     }
     let file = fs::File::open(path).map_err(|error| told(&error))?;
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| told(&error))?;
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| told(&error))?;
     Ok(bytes)
 }
 
 /// Makes a tree of a file's bytes.
 pub fn parse(bytes: &[u8]) -> Result<Node, SyntaxError> {
     if bytes.len() > MAX_BYTES {
-        return Err(SyntaxError::whole(format!(
-            "has more than {MAX_BYTES} bytes; split it and include the parts"
-        )));
+        return Err(SyntaxError::whole(format!("has more than {MAX_BYTES} bytes; split it and include the parts")));
     }
     let text = str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
         let line = before.split(|&byte| byte == b'\n').count();
-        let start = before
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |index| index + 1);
+        let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |index| index + 1);
         let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
-        SyntaxError::new(
-            At {
-                line: line as u32,
-                column: column as u32,
-            },
-            "is not UTF-8; save the file as UTF-8",
-        )
+        SyntaxError::new(At { line: line as u32, column: column as u32 }, "is not UTF-8; save the file as UTF-8")
     })?;
     within_budget(text)?;
     let mut events = Parser::new_from_str(text);
@@ -145,10 +127,7 @@ pub fn parse(bytes: &[u8]) -> Result<Node, SyntaxError> {
     let mut open: Vec<(Node, Option<Key>)> = Vec::new();
     while let Some(event) = events.next_event() {
         let (event, span) = event.map_err(|error| syntax(&error))?;
-        let at = At {
-            line: span.start.line().max(1) as u32,
-            column: span.start.col() as u32 + 1,
-        };
+        let at = At { line: span.start.line().max(1) as u32, column: span.start.col() as u32 + 1 };
         let node = match event {
             Event::DocumentStart(..) if tree.is_some() => {
                 return Err(SyntaxError::new(at, "starts a second document; a file holds one"));
@@ -157,41 +136,20 @@ pub fn parse(bytes: &[u8]) -> Result<Node, SyntaxError> {
             Event::Scalar(_, _, anchor, _) | Event::SequenceStart(_, anchor, _) | Event::MappingStart(_, anchor, _)
                 if anchor != 0 =>
             {
-                return Err(SyntaxError::new(
-                    at,
-                    "has an anchor; write the value out wherever it is needed",
-                ));
+                return Err(SyntaxError::new(at, "has an anchor; write the value out wherever it is needed"));
             }
             Event::Scalar(_, _, _, Some(_))
             | Event::SequenceStart(_, _, Some(_))
             | Event::MappingStart(_, _, Some(_)) => {
-                return Err(SyntaxError::new(
-                    at,
-                    "has a tag (`!…`); write the plain value, quoted if it is text",
-                ));
+                return Err(SyntaxError::new(at, "has a tag (`!…`); write the plain value, quoted if it is text"));
             }
-            Event::Scalar(text, style, ..) => Node {
-                at,
-                value: scalar(&text, style),
-            },
+            Event::Scalar(text, style, ..) => Node { at, value: scalar(&text, style) },
             Event::SequenceStart(..) => {
-                open.push((
-                    Node {
-                        at,
-                        value: Value::List(Vec::new()),
-                    },
-                    None,
-                ));
+                open.push((Node { at, value: Value::List(Vec::new()) }, None));
                 continue;
             }
             Event::MappingStart(..) => {
-                open.push((
-                    Node {
-                        at,
-                        value: Value::Map(Vec::new()),
-                    },
-                    None,
-                ));
+                open.push((Node { at, value: Value::Map(Vec::new()) }, None));
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => match open.pop() {
@@ -202,20 +160,8 @@ pub fn parse(bytes: &[u8]) -> Result<Node, SyntaxError> {
         };
         match open.last_mut() {
             None => tree = Some(node),
-            Some((
-                Node {
-                    value: Value::List(items),
-                    ..
-                },
-                _,
-            )) => items.push(node),
-            Some((
-                Node {
-                    value: Value::Map(entries),
-                    ..
-                },
-                waiting,
-            )) => match waiting.take() {
+            Some((Node { value: Value::List(items), .. }, _)) => items.push(node),
+            Some((Node { value: Value::Map(entries), .. }, waiting)) => match waiting.take() {
                 Some(key) => entries.push((key, node)),
                 None => match node.value {
                     Value::Text { text, .. } => *waiting = Some(Key { at: node.at, text }),
@@ -238,10 +184,7 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
     if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
         Value::Null
     } else {
-        Value::Text {
-            text: text.to_owned(),
-            plain,
-        }
+        Value::Text { text: text.to_owned(), plain }
     }
 }
 
@@ -259,9 +202,9 @@ fn within_budget(text: &str) -> Result<(), SyntaxError> {
         .map_err(|error| syntax(&error))?;
     match report.breached {
         None => Ok(()),
-        Some(BudgetBreach::Depth { .. }) => Err(SyntaxError::whole(format!(
-            "is nested deeper than {MAX_DEPTH} levels; a policy has five"
-        ))),
+        Some(BudgetBreach::Depth { .. }) => {
+            Err(SyntaxError::whole(format!("is nested deeper than {MAX_DEPTH} levels; a policy has five")))
+        }
         Some(BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. }) => Err(SyntaxError::whole(format!(
             "has more than {MAX_NODES} keys and values; split it and include the parts"
         ))),
@@ -271,10 +214,7 @@ fn within_budget(text: &str) -> Result<(), SyntaxError> {
 
 fn syntax(error: &ScanError) -> SyntaxError {
     let marker = error.marker();
-    let at = At {
-        line: marker.line().max(1) as u32,
-        column: marker.col() as u32 + 1,
-    };
+    let at = At { line: marker.line().max(1) as u32, column: marker.col() as u32 + 1 };
     SyntaxError::new(at, format!("is no YAML: {}", error.info().to_lowercase()))
 }
 

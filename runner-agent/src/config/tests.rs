@@ -51,10 +51,7 @@ fn shipped_policies_have_no_problem_and_keep_their_cases() {
         let cases = cases::read(&file, shipped.cases.as_bytes()).unwrap_or_else(|problems| panic!("{problems:#?}"));
         let (policy, problems) = load::load_shipped(shipped.name, &cases.runner).unwrap_or_else(|p| panic!("{p:#?}"));
         // Of a made-up runner that names a private registry or a proxy, a warning says so.
-        assert!(
-            problems.iter().all(|problem| problem.message.contains("names ")),
-            "{problems:#?}"
-        );
+        assert!(problems.iter().all(|problem| problem.message.contains("names ")), "{problems:#?}");
         assert_eq!(policy.name, shipped.name);
         let results = cases::run(&policy, &cases);
         assert!(!results.is_empty());
@@ -66,18 +63,8 @@ fn shipped_policies_have_no_problem_and_keep_their_cases() {
 #[test]
 fn the_catalogue_leaves_an_ordinary_build_alone() {
     let homes = vec!["/home/runner".to_owned(), "/home/other".to_owned()];
-    let place = crate::policy::secret::Place {
-        homes,
-        workspaces: Vec::new(),
-    };
-    let (policy, _) = load::load_shipped(
-        "secrets",
-        &MadeUp {
-            place,
-            ..MadeUp::default()
-        },
-    )
-    .unwrap();
+    let place = crate::policy::secret::Place { homes, workspaces: Vec::new() };
+    let (policy, _) = load::load_shipped("secrets", &MadeUp { place, ..MadeUp::default() }).unwrap();
     let list = policy.secrets.watch();
     for path in [
         "/home/runner/checkout/package.json",
@@ -113,35 +100,19 @@ fn the_catalogue_leaves_an_ordinary_build_alone() {
 fn policies_combine_and_their_rules_keep_their_names() {
     let directory = tempfile::tempdir().unwrap();
     let rule = |host: &str| format!("egress: {{ allow: [{{ host: {host}, why: test }}] }}\n");
-    let one = write(
-        directory.path(),
-        "one.yml",
-        &format!("version: 1\nname: one\ninclude: [base]\n{}", rule("a.example")),
-    );
+    let one =
+        write(directory.path(), "one.yml", &format!("version: 1\nname: one\ninclude: [base]\n{}", rule("a.example")));
     let two = write(
         directory.path(),
         "two.yml",
-        &format!(
-            "version: 1\nname: two\nmode: block\ninclude: [base]\n{}",
-            rule("b.example")
-        ),
+        &format!("version: 1\nname: two\nmode: block\ninclude: [base]\n{}", rule("b.example")),
     );
-    write(
-        directory.path(),
-        "base.yml",
-        &format!("version: 1\nname: base\n{}", rule("c.example")),
-    );
-    let runner = MadeUp {
-        policy_dir: Some(directory.path().into()),
-        ..MadeUp::default()
-    };
+    write(directory.path(), "base.yml", &format!("version: 1\nname: base\n{}", rule("c.example")));
+    let runner = MadeUp { policy_dir: Some(directory.path().into()), ..MadeUp::default() };
     let (policy, _) = load(&[one.clone(), two.clone()], &runner).unwrap();
     assert_eq!((policy.name.as_str(), policy.mode), ("one+two", Mode::Block));
     let ids: Vec<&str> = policy.egress.allow.iter().map(|rule| &*rule.id).collect();
-    assert_eq!(
-        ids,
-        ["one/egress.allow[0]", "base/egress.allow[0]", "two/egress.allow[0]"]
-    );
+    assert_eq!(ids, ["one/egress.allow[0]", "base/egress.allow[0]", "two/egress.allow[0]"]);
     assert_eq!(policy.origin.files.len(), 3);
     let (again, _) = load(&[one.clone(), two], &runner).unwrap();
     assert_eq!(policy.origin.sha256, again.origin.sha256);
@@ -157,16 +128,9 @@ fn policies_combine_and_their_rules_keep_their_names() {
 fn includes_that_lead_nowhere_or_in_circles_are_told() {
     let directory = tempfile::tempdir().unwrap();
     let policy = |name: &str, include: &str| {
-        write(
-            directory.path(),
-            &format!("{name}.yml"),
-            &format!("version: 1\nname: {name}\ninclude: [{include}]\n"),
-        )
+        write(directory.path(), &format!("{name}.yml"), &format!("version: 1\nname: {name}\ninclude: [{include}]\n"))
     };
-    let runner = MadeUp {
-        policy_dir: Some(directory.path().into()),
-        ..MadeUp::default()
-    };
+    let runner = MadeUp { policy_dir: Some(directory.path().into()), ..MadeUp::default() };
     let a = policy("a", "b");
     policy("b", "a");
     assert!(first(load(&[a], &runner)).contains("leads back to itself"));
@@ -187,21 +151,10 @@ fn a_host_that_a_configuration_names_needs_its_class_and_its_port() {
                 - { ecosystem: npm, class: private, why: test }\n";
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), "p.yml", text);
-    let host = |host: &str, port| ecosystem::ConfiguredHost {
-        host: host.into(),
-        port,
-        source: "npmrc".into(),
-    };
-    let hosts = vec![
-        host("10.0.0.5", 4873),
-        host("a.example", 443),
-        host("b.example", 8443),
-        host("*.example", 443),
-    ];
-    let runner = MadeUp {
-        hosts: [(ecosystem::Ecosystem::Npm, hosts)].into(),
-        ..MadeUp::default()
-    };
+    let host = |host: &str, port| ecosystem::ConfiguredHost { host: host.into(), port, source: "npmrc".into() };
+    let hosts =
+        vec![host("10.0.0.5", 4873), host("a.example", 443), host("b.example", 8443), host("*.mirrors.example", 443)];
+    let runner = MadeUp { hosts: [(ecosystem::Ecosystem::Npm, hosts)].into(), ..MadeUp::default() };
     let (policy, warnings) = load(&[file], &runner).unwrap();
     let rules: Vec<String> = policy
         .egress
@@ -222,18 +175,9 @@ fn a_host_that_a_configuration_names_needs_its_class_and_its_port() {
         ]
     );
     let told: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
-    assert!(
-        told.iter().any(|message| message.contains("port 4873 is not among")),
-        "{told:#?}"
-    );
-    assert!(
-        told.iter().any(|message| message.contains("port 8443 is not among")),
-        "{told:#?}"
-    );
-    assert!(
-        told.iter().any(|message| message.contains("more than one host")),
-        "{told:#?}"
-    );
+    assert!(told.iter().any(|message| message.contains("port 4873 is not among")), "{told:#?}");
+    assert!(told.iter().any(|message| message.contains("port 8443 is not among")), "{told:#?}");
+    assert!(told.iter().any(|message| message.contains("more than one host")), "{told:#?}");
 }
 
 #[test]
@@ -250,10 +194,8 @@ fn shipped_policies_fit_the_schema() {
     let example = include_str!("../../../docs/examples/policy.yml");
     for text in SHIPPED.iter().map(|shipped| shipped.policy).chain([example]) {
         let value: serde_json::Value = serde_saphyr::from_str(text).unwrap();
-        let errors: Vec<String> = validator
-            .iter_errors(&value)
-            .map(|error| format!("{}: {error}", error.instance_path()))
-            .collect();
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
         assert!(errors.is_empty(), "{errors:#?}");
     }
     for wrong in [

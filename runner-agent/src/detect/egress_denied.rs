@@ -16,7 +16,13 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
         Some(rule) => format!("which {rule} denies"),
         None => "which no rule of the policy allows".to_owned(),
     };
-    let message = format!("{} {what} {}{} ({}), {rule}", super::who(event), connection.endpoint(), connection.claim(), connection.protocol);
+    let message = format!(
+        "{} {what} {}{} ({}), {rule}",
+        super::who(event),
+        connection.endpoint(),
+        connection.claim(),
+        connection.protocol
+    );
     let mut finding = super::finding(event, "egress-denied", Severity::Medium, subject(event, connection), message);
     finding.techniques = &["XF-01", "XF-03"];
     finding.fix = Some(fix(connection));

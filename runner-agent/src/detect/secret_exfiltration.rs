@@ -39,8 +39,7 @@ pub(super) fn detect(event: &Event, state: &JobState, _: &Policy) -> Option<Find
         connection.protocol,
         titles.join(", ")
     );
-    let mut finding =
-        super::finding(event, "secret-exfiltration", severity, subject(event, connection), message);
+    let mut finding = super::finding(event, "secret-exfiltration", severity, subject(event, connection), message);
     finding.techniques = &["CA-07", "XF-01"];
     finding.evidence.extend(&taint.reads);
     finding.evidence.sort_unstable();

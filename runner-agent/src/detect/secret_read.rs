@@ -13,8 +13,7 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
         Some(path) => format!(", which is {path}"),
         None => String::new(),
     };
-    let message =
-        format!("{} read {}{alias} ({}) and is none of its owners", super::who(event), file.path, file.title);
+    let message = format!("{} read {}{alias} ({}) and is none of its owners", super::who(event), file.path, file.title);
     let subject = format!("{} {}", super::exe(event), file.path);
     let mut finding = super::finding(event, "secret-read", file.class_severity, subject, message);
     finding.techniques = &["CA-07"];

@@ -173,9 +173,7 @@ mod tests {
             vec![at(b"inner"), kind(KIND_STRUCT, 1), 4, at(b"a"), 1, 0],
             vec![0, kind(10, 0), 2],
             vec![0, kind(KIND_UNION, 2), 4, at(b"x"), 1, 0, at(b"y"), 3, 0],
-            vec![
-                at(b"outer"), kind(KIND_STRUCT, 3), 12, at(b"first"), 1, 0, at(b"nested"), 2, 32, 0, 4, 64,
-            ],
+            vec![at(b"outer"), kind(KIND_STRUCT, 3), 12, at(b"first"), 1, 0, at(b"nested"), 2, 32, 0, 4, 64],
         ]
         .concat();
         let types: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();

@@ -170,7 +170,8 @@ impl Kernel {
     pub fn wait_readable(&self, at_most: std::time::Duration) {
         use rustix::event::{PollFd, PollFlags, Timespec};
         let [critical, bulk] = [self.critical.as_fd(), self.bulk.as_fd()];
-        let mut polled = [PollFd::from_borrowed_fd(critical, PollFlags::IN), PollFd::from_borrowed_fd(bulk, PollFlags::IN)];
+        let mut polled =
+            [PollFd::from_borrowed_fd(critical, PollFlags::IN), PollFd::from_borrowed_fd(bulk, PollFlags::IN)];
         let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
         // Interrupted or not: the caller drains and asks again.
         let _ = rustix::event::poll(&mut polled, Some(&timeout));

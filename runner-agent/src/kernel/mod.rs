@@ -68,7 +68,9 @@ pub enum LoadError {
     #[error("can't prepare the eBPF object: {0}")]
     Object(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A program was refused, or its hook.
-    #[error("the kernel refused the probe {program} ({action}): {detail}; `runner-agent doctor` says what this kernel can do")]
+    #[error(
+        "the kernel refused the probe {program} ({action}): {detail}; `runner-agent doctor` says what this kernel can do"
+    )]
     Program {
         /// The program's name.
         program: &'static str,

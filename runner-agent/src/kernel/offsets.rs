@@ -125,23 +125,23 @@ pub fn syscall_actions() -> [u8; runner_agent_common::offsets::SYSCALLS] {
     use runner_agent_common::offsets::action;
     // Linux `arch/x86/entry/syscalls/syscall_64.tbl` and `syscall_32.tbl`.
     let native = [
-        (2, action::OPEN),      // open
-        (85, action::OPEN),     // creat
-        (257, action::OPEN),    // openat
-        (304, action::OPEN),    // open_by_handle_at
-        (437, action::OPEN),    // openat2
-        (41, action::SOCKET),   // socket
+        (2, action::OPEN),       // open
+        (85, action::OPEN),      // creat
+        (257, action::OPEN),     // openat
+        (304, action::OPEN),     // open_by_handle_at
+        (437, action::OPEN),     // openat2
+        (41, action::SOCKET),    // socket
         (425, action::IO_URING), // io_uring_setup
-        (42, action::CONNECT),  // connect
-        (44, action::SENDTO),   // sendto
-        (46, action::SENDMSG),  // sendmsg
+        (42, action::CONNECT),   // connect
+        (44, action::SENDTO),    // sendto
+        (46, action::SENDMSG),   // sendmsg
     ];
     let compat = [
-        (5, action::OPEN),      // open
-        (8, action::OPEN),      // creat
-        (295, action::OPEN),    // openat
-        (342, action::OPEN),    // open_by_handle_at
-        (437, action::OPEN),    // openat2
+        (5, action::OPEN),       // open
+        (8, action::OPEN),       // creat
+        (295, action::OPEN),     // openat
+        (342, action::OPEN),     // open_by_handle_at
+        (437, action::OPEN),     // openat2
         (425, action::IO_URING), // io_uring_setup
     ];
     let mut table = [0; runner_agent_common::offsets::SYSCALLS];

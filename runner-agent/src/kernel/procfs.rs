@@ -70,13 +70,16 @@ pub fn own_mount_namespace() -> u32 {
     mount_namespace(Path::new("/proc/self/ns/mnt"))
 }
 
-/// Names and addresses of `/etc/hosts`.
+/// Names and addresses of `/etc/hosts`. Loopback is left out: every machine calls itself something there.
 pub fn hosts(file: &Path) -> Vec<(std::net::IpAddr, String)> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let mut found = Vec::new();
     for line in text.lines() {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
         let Some(address) = words.next().and_then(|word| word.parse::<std::net::IpAddr>().ok()) else { continue };
+        if address.to_canonical().is_loopback() {
+            continue;
+        }
         // The first name is the canonical one: it must end up in front, where the latest goes.
         let names: Vec<&str> = words.collect();
         found.extend(names.into_iter().rev().map(|name| (address.to_canonical(), name.to_owned())));

@@ -148,10 +148,7 @@ impl EgressPolicy {
         if plain && destination.port == DNS_PORT && self.resolvers.iter().any(|&known| normalise(known) == address) {
             return allowed(RESOLVER_RULE.into(), true);
         }
-        let mut matching = self
-            .allow
-            .iter()
-            .filter(|rule| rule.matches(address, class, destination));
+        let mut matching = self.allow.iter().filter(|rule| rule.matches(address, class, destination));
         if let Some(rule) = matching.next() {
             // The first rule is named; a later one may still add that secrets may go there.
             let may_carry_secrets = rule.may_carry_secrets || matching.any(|rule| rule.may_carry_secrets);

@@ -87,10 +87,7 @@ impl HostPattern {
         if wildcard && !suffix.contains('.') {
             return Err(HostPatternError::TooBroad(written(), " of a top-level domain"));
         }
-        Ok(Self {
-            suffix: suffix.to_ascii_lowercase().into(),
-            wildcard,
-        })
+        Ok(Self { suffix: suffix.to_ascii_lowercase().into(), wildcard })
     }
 
     /// Whether `name` (any case, with or without a dot at the end) is one of those meant.
@@ -120,11 +117,7 @@ impl HostPattern {
 
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.wildcard {
-            write!(f, "*.{}", self.suffix)
-        } else {
-            f.write_str(&self.suffix)
-        }
+        if self.wildcard { write!(f, "*.{}", self.suffix) } else { f.write_str(&self.suffix) }
     }
 }
 
@@ -132,18 +125,8 @@ impl fmt::Display for HostPattern {
 fn bare_name(text: &str) -> String {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let host = rest.split(['/', '?', ' ']).next().unwrap_or(rest);
-    let host = host
-        .rsplit('@')
-        .next()
-        .unwrap_or(host)
-        .split(':')
-        .next()
-        .unwrap_or(host);
-    if host.is_empty() || host == text {
-        String::new()
-    } else {
-        format!(", {host:?}")
-    }
+    let host = host.rsplit('@').next().unwrap_or(host).split(':').next().unwrap_or(host);
+    if host.is_empty() || host == text { String::new() } else { format!(", {host:?}") }
 }
 
 fn ordinal(number: usize) -> String {
@@ -175,10 +158,7 @@ mod tests {
             error("a*.example.org"),
             r#""a*.example.org" has a star inside its first label; a star stands only as the whole first label, as in "*.example.org""#
         );
-        assert_eq!(
-            error("10.0.0.1"),
-            r#""10.0.0.1" is an address; write `cidr: 10.0.0.1/32` in place of `host`"#
-        );
+        assert_eq!(error("10.0.0.1"), r#""10.0.0.1" is an address; write `cidr: 10.0.0.1/32` in place of `host`"#);
         assert!(error("https://mirror.example.org/x").ends_with(r#", "mirror.example.org""#));
         assert!(error("bücher.example").contains("xn--"));
         assert!(error("*").contains("every name"));

@@ -75,24 +75,8 @@ impl SecretClass {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let SecretSpec {
-            id,
-            title,
-            severity,
-            patterns,
-            readers,
-            why,
-        } = spec;
-        Ok(Self {
-            id,
-            title,
-            severity,
-            patterns,
-            readers,
-            why,
-            compiled,
-            place: Arc::clone(place),
-        })
+        let SecretSpec { id, title, severity, patterns, readers, why } = spec;
+        Ok(Self { id, title, severity, patterns, readers, why, compiled, place: Arc::clone(place) })
     }
 
     /// Whether the reader is an owner of this kind of secret.
@@ -106,10 +90,7 @@ impl SecretClass {
 
 /// Checks that a pattern can be used at all, without knowing the runner.
 pub fn check_pattern(text: &str) -> Result<(), PatternError> {
-    let place = Place {
-        homes: vec!["/home/runner".to_owned()],
-        ..Place::default()
-    };
+    let place = Place { homes: vec!["/home/runner".to_owned()], ..Place::default() };
     Pattern::expand(text, &place).map(drop)
 }
 
@@ -138,15 +119,8 @@ impl SecretPolicy {
         }
         // Each glob compiled on its own before; together they can only fail by size, which the budget of a policy file
         // keeps far away.
-        let set = builder
-            .build()
-            .expect("globs that compiled one by one compile together");
-        Self {
-            classes,
-            on_read,
-            set,
-            class_of,
-        }
+        let set = builder.build().expect("globs that compiled one by one compile together");
+        Self { classes, on_read, set, class_of }
     }
 
     /// The class of an absolute path, if it is secret.

@@ -100,10 +100,7 @@ impl Summary {
             let who = process.map_or_else(|| "?".to_owned(), pid_and_name);
             let (endpoint, protocol, address) = (connection.endpoint(), connection.protocol, connection.address);
             let verdict = connection.ruling.verdict;
-            self.describe(
-                event.seq,
-                format!("connect  {who} → {endpoint} ({protocol}, address {address}), {verdict}"),
-            );
+            self.describe(event.seq, format!("connect  {who} → {endpoint} ({protocol}, address {address}), {verdict}"));
         }
         let rule = connection.ruling.rule.as_deref().unwrap_or("default").to_owned();
         let key = (connection.ruling.verdict, connection.endpoint(), connection.protocol.to_string(), rule);
@@ -180,11 +177,8 @@ impl Summary {
         }
         let mut programs: Vec<(&String, &u64)> = self.programs.iter().collect();
         programs.sort_by_key(|&(exe, count)| (std::cmp::Reverse(*count), exe));
-        let top: Vec<String> = programs
-            .iter()
-            .take(6)
-            .map(|(exe, count)| format!("{} ×{count}", crate::text::base_name(exe)))
-            .collect();
+        let top: Vec<String> =
+            programs.iter().take(6).map(|(exe, count)| format!("{} ×{count}", crate::text::base_name(exe))).collect();
         let _ = writeln!(
             out,
             "{}  {} program starts, {} programs: {}{}",

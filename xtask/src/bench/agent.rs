@@ -41,20 +41,13 @@ impl Agent {
     pub fn new(binary: &Path, folder: &Path) -> Result<Self> {
         let policy = folder.join("bench.yml");
         fs::write(&policy, POLICY).context("the benchmark's policy")?;
-        Ok(Self {
-            binary: binary.to_path_buf(),
-            policy,
-            log: folder.join("log.jsonl"),
-            output: folder.join("output"),
-        })
+        Ok(Self { binary: binary.to_path_buf(), policy, log: folder.join("log.jsonl"), output: folder.join("output") })
     }
 
     /// `runner-agent run … --`, for the load to follow.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
-        command
-            .args(["run", "--fail-on", "never", "--policy"])
-            .arg(&self.policy);
+        command.args(["run", "--fail-on", "never", "--policy"]).arg(&self.policy);
         command.arg("--log").arg(&self.log).arg("--");
         command
     }
@@ -62,9 +55,7 @@ impl Agent {
     pub fn run(&self, mut command: Command, footprint: &mut Footprint) -> Result<()> {
         let output = File::create(&self.output).context("a file for the agent's output")?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("{} can't be started", self.binary.display()))?;
+        let mut child = command.spawn().with_context(|| format!("{} can't be started", self.binary.display()))?;
         let status_file = format!("/proc/{}/status", child.id());
         let mut peak_kib = 0;
         let status = loop {
@@ -72,10 +63,7 @@ impl Agent {
                 break status;
             }
             // An agent that is just ending has no memory left to tell of.
-            peak_kib = fs::read_to_string(&status_file)
-                .ok()
-                .and_then(|text| peak(&text))
-                .unwrap_or(peak_kib);
+            peak_kib = fs::read_to_string(&status_file).ok().and_then(|text| peak(&text)).unwrap_or(peak_kib);
             thread::sleep(POLL);
         };
         if !status.success() {

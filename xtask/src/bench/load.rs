@@ -83,12 +83,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let Options {
-        kind,
-        count,
-        path,
-        result,
-    } = options;
+    let Options { kind, count, path, result } = options;
     let taken = match kind {
         Kind::ExecTrue | Kind::ExecStatic => exec(path, *count)?,
         Kind::OpenUnwatched | Kind::OpenWatched => open(path, *count)?,
@@ -103,10 +98,7 @@ pub fn run(options: &Options) -> Result<()> {
 fn exec(program: &Path, count: u64) -> Result<Duration> {
     let start = Instant::now();
     for _ in 0..count {
-        let status = Command::new(program)
-            .stdin(Stdio::null())
-            .status()
-            .context("starting the program")?;
+        let status = Command::new(program).stdin(Stdio::null()).status().context("starting the program")?;
         if !status.success() {
             bail!("{} ended with {status}", program.display());
         }
@@ -155,10 +147,7 @@ fn cargo_build(project: &Path, count: u64) -> Result<Duration> {
     for _ in 0..count {
         let target = tempfile::tempdir().context("a target directory")?;
         let mut command = Command::new(&cargo);
-        command
-            .args(["build", "--offline", "--quiet", "--target-dir"])
-            .arg(target.path())
-            .current_dir(project);
+        command.args(["build", "--offline", "--quiet", "--target-dir"]).arg(target.path()).current_dir(project);
         let start = Instant::now();
         let status = command.stdin(Stdio::null()).status().context("starting cargo")?;
         taken += start.elapsed();
@@ -186,18 +175,8 @@ mod tests {
         let file = folder.path().join("file");
         let result = folder.path().join("result");
         fs::write(&file, "x").expect("written");
-        run(&Options {
-            kind: Kind::OpenUnwatched,
-            count: 10,
-            path: file,
-            result: result.clone(),
-        })
-        .expect("it runs");
-        let each: f64 = fs::read_to_string(result)
-            .expect("a result")
-            .trim()
-            .parse()
-            .expect("a number");
+        run(&Options { kind: Kind::OpenUnwatched, count: 10, path: file, result: result.clone() }).expect("it runs");
+        let each: f64 = fs::read_to_string(result).expect("a result").trim().parse().expect("a number");
         assert!(each > 0.0);
     }
 }

@@ -49,18 +49,11 @@ pub fn run(options: &Options) -> Result<()> {
     setup::run(&setup::Options::default())?;
     let binary = match &options.agent {
         Some(binary) => binary.clone(),
-        None => build::binary(&build::Options {
-            release: true,
-            ..build::Options::default()
-        })?,
+        None => build::binary(&build::Options { release: true, ..build::Options::default() })?,
     };
     let stop = step::stop_flag()?;
     let bench = Bench::prepare(&binary)?;
-    let kinds: Vec<Kind> = Kind::all()
-        .iter()
-        .copied()
-        .filter(|kind| wanted(options, *kind))
-        .collect();
+    let kinds: Vec<Kind> = Kind::all().iter().copied().filter(|kind| wanted(options, *kind)).collect();
     let mut measures: Vec<Measure> = kinds.iter().map(|kind| Measure::new(*kind)).collect();
     let mut footprint = Footprint::default();
     let start = Instant::now();
@@ -70,11 +63,7 @@ pub fn run(options: &Options) -> Result<()> {
                 bail!("stopped by a signal");
             }
             eprintln!("── round {} of {}: {}", round + 1, options.rounds, measure.kind.title());
-            let count = if options.quick {
-                measure.kind.count().div_ceil(20)
-            } else {
-                measure.kind.count()
-            };
+            let count = if options.quick { measure.kind.count().div_ceil(20) } else { measure.kind.count() };
             let bare = |bench: &Bench| bench.bare(measure.kind, count);
             let (baseline, agent) = if round % 2 == 0 {
                 let baseline = bare(&bench)?;
@@ -88,16 +77,8 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     eprintln!("{} rounds took {:.0?}", options.rounds, start.elapsed());
-    let binary_bytes = fs::metadata(&binary)
-        .with_context(|| binary.display().to_string())?
-        .len();
-    let report = Report {
-        rounds: options.rounds,
-        quick: options.quick,
-        measures,
-        footprint,
-        binary_bytes,
-    };
+    let binary_bytes = fs::metadata(&binary).with_context(|| binary.display().to_string())?.len();
+    let report = Report { rounds: options.rounds, quick: options.quick, measures, footprint, binary_bytes };
     println!("{}", report.markdown());
     if let Some(path) = &options.json {
         fs::write(path, report.json()).with_context(|| path.display().to_string())?;
@@ -119,10 +100,7 @@ struct Bench {
 impl Bench {
     fn prepare(binary: &Path) -> Result<Self> {
         let compiler = kernel_toolchain::find_compiler()?;
-        let folder = tempfile::Builder::new()
-            .prefix("runner-agent-bench-")
-            .tempdir()
-            .context("a temporary folder")?;
+        let folder = tempfile::Builder::new().prefix("runner-agent-bench-").tempdir().context("a temporary folder")?;
         let here = folder.path();
         fs::create_dir_all(here.join("home/watched")).context("the benchmark's home")?;
         fs::write(here.join("home/watched/credentials"), "[default]\n").context("the watched file")?;
@@ -131,17 +109,10 @@ impl Bench {
         let source = here.join("static.rs");
         fs::write(&source, "fn main() {}\n").context("the static program")?;
         let mut rustc = Command::new(&compiler.rustc);
-        rustc
-            .args(["-O", "-C", "target-feature=+crt-static", "-o"])
-            .arg(here.join("static"))
-            .arg(&source);
+        rustc.args(["-O", "-C", "target-feature=+crt-static", "-o"]).arg(here.join("static")).arg(&source);
         step::run("building a static program", &mut rustc)?;
         let agent = Agent::new(binary, here)?;
-        Ok(Self {
-            folder,
-            agent,
-            compiler,
-        })
+        Ok(Self { folder, agent, compiler })
     }
 
     /// What one load works on.
@@ -194,8 +165,6 @@ impl Bench {
         let path = self.result_file();
         let text = fs::read_to_string(&path).context("the load left no result")?;
         fs::remove_file(&path).context("the load's result")?;
-        text.trim()
-            .parse()
-            .with_context(|| format!("`{text}` is no number of nanoseconds"))
+        text.trim().parse().with_context(|| format!("`{text}` is no number of nanoseconds"))
     }
 }

@@ -22,10 +22,7 @@ pub fn create(folder: &Path) -> Result<()> {
         write(&library.join("Cargo.toml"), &manifest(&format!("part{number}"), ""))?;
         write(&library.join("src/lib.rs"), &library_source())?;
     }
-    write(
-        &folder.join("Cargo.toml"),
-        &(manifest("whole", &dependencies) + "\n[workspace]\n"),
-    )?;
+    write(&folder.join("Cargo.toml"), &(manifest("whole", &dependencies) + "\n[workspace]\n"))?;
     write(
         &folder.join("src/main.rs"),
         &format!("fn main() {{\n    let mut sum = 0_u64;\n{calls}    println!(\"{{sum}}\");\n}}\n"),

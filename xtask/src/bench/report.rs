@@ -20,11 +20,7 @@ pub struct Measure {
 
 impl Measure {
     pub fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            baseline_ns: Vec::new(),
-            agent_ns: Vec::new(),
-        }
+        Self { kind, baseline_ns: Vec::new(), agent_ns: Vec::new() }
     }
 
     fn ratio(&self) -> Option<Ratio> {
@@ -46,11 +42,7 @@ pub struct Report {
 
 impl Report {
     pub fn markdown(&self) -> String {
-        let quick = if self.quick {
-            "; a quick run, no measurement"
-        } else {
-            ""
-        };
+        let quick = if self.quick { "; a quick run, no measurement" } else { "" };
         let mut text = format!(
             "Kernel {}, {} CPUs, {} rounds, medians{quick}.\n\n\
              | load | bare | under the agent | ratio | lowest – highest | ceiling | |\n|---|--:|--:|--:|--:|--:|---|\n",
@@ -171,15 +163,8 @@ mod tests {
         Report {
             rounds: 1,
             quick: false,
-            measures: vec![Measure {
-                kind: Kind::Connect,
-                baseline_ns: vec![10_000.0],
-                agent_ns: vec![agent_ns],
-            }],
-            footprint: Footprint {
-                peak_kib: 20 * 1024,
-                ready_ms: Vec::new(),
-            },
+            measures: vec![Measure { kind: Kind::Connect, baseline_ns: vec![10_000.0], agent_ns: vec![agent_ns] }],
+            footprint: Footprint { peak_kib: 20 * 1024, ready_ms: Vec::new() },
             binary_bytes: 13 * 1024 * 1024,
         }
     }
@@ -191,19 +176,12 @@ mod tests {
             text.contains("| TCP connect, loopback | 10.0 µs | 11.0 µs | 1.100 | 1.100 – 1.100 | 1.15 | met |"),
             "{text}"
         );
-        assert!(
-            text.contains("| release binary | 13.0 MiB | 12 MiB | not met |"),
-            "{text}"
-        );
+        assert!(text.contains("| release binary | 13.0 MiB | 12 MiB | not met |"), "{text}");
         assert!(report(12_000.0).markdown().contains("| 1.15 | not met |"));
     }
 
     #[test]
     fn what_was_not_measured_is_neither_met_nor_failed() {
-        assert!(
-            report(1.0)
-                .markdown()
-                .contains("| start to ready | not in the log | 300 ms |  |")
-        );
+        assert!(report(1.0).markdown().contains("| start to ready | not in the log | 300 ms |  |"));
     }
 }

@@ -22,11 +22,7 @@ pub struct Ratio {
 
 impl Ratio {
     pub fn of(baseline: &[f64], agent: &[f64]) -> Option<Self> {
-        let ratios: Vec<f64> = baseline
-            .iter()
-            .zip(agent)
-            .map(|(baseline, agent)| agent / baseline)
-            .collect();
+        let ratios: Vec<f64> = baseline.iter().zip(agent).map(|(baseline, agent)| agent / baseline).collect();
         Some(Self {
             median: median(&ratios)?,
             lowest: ratios.iter().copied().fold(f64::INFINITY, f64::min),
@@ -49,13 +45,6 @@ mod tests {
     #[test]
     fn a_ratio_compares_each_round_with_itself() {
         let ratio = Ratio::of(&[10.0, 20.0, 10.0], &[11.0, 21.0, 13.0]);
-        assert_eq!(
-            ratio,
-            Some(Ratio {
-                median: 1.1,
-                lowest: 1.05,
-                highest: 1.3
-            })
-        );
+        assert_eq!(ratio, Some(Ratio { median: 1.1, lowest: 1.05, highest: 1.3 }));
     }
 }

@@ -44,10 +44,7 @@ pub fn run(options: &Options) -> Result<()> {
     let compiler = kernel_toolchain::find_compiler()?;
     let agent = match &options.agent {
         Some(agent) => agent.clone(),
-        None => build::binary(&build::Options {
-            release: true,
-            ..build::Options::default()
-        })?,
+        None => build::binary(&build::Options { release: true, ..build::Options::default() })?,
     };
     let log = fresh_log()?;
 
@@ -59,14 +56,10 @@ pub fn run(options: &Options) -> Result<()> {
 
     eprintln!("── a real build under the agent");
     let mut command = Command::new(&agent);
-    command
-        .args(["run", "--mode", "audit", "--policy"])
-        .arg(step::root().join("policies/cargo.yml"));
+    command.args(["run", "--mode", "audit", "--policy"]).arg(step::root().join("policies/cargo.yml"));
     command.arg("--log").arg(&log).arg("--");
     project.build_command(&mut command);
-    let child = command
-        .spawn()
-        .with_context(|| format!("{} can't be started", agent.display()))?;
+    let child = command.spawn().with_context(|| format!("{} can't be started", agent.display()))?;
     let status = wait(child, &stop)?;
     let received = drop_host.stop();
     if stop.load(Ordering::Relaxed) {
@@ -166,9 +159,7 @@ impl Helper {
     fn start(command: &mut Command) -> Result<Self> {
         // Its standard input is the life line: it ends when this process does, however that happens.
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        Ok(Self {
-            child: child.with_context(|| format!("`{}` can't be started", step::line(command)))?,
-        })
+        Ok(Self { child: child.with_context(|| format!("`{}` can't be started", step::line(command)))? })
     }
 }
 
@@ -189,9 +180,6 @@ mod tests {
 not json
 {"kind":"finding","id":"secret-exfiltration","severity":"high","evidence":[7,9]}
 "#;
-        assert_eq!(
-            findings(log),
-            [("secret-exfiltration".into(), "high".into(), "[7,9]".into())]
-        );
+        assert_eq!(findings(log), [("secret-exfiltration".into(), "high".into(), "[7,9]".into())]);
     }
 }

@@ -29,19 +29,14 @@ impl Namespace {
         remove_left_behind();
         let pid = process::id();
         // The name of a link holds 15 bytes at most.
-        let namespace = Self {
-            name: format!("{PREFIX}{pid}"),
-            link: format!("ra-dm-{pid}"),
-        };
+        let namespace = Self { name: format!("{PREFIX}{pid}"), link: format!("ra-dm-{pid}") };
         let Self { name, link } = &namespace;
         let inner = "drop";
         let host_end = format!("{HOST_END}/30");
         let drop_host = format!("{DROP_HOST}/30");
         for arguments in [
             ["netns", "add", name].as_slice(),
-            &[
-                "link", "add", link, "type", "veth", "peer", "name", inner, "netns", name,
-            ],
+            &["link", "add", link, "type", "veth", "peer", "name", inner, "netns", name],
             &["addr", "add", &host_end, "dev", link],
             &["link", "set", link, "up"],
             &["-n", name, "addr", "add", &drop_host, "dev", inner],
@@ -55,12 +50,11 @@ impl Namespace {
     /// Starts this program again inside, and waits until it listens.
     pub fn start_drop_host(&self) -> Result<DropHost> {
         let program = env::current_exe().context("where this program lies")?;
-        let mut helper = Helper::start(
-            Command::new("ip")
-                .args(["netns", "exec", &self.name])
-                .arg(program)
-                .args(["demo-drop-host", "--address", &DROP_HOST.to_string()]),
-        )?;
+        let mut helper = Helper::start(Command::new("ip").args(["netns", "exec", &self.name]).arg(program).args([
+            "demo-drop-host",
+            "--address",
+            &DROP_HOST.to_string(),
+        ]))?;
         let output = helper.child.stdout.take().context("the drop host's output")?;
         let mut output = BufReader::new(output);
         let mut line = String::new();

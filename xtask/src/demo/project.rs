@@ -89,10 +89,7 @@ pub struct Project {
 
 impl Project {
     pub fn create(compiler: &Compiler) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("runner-agent-demo-")
-            .tempdir()
-            .context("a temporary folder")?;
+        let folder = tempfile::Builder::new().prefix("runner-agent-demo-").tempdir().context("a temporary folder")?;
         let planted = PLANTED_BUILD
             .replace("NAME", drop_host::NAME)
             .replace("PORT", &format!("{}_u16", drop_host::PORT))
@@ -110,11 +107,7 @@ impl Project {
         let cargo_home = folder.path().join("cargo-home");
         fs::create_dir_all(&cargo_home).context("the demo's cargo home")?;
         copy_registry_settings(&cargo_home)?;
-        Ok(Self {
-            folder,
-            cargo: compiler.cargo.clone(),
-            rustc: compiler.rustc.clone(),
-        })
+        Ok(Self { folder, cargo: compiler.cargo.clone(), rustc: compiler.rustc.clone() })
     }
 
     /// Appends `cargo build` to the agent's command line, and sets where it runs.
@@ -122,13 +115,8 @@ impl Project {
         // What `cargo run` set for this program is no business of the demo's build.
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
-            let about_this_build = [
-                "CARGO_MANIFEST_",
-                "CARGO_PKG_",
-                "CARGO_TARGET_",
-                "CARGO_BUILD_",
-                "RUSTUP_TOOLCHAIN",
-            ];
+            let about_this_build =
+                ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_TARGET_", "CARGO_BUILD_", "RUSTUP_TOOLCHAIN"];
             if about_this_build.iter().any(|prefix| text.starts_with(prefix)) || text == "RUSTFLAGS" {
                 command.env_remove(&name);
             }
@@ -155,15 +143,9 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 /// The registry that this machine is configured for: its settings, never its credentials.
 fn copy_registry_settings(cargo_home: &Path) -> Result<()> {
-    let own = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let own = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".cargo")));
     for name in ["config.toml", "config"] {
-        let Some(settings) = own
-            .as_ref()
-            .map(|own| own.join(name))
-            .filter(|settings| settings.is_file())
-        else {
+        let Some(settings) = own.as_ref().map(|own| own.join(name)).filter(|settings| settings.is_file()) else {
             continue;
         };
         fs::copy(&settings, cargo_home.join(name)).with_context(|| settings.display().to_string())?;

@@ -39,50 +39,17 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
-    Need {
-        name: "C compiler",
-        only_for: None,
-        look: c_compiler,
-        supply: supply_c_compiler,
-    },
-    Need {
-        name: "rustfmt and clippy",
-        only_for: None,
-        look: components,
-        supply: supply_components,
-    },
-    Need {
-        name: "core's sources",
-        only_for: None,
-        look: core_sources,
-        supply: supply_core_sources,
-    },
-    Need {
-        name: "bpf-linker",
-        only_for: None,
-        look: linker,
-        supply: supply_linker,
-    },
-    Need {
-        name: "ip",
-        only_for: Some("the demo and tests that use a network namespace"),
-        look: ip,
-        supply: supply_ip,
-    },
+    Need { name: "C compiler", only_for: None, look: c_compiler, supply: supply_c_compiler },
+    Need { name: "rustfmt and clippy", only_for: None, look: components, supply: supply_components },
+    Need { name: "core's sources", only_for: None, look: core_sources, supply: supply_core_sources },
+    Need { name: "bpf-linker", only_for: None, look: linker, supply: supply_linker },
+    Need { name: "ip", only_for: Some("the demo and tests that use a network namespace"), look: ip, supply: supply_ip },
 ];
 
-const STATIC_NEEDS: &[Need] = &[Need {
-    name: "musl",
-    only_for: None,
-    look: musl,
-    supply: supply_musl,
-}];
+const STATIC_NEEDS: &[Need] = &[Need { name: "musl", only_for: None, look: musl, supply: supply_musl }];
 
 pub fn run(options: &Options) -> Result<()> {
-    let needs: Vec<&Need> = NEEDS
-        .iter()
-        .chain(STATIC_NEEDS.iter().filter(|_| options.with_static))
-        .collect();
+    let needs: Vec<&Need> = NEEDS.iter().chain(STATIC_NEEDS.iter().filter(|_| options.with_static)).collect();
     let mut packages = Packages::default();
     let mut missing = Vec::new();
     for (number, need) in needs.iter().enumerate() {
@@ -129,11 +96,7 @@ fn components() -> Result<String> {
         text.map(|text| first_line(&text))
             .map_err(|_| anyhow!("the {component} component; `rustup component add {component}`"))
     };
-    Ok(format!(
-        "{}, {}",
-        version("fmt", "rustfmt")?,
-        version("clippy", "clippy")?
-    ))
+    Ok(format!("{}, {}", version("fmt", "rustfmt")?, version("clippy", "clippy")?))
 }
 
 fn supply_components(_: &mut Packages) -> Result<()> {
@@ -147,10 +110,7 @@ fn core_sources() -> Result<String> {
         Origin::Nightly => "rustup's nightly",
         Origin::Distribution => "the distribution's compiler",
     };
-    Ok(format!(
-        "rustc {} with LLVM {} ({origin})",
-        compiler.version.release, compiler.version.llvm_major
-    ))
+    Ok(format!("rustc {} with LLVM {} ({origin})", compiler.version.release, compiler.version.llvm_major))
 }
 
 /// In this order: the sources for the toolchain at hand, a nightly beside it, the distribution's compiler. Each is
@@ -159,29 +119,17 @@ fn supply_core_sources(packages: &mut Packages) -> Result<()> {
     let own = rustup(&["component", "add", "rust-src"]);
     let Err(first) = own else { return Ok(()) };
     eprintln!("    {first:#}; trying a nightly");
-    let nightly = [
-        "toolchain",
-        "install",
-        "nightly",
-        "--profile",
-        "minimal",
-        "--component",
-        "rust-src",
-    ];
+    let nightly = ["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"];
     if rustup(&nightly).is_ok() {
         return Ok(());
     }
     eprintln!("    no nightly either; trying the distribution's compiler");
-    packages
-        .install(&["rustc-web", "cargo-web", "rust-web-src"])
-        .map_err(|last| first.context(format!("{last:#}")))
+    packages.install(&["rustc-web", "cargo-web", "rust-web-src"]).map_err(|last| first.context(format!("{last:#}")))
 }
 
 fn linker() -> Result<String> {
     let linker = kernel_toolchain::find_linker(&kernel_toolchain::find_compiler()?)?;
-    let llvm = linker
-        .llvm_major
-        .map_or_else(|| "LLVM linked in".to_owned(), |major| format!("LLVM {major}"));
+    let llvm = linker.llvm_major.map_or_else(|| "LLVM linked in".to_owned(), |major| format!("LLVM {major}"));
     Ok(format!("{} ({llvm})", linker.path.display()))
 }
 
@@ -192,7 +140,9 @@ fn supply_linker(packages: &mut Packages) -> Result<()> {
     if kernel_toolchain::llvm_prefix(major).is_none() {
         let wanted = kernel_toolchain::llvm_packages(major);
         packages.install(&wanted.each_ref().map(String::as_str)).with_context(|| {
-            format!("LLVM {major} for development is missing (a distribution that has none can take LLVM's own packages)")
+            format!(
+                "LLVM {major} for development is missing (a distribution that has none can take LLVM's own packages)"
+            )
         })?;
         // With its libraries back, an installed linker may start again.
         if kernel_toolchain::find_linker(&compiler).is_ok() {
@@ -209,9 +159,7 @@ fn supply_linker(packages: &mut Packages) -> Result<()> {
 }
 
 fn ip() -> Result<String> {
-    Ok(first_line(
-        &step::output(Command::new("ip").arg("-V")).context("the ip command is missing")?,
-    ))
+    Ok(first_line(&step::output(Command::new("ip").arg("-V")).context("the ip command is missing")?))
 }
 
 fn supply_ip(packages: &mut Packages) -> Result<()> {
@@ -239,12 +187,7 @@ fn rustup(arguments: &[&str]) -> Result<()> {
     if !step::succeeds(Command::new("rustup").arg("--version")) {
         bail!("there is no rustup to run `{command}` with");
     }
-    step::run(
-        &command,
-        Command::new("rustup")
-            .args(arguments)
-            .stdin(std::process::Stdio::null()),
-    )
+    step::run(&command, Command::new("rustup").args(arguments).stdin(std::process::Stdio::null()))
 }
 
 /// Inside setup, a missing piece does not tell to run setup.
@@ -272,9 +215,6 @@ mod tests {
             why: "it is not on PATH".into(),
             command: "cargo install bpf-linker".into(),
         };
-        assert_eq!(
-            told(&missing.into()),
-            "bpf-linker: it is not on PATH; `cargo install bpf-linker`"
-        );
+        assert_eq!(told(&missing.into()), "bpf-linker: it is not on PATH; `cargo install bpf-linker`");
     }
 }

@@ -33,9 +33,7 @@ impl Packages {
         }
         step::run(
             format_args!("apt-get install -y {names_line}"),
-            apt_get()
-                .args(["install", "-y", "-q", "--no-install-recommends"])
-                .args(names),
+            apt_get().args(["install", "-y", "-q", "--no-install-recommends"]).args(names),
         )
     }
 }

@@ -24,9 +24,7 @@ pub struct File {
 
 impl File {
     fn is_rust(&self) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|extension| extension == "rs")
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 }
 
@@ -75,8 +73,7 @@ fn files(root: &Path) -> Result<Vec<File>> {
 
 fn listed(root: &Path) -> Result<Vec<String>> {
     let mut git = std::process::Command::new("git");
-    git.args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root);
+    git.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(root);
     Ok(step::output(&mut git)?.lines().map(str::to_owned).collect())
 }
 

@@ -46,10 +46,7 @@ fn modules(text: &str) -> Vec<&str> {
         .filter(|line| !line.in_tests)
         .filter_map(|line| {
             let code = line.code.trim();
-            let code = code
-                .strip_prefix("pub ")
-                .or_else(|| code.strip_prefix("pub(crate) "))
-                .unwrap_or(code);
+            let code = code.strip_prefix("pub ").or_else(|| code.strip_prefix("pub(crate) ")).unwrap_or(code);
             code.strip_prefix("mod ")?.strip_suffix(';')
         })
         .collect()
@@ -90,9 +87,7 @@ fn used_modules(code: &str) -> BTreeSet<&str> {
 }
 
 fn first_name(path: &str) -> Option<&str> {
-    let end = path
-        .find(|character: char| !character.is_alphanumeric() && character != '_')
-        .unwrap_or(path.len());
+    let end = path.find(|character: char| !character.is_alphanumeric() && character != '_').unwrap_or(path.len());
     (end > 0).then(|| &path[..end])
 }
 
@@ -101,10 +96,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> File {
-        File {
-            path: format!("{ROOT}{path}"),
-            text: text.into(),
-        }
+        File { path: format!("{ROOT}{path}"), text: text.into() }
     }
 
     #[test]
@@ -116,20 +108,14 @@ mod tests {
         ];
         let problems = check(&files);
         assert_eq!(problems.len(), 1);
-        assert_eq!(
-            (problems[0].path.as_str(), problems[0].line),
-            ("runner-agent/src/event.rs", 1)
-        );
+        assert_eq!((problems[0].path.as_str(), problems[0].line), ("runner-agent/src/event.rs", 1));
     }
 
     #[test]
     fn unit_tests_and_comments_may_name_anything() {
         let files = [
             file("lib.rs", "pub mod event;\npub mod policy;\n"),
-            file(
-                "event.rs",
-                "// see crate::policy\n#[cfg(test)]\nmod tests { use crate::policy::Policy; }\n",
-            ),
+            file("event.rs", "// see crate::policy\n#[cfg(test)]\nmod tests { use crate::policy::Policy; }\n"),
         ];
         assert_eq!(check(&files), []);
     }

@@ -38,13 +38,7 @@ pub const ROOMS: &[Room] = &[
     },
     Room {
         rule: "only `config::raw` deserializes: say it there, and let `config::check` make plain types of it",
-        needles: &[
-            "Deserialize",
-            "serde_saphyr::from_",
-            "serde_json::from_",
-            "toml::from_",
-            "DeserializeOwned",
-        ],
+        needles: &["Deserialize", "serde_saphyr::from_", "serde_json::from_", "toml::from_", "DeserializeOwned"],
         scope: "runner-agent/src/",
         home: &["runner-agent/src/config/raw/", "runner-agent/src/config/raw.rs"],
         except: &[(
@@ -77,24 +71,9 @@ const NAMES_IT: (&str, &str) = ("xtask/src/tidy/", "names the words to look for 
 
 /// Clippy knows some of these too, but only in the crates and targets it is run for.
 pub const WORDS: &[Word] = &[
-    Word {
-        needle: "todo!",
-        scope: Scope::Code,
-        instead: "write it, or leave it out",
-        except: &[NAMES_IT],
-    },
-    Word {
-        needle: "unimplemented!",
-        scope: Scope::Code,
-        instead: "write it, or leave it out",
-        except: &[NAMES_IT],
-    },
-    Word {
-        needle: "dbg!",
-        scope: Scope::Code,
-        instead: "use tracing",
-        except: &[NAMES_IT],
-    },
+    Word { needle: "todo!", scope: Scope::Code, instead: "write it, or leave it out", except: &[NAMES_IT] },
+    Word { needle: "unimplemented!", scope: Scope::Code, instead: "write it, or leave it out", except: &[NAMES_IT] },
+    Word { needle: "dbg!", scope: Scope::Code, instead: "use tracing", except: &[NAMES_IT] },
     Word {
         needle: "#[ignore",
         scope: Scope::Code,
@@ -110,23 +89,15 @@ pub const WORDS: &[Word] = &[
 ];
 
 /// Names of home folders that belong to nobody: documentation and fixtures may use them.
-pub const MADE_UP_HOMES: &[&str] = &[
-    "runner", "user", "me", "ci", "build", "alice", "bob", "dev", "someone", "other",
-];
+pub const MADE_UP_HOMES: &[&str] = &["runner", "user", "me", "ci", "build", "alice", "bob", "dev", "someone", "other"];
 
 /// Files whose text is not ours, and folders that name system paths for a reason.
 pub const PLACES_EXCEPT: &[(&str, &str)] = &[
     ("Cargo.lock", "written by cargo"),
     ("fuzz/Cargo.lock", "written by cargo"),
     ("xtask/src/tidy/", "names the patterns to look for them"),
-    (
-        "policies/",
-        "a policy may name root's home: secret files lie there on a runner that builds as root",
-    ),
-    (
-        "runner-agent/src/policy/secret/",
-        "the same, in the code that expands `~`",
-    ),
+    ("policies/", "a policy may name root's home: secret files lie there on a runner that builds as root"),
+    ("runner-agent/src/policy/secret/", "the same, in the code that expands `~`"),
 ];
 
 /// A host name with one of these labels is taken for a package registry's. Registries are the runner's own

@@ -18,11 +18,7 @@ pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
             Some(at) if !line[..at].ends_with(':') => &line[..at],
             _ => line,
         };
-        (!code.trim().is_empty()).then_some(Line {
-            number: index + 1,
-            code,
-            in_tests,
-        })
+        (!code.trim().is_empty()).then_some(Line { number: index + 1, code, in_tests })
     })
 }
 
@@ -44,17 +40,14 @@ mod tests {
 
     #[test]
     fn comments_are_no_code_and_urls_are_no_comments() {
-        let code: Vec<&str> = lines("//! aya\nlet a = 1; // aya\nlet u = \"https://x\";\n")
-            .map(|line| line.code)
-            .collect();
+        let code: Vec<&str> =
+            lines("//! aya\nlet a = 1; // aya\nlet u = \"https://x\";\n").map(|line| line.code).collect();
         assert_eq!(code, ["let a = 1; ", "let u = \"https://x\";"]);
     }
 
     #[test]
     fn unit_tests_are_told_from_the_code_above_them() {
-        let flags: Vec<bool> = lines("fn f() {}\n#[cfg(test)]\nmod tests {}\n")
-            .map(|line| line.in_tests)
-            .collect();
+        let flags: Vec<bool> = lines("fn f() {}\n#[cfg(test)]\nmod tests {}\n").map(|line| line.in_tests).collect();
         assert_eq!(flags, [false, true, true]);
     }
 

@@ -13,12 +13,7 @@ fn is_in(path: &str, prefixes: impl IntoIterator<Item = &'static str>) -> bool {
 /// Names that only one room may use; a file outside it is told once, at its first. Unit tests may use them: a test
 /// compares with what it reads back.
 pub fn check_room(room: &Room, files: &[File]) -> Vec<Problem> {
-    let allowed = || {
-        room.home
-            .iter()
-            .copied()
-            .chain(room.except.iter().map(|(path, _reason)| *path))
-    };
+    let allowed = || room.home.iter().copied().chain(room.except.iter().map(|(path, _reason)| *path));
     files
         .iter()
         .filter(|file| file.path.starts_with(room.scope) && file.is_rust() && !is_test_file(&file.path))
@@ -27,11 +22,7 @@ pub fn check_room(room: &Room, files: &[File]) -> Vec<Problem> {
             lines(&file.text).filter(|line| !line.in_tests).find_map(|line| {
                 let needle = room.needles.iter().find(|needle| starts_a_name(line.code, needle))?;
                 let what = format!("`{}` here: {}", needle.trim_end_matches(':'), room.rule);
-                Some(Problem {
-                    path: file.path.clone(),
-                    line: line.number,
-                    what,
-                })
+                Some(Problem { path: file.path.clone(), line: line.number, what })
             })
         })
         .collect()
@@ -39,11 +30,7 @@ pub fn check_room(room: &Room, files: &[File]) -> Vec<Problem> {
 
 /// A needle that ends in `_` stands for every name that begins so.
 fn starts_a_name(code: &str, needle: &str) -> bool {
-    if needle.ends_with('_') {
-        code.contains(needle)
-    } else {
-        names(code, needle)
-    }
+    if needle.ends_with('_') { code.contains(needle) } else { names(code, needle) }
 }
 
 /// Words that stay out of code, or out of tests.
@@ -82,11 +69,7 @@ pub fn check_places(files: &[File]) -> Vec<Problem> {
             } else {
                 continue;
             };
-            problems.push(Problem {
-                path: file.path.clone(),
-                line: index + 1,
-                what,
-            });
+            problems.push(Problem { path: file.path.clone(), line: index + 1, what });
         }
     }
     problems
@@ -98,18 +81,12 @@ fn machine_path(line: &str) -> Option<&str> {
     for prefix in ["/home/", "/Users/", "/root/", "/work/"] {
         for (at, _) in line.match_indices(prefix) {
             // The middle of a longer path: `/proc/self/root/`, `runner/work/`.
-            if line[..at]
-                .chars()
-                .next_back()
-                .is_some_and(|before| is_name(before) || matches!(before, '/' | '}' | ')'))
+            if line[..at].chars().next_back().is_some_and(|before| is_name(before) || matches!(before, '/' | '}' | ')'))
             {
                 continue;
             }
             let name_at = at + prefix.len();
-            let name = line[name_at..]
-                .split(|character| !is_name(character))
-                .next()
-                .unwrap_or_default();
+            let name = line[name_at..].split(|character| !is_name(character)).next().unwrap_or_default();
             let made_up = matches!(prefix, "/home/" | "/Users/") && MADE_UP_HOMES.contains(&name);
             if !name.is_empty() && !made_up {
                 return Some(&line[at..name_at + name.len()]);
@@ -120,15 +97,14 @@ fn machine_path(line: &str) -> Option<&str> {
 }
 
 fn registry_host(line: &str) -> Option<&str> {
-    line.split(|character: char| !character.is_ascii_alphanumeric() && !matches!(character, '.' | '-'))
-        .find(|word| {
-            let word = word.trim_matches('.');
-            let labels: Vec<&str> = word.split('.').collect();
-            labels.len() > 1
-                && PUBLIC_SUFFIXES.contains(&labels[labels.len() - 1])
-                && !EXAMPLE_DOMAINS.iter().any(|domain| word.ends_with(domain))
-                && labels.iter().any(|label| REGISTRY_LABELS.contains(label))
-        })
+    line.split(|character: char| !character.is_ascii_alphanumeric() && !matches!(character, '.' | '-')).find(|word| {
+        let word = word.trim_matches('.');
+        let labels: Vec<&str> = word.split('.').collect();
+        labels.len() > 1
+            && PUBLIC_SUFFIXES.contains(&labels[labels.len() - 1])
+            && !EXAMPLE_DOMAINS.iter().any(|domain| word.ends_with(domain))
+            && labels.iter().any(|label| REGISTRY_LABELS.contains(label))
+    })
 }
 
 #[cfg(test)]
@@ -137,64 +113,37 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> File {
-        File {
-            path: path.into(),
-            text: text.into(),
-        }
+        File { path: path.into(), text: text.into() }
     }
 
     #[test]
     fn a_name_outside_its_room_is_a_problem_and_inside_it_is_not() {
         let outside = file("runner-agent/src/pipeline.rs", "use aya::Ebpf;\n");
         let inside = file("runner-agent/src/kernel/load.rs", "use aya::Ebpf;\n");
-        let problems: Vec<Problem> = ROOMS
-            .iter()
-            .flat_map(|room| check_room(room, &[file(&outside.path, &outside.text)]))
-            .collect();
+        let problems: Vec<Problem> =
+            ROOMS.iter().flat_map(|room| check_room(room, &[file(&outside.path, &outside.text)])).collect();
         assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(
-            ROOMS
-                .iter()
-                .all(|room| check_room(room, &[file(&inside.path, &inside.text)]).is_empty())
-        );
+        assert!(ROOMS.iter().all(|room| check_room(room, &[file(&inside.path, &inside.text)]).is_empty()));
     }
 
     #[test]
     fn a_reader_of_the_log_may_stand_beside_its_writer() {
         let reader = file("runner-agent/src/sink/wire/read.rs", "#[derive(Deserialize)]\n");
-        assert!(
-            ROOMS
-                .iter()
-                .all(|room| check_room(room, &[file(&reader.path, &reader.text)]).is_empty())
-        );
+        assert!(ROOMS.iter().all(|room| check_room(room, &[file(&reader.path, &reader.text)]).is_empty()));
     }
 
     #[test]
     fn sleeping_is_for_programs_not_for_tests() {
-        let word = Word {
-            needle: "thread::sleep",
-            scope: Scope::Tests,
-            instead: "wait",
-            except: &[],
-        };
-        assert_eq!(
-            check_word(&word, &[file("runner-agent/src/agent.rs", "thread::sleep(a);\n")]),
-            []
-        );
-        assert_eq!(
-            check_word(&word, &[file("tests/tests/exec.rs", "std::thread::sleep(a);\n")]).len(),
-            1
-        );
+        let word = Word { needle: "thread::sleep", scope: Scope::Tests, instead: "wait", except: &[] };
+        assert_eq!(check_word(&word, &[file("runner-agent/src/agent.rs", "thread::sleep(a);\n")]), []);
+        assert_eq!(check_word(&word, &[file("tests/tests/exec.rs", "std::thread::sleep(a);\n")]).len(), 1);
     }
 
     #[test]
     fn paths_of_one_machine_are_found_and_made_up_ones_are_not() {
         assert_eq!(machine_path("see /home/kim/src"), Some("/home/kim"));
         assert_eq!(machine_path("cp /root/.ssh/id_rsa"), Some("/root/.ssh"));
-        assert_eq!(
-            machine_path("/home/runner/work/app and /proc/self/root/etc and ~/.aws"),
-            None
-        );
+        assert_eq!(machine_path("/home/runner/work/app and /proc/self/root/etc and ~/.aws"), None);
         assert_eq!(machine_path("`{home}/root/x`, /home/*/.ssh"), None);
     }
 

@@ -14,23 +14,11 @@ pub fn read(cursor: &Cursor, draft: &mut Draft) {
     let Some(fields) = cursor.fields(EGRESS_KEYS) else {
         return;
     };
-    for (index, line) in fields
-        .get("allow")
-        .map(|list| list.items())
-        .unwrap_or_default()
-        .iter()
-        .enumerate()
-    {
+    for (index, line) in fields.get("allow").map(|list| list.items()).unwrap_or_default().iter().enumerate() {
         let id = format!("{}/egress.allow[{index}]", draft.name);
         draft.allow.extend(allow(line, &id.into()));
     }
-    for (index, line) in fields
-        .get("deny")
-        .map(|list| list.items())
-        .unwrap_or_default()
-        .iter()
-        .enumerate()
-    {
+    for (index, line) in fields.get("deny").map(|list| list.items()).unwrap_or_default().iter().enumerate() {
         let id = format!("{}/egress.deny[{index}]", draft.name);
         draft.deny.extend(deny(line, id.into()));
     }
@@ -41,10 +29,7 @@ pub fn read(cursor: &Cursor, draft: &mut Draft) {
 
 /// The reason every rule must give.
 pub fn why(fields: &Fields) -> Option<Arc<str>> {
-    fields
-        .need("why", "say in a few words what the job needs it for")?
-        .text()
-        .map(Into::into)
+    fields.need("why", "say in a few words what the job needs it for")?.text().map(Into::into)
 }
 
 fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
@@ -56,17 +41,11 @@ fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
     let ports_written = fields.get("ports");
     let ports_read = ports_written.as_ref().and_then(ports);
     let exe = fields.get("exe").map(|list| programs(&list)).unwrap_or_default();
-    let may_carry_secrets = fields
-        .get("may-carry-secrets")
-        .and_then(|truth| truth.truth())
-        .unwrap_or_default();
+    let may_carry_secrets = fields.get("may-carry-secrets").and_then(|truth| truth.truth()).unwrap_or_default();
     let names_written = fields.get("names");
     let names = names_written.as_ref().and_then(|number| number.number(1, 100_000));
 
-    let kinds: Vec<&str> = ["host", "cidr", "ecosystem"]
-        .into_iter()
-        .filter(|key| fields.get(key).is_some())
-        .collect();
+    let kinds: Vec<&str> = ["host", "cidr", "ecosystem"].into_iter().filter(|key| fields.get(key).is_some()).collect();
     match kinds.as_slice() {
         [_] => {}
         [] => fields.error("says nothing to allow; add one of `host`, `cidr` or `ecosystem`"),
@@ -105,16 +84,10 @@ fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
         if let Some(names) = names_written.as_ref()
             && !pattern.is_wildcard()
         {
-            names.error(format!(
-                "counts the names of a wildcard, and {pattern} is one name; leave `names` out"
-            ));
+            names.error(format!("counts the names of a wildcard, and {pattern} is one name; leave `names` out"));
         }
         lint::host(&cursor, &pattern);
-        let ports = if ports_written.is_some() {
-            ports_read?
-        } else {
-            Ports::one(443)
-        };
+        let ports = if ports_written.is_some() { ports_read? } else { Ports::one(443) };
         return rule(Target::Host(pattern), ports).map(AllowLine::Rule);
     }
     if let Some(cursor) = fields.get("cidr") {
@@ -146,27 +119,13 @@ fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
 /// A rule for a network names the class it is about, unless that is the internet.
 fn class_of_network(cursor: &Cursor, network: IpNet, written: Option<&Cursor>, class: Option<AddressClass>) {
     let inside = classes_of(network);
-    let words = |classes: &[AddressClass]| {
-        classes
-            .iter()
-            .map(|class| class.as_str())
-            .collect::<Vec<_>>()
-            .join(" or ")
-    };
+    let words = |classes: &[AddressClass]| classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(" or ");
     match (written, class) {
         (None, _) if !inside.contains(&AddressClass::Public) => {
-            cursor.error(format!(
-                "{network} is {}; add `class: {}` to mean that",
-                words(&inside),
-                inside[0]
-            ));
+            cursor.error(format!("{network} is {}; add `class: {}` to mean that", words(&inside), inside[0]));
         }
         (Some(at), Some(class)) if !inside.contains(&class) => {
-            at.error(format!(
-                "is {class}, but {network} is {}; write `class: {}`",
-                words(&inside),
-                inside[0]
-            ));
+            at.error(format!("is {class}, but {network} is {}; write `class: {}`", words(&inside), inside[0]));
         }
         _ => {}
     }
@@ -177,12 +136,9 @@ fn deny(line: &Cursor, id: Arc<str>) -> Option<DenyRule> {
     let why = why(&fields);
     let class = fields.get("class").map(|word| word.word::<AddressClass>());
     let cidr = fields.get("cidr").map(|cursor| network(&cursor));
-    let protocol = fields
-        .get("protocol")
-        .map_or(Some(ProtocolMatch::Any), |word| word.word());
-    let ports = fields
-        .need("ports", "list them (`ports: [2375]`), or write `ports: any`")
-        .and_then(|list| ports(&list));
+    let protocol = fields.get("protocol").map_or(Some(ProtocolMatch::Any), |word| word.word());
+    let ports =
+        fields.need("ports", "list them (`ports: [2375]`), or write `ports: any`").and_then(|list| ports(&list));
     if class.is_none() && cidr.is_none() {
         fields.error(
             "closes a port everywhere; add `class: loopback` or a `cidr` (what no rule allows is closed anyway)",
@@ -192,14 +148,7 @@ fn deny(line: &Cursor, id: Arc<str>) -> Option<DenyRule> {
     // `Some(None)` was written and is wrong, which is noted already.
     let class = class.map_or(Some(None), |class| class.map(Some))?;
     let cidr = cidr.map_or(Some(None), |cidr| cidr.map(Some))?;
-    Some(DenyRule {
-        id,
-        class,
-        cidr,
-        ports: ports?,
-        protocol: protocol?,
-        why: why?,
-    })
+    Some(DenyRule { id, class, cidr, ports: ports?, protocol: protocol?, why: why? })
 }
 
 fn network(cursor: &Cursor) -> Option<IpNet> {
@@ -220,11 +169,7 @@ fn network(cursor: &Cursor) -> Option<IpNet> {
         return None;
     }
     if found.trunc() != found {
-        cursor.error(format!(
-            "{text:?} has bits set after the first {}; write {}",
-            found.prefix_len(),
-            found.trunc()
-        ));
+        cursor.error(format!("{text:?} has bits set after the first {}; write {}", found.prefix_len(), found.trunc()));
         return None;
     }
     Some(found)
@@ -248,10 +193,7 @@ fn range(cursor: &Cursor) -> Option<PortRange> {
     let text = cursor.text()?;
     let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
     let found = match text.split_once('-') {
-        Some((from, to)) => port(from)
-            .zip(port(to))
-            .filter(|(from, to)| from <= to)
-            .map(|(from, to)| from..=to),
+        Some((from, to)) => port(from).zip(port(to)).filter(|(from, to)| from <= to).map(|(from, to)| from..=to),
         None => port(text).map(|port| port..=port),
     };
     if found.is_none() {
@@ -267,14 +209,8 @@ fn programs(cursor: &Cursor) -> Vec<ExeName> {
         let text = item.text()?;
         if text.contains(['/', '*', '?']) {
             let name = text.rsplit('/').next().unwrap_or(text);
-            let hint = if name.is_empty() || name.contains(['*', '?']) {
-                "node"
-            } else {
-                name
-            };
-            item.error(format!(
-                "{text:?} is no program's name; write its basename, as in `exe: [{hint}]`"
-            ));
+            let hint = if name.is_empty() || name.contains(['*', '?']) { "node" } else { name };
+            item.error(format!("{text:?} is no program's name; write its basename, as in `exe: [{hint}]`"));
             return None;
         }
         Some(ExeName(text.into()))

@@ -53,45 +53,32 @@ const ANYONE: &[&str] = &[
 ];
 
 /// Second-level names that registries sell below.
-const REGISTRIES: &[&str] = &[
-    "ac.uk", "co.jp", "co.uk", "com.au", "com.br", "com.cn", "gov.uk", "ne.jp", "org.au", "org.uk",
-];
+const REGISTRIES: &[&str] =
+    &["ac.uk", "co.jp", "co.uk", "com.au", "com.br", "com.cn", "gov.uk", "ne.jp", "org.au", "org.uk"];
 
 pub fn host(cursor: &Cursor, pattern: &HostPattern) {
     if !pattern.is_wildcard() {
         return;
     }
     let suffix = pattern.suffix();
-    let below = |name: &str, parent: &str| {
-        name.strip_suffix(parent)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
+    let below =
+        |name: &str, parent: &str| name.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     // `*.s3.example` over `example` and the other way round: both cover names that anyone can have. The suffix of a
     // single account, several labels below, is not worth a warning.
     let wide = |known: &&&str| {
         below(known, suffix) || (below(suffix, known) && suffix.matches('.').count() <= known.matches('.').count() + 1)
     };
     if let Some(known) = ANYONE.iter().find(wide) {
-        cursor.warning(format!(
-            "{pattern} covers names that anyone can have below {known}; write the exact names"
-        ));
+        cursor.warning(format!("{pattern} covers names that anyone can have below {known}; write the exact names"));
     } else if REGISTRIES.contains(&suffix) {
-        cursor.warning(format!(
-            "{pattern} covers every name registered below {suffix}; write the exact names"
-        ));
+        cursor.warning(format!("{pattern} covers every name registered below {suffix}; write the exact names"));
     }
 }
 
 pub fn network(cursor: &Cursor, network: IpNet) {
     let most = if matches!(network, IpNet::V4(_)) { 8 } else { 16 };
     if network.prefix_len() < most {
-        let what = if network.prefix_len() == 0 {
-            "every address"
-        } else {
-            "a large part of all addresses"
-        };
-        cursor.warning(format!(
-            "{network} is {what}; write the networks or hosts that the job needs"
-        ));
+        let what = if network.prefix_len() == 0 { "every address" } else { "a large part of all addresses" };
+        cursor.warning(format!("{network} is {what}; write the networks or hosts that the job needs"));
     }
 }

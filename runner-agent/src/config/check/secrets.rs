@@ -10,29 +10,17 @@ pub fn read(cursor: &Cursor, draft: &mut Draft) {
     let Some(fields) = cursor.fields(SECRETS_KEYS) else {
         return;
     };
-    for (index, entry) in fields
-        .get("files")
-        .map(|list| list.items())
-        .unwrap_or_default()
-        .iter()
-        .enumerate()
-    {
+    for (index, entry) in fields.get("files").map(|list| list.items()).unwrap_or_default().iter().enumerate() {
         let Some(spec) = file(entry, &draft.name, index) else {
             continue;
         };
         if draft.secrets.iter().any(|known| known.id == spec.id) {
-            entry.error(format!(
-                "has the class of an entry above, {}; add its paths there",
-                spec.id
-            ));
+            entry.error(format!("has the class of an entry above, {}; add its paths there", spec.id));
         }
         draft.secrets.push(spec);
     }
     if let Some(on_read) = fields.get("on-read").and_then(|cursor| cursor.fields(ON_READ_KEYS)) {
-        draft.on_read = on_read
-            .get("other-readers")
-            .and_then(|mode| mode.word())
-            .unwrap_or_default();
+        draft.on_read = on_read.get("other-readers").and_then(|mode| mode.word()).unwrap_or_default();
     }
 }
 
@@ -75,33 +63,22 @@ fn file(entry: &Cursor, policy: &str, index: usize) -> Option<SecretSpec> {
             None
         }
     };
-    let readers = fields.need(
-        "readers",
-        "name the programs that own the file; `readers: []` means nobody",
-    )?;
+    let readers = fields.need("readers", "name the programs that own the file; `readers: []` means nobody")?;
     let readers = readers.items().iter().filter_map(reader).collect();
     let id = match fields.get("class").map(|class| (class.text(), class)) {
         None => format!("{policy}/secrets.files[{index}]"),
         Some((Some(text), _)) if is_slug(text) => format!("{policy}/{text}"),
         Some((text, class)) => {
             if let Some(text) = text {
-                class.error(format!(
-                    "{text:?} is no class name; use up to 64 of a-z, 0-9 and `-`, as in \"aws\""
-                ));
+                class.error(format!("{text:?} is no class name; use up to 64 of a-z, 0-9 and `-`, as in \"aws\""));
             }
             return None;
         }
     };
     let why = why?;
     Some(SecretSpec {
-        title: fields
-            .get("title")
-            .and_then(|title| title.text())
-            .map_or_else(|| why.clone(), Into::into),
-        severity: fields
-            .get("severity")
-            .and_then(|word| word.word())
-            .unwrap_or(Severity::High),
+        title: fields.get("title").and_then(|title| title.text()).map_or_else(|| why.clone(), Into::into),
+        severity: fields.get("severity").and_then(|word| word.word()).unwrap_or(Severity::High),
         id: id.into(),
         patterns,
         readers,

@@ -16,22 +16,15 @@ pub struct Findings<'a> {
 
 impl<'a> Findings<'a> {
     pub fn new(file: &'a Path) -> Self {
-        Self {
-            file,
-            problems: RefCell::default(),
-        }
+        Self { file, problems: RefCell::default() }
     }
 
     pub fn error(&self, at: At, path: &str, message: impl Into<String>) {
-        self.problems
-            .borrow_mut()
-            .push(Problem::error(self.file, at, path, message));
+        self.problems.borrow_mut().push(Problem::error(self.file, at, path, message));
     }
 
     pub fn warning(&self, at: At, path: &str, message: impl Into<String>) {
-        self.problems
-            .borrow_mut()
-            .push(Problem::warning(self.file, at, path, message));
+        self.problems.borrow_mut().push(Problem::warning(self.file, at, path, message));
     }
 
     /// Everything noted, in the order of the file.
@@ -83,12 +76,7 @@ impl<'a> Cursor<'a> {
             self.wrong(&format!("a map with keys among {}", known.join(", ")));
             return None;
         };
-        let fields = Fields {
-            at: self.node.at,
-            path: self.path.clone(),
-            entries,
-            findings: self.findings,
-        };
+        let fields = Fields { at: self.node.at, path: self.path.clone(), entries, findings: self.findings };
         for (index, (key, _)) in entries.iter().enumerate() {
             let path = fields.path_of(&key.text);
             if let Some((first, _)) = entries[..index].iter().find(|(other, _)| other.text == key.text) {
@@ -115,21 +103,13 @@ impl<'a> Cursor<'a> {
             self.wrong("a list");
             return Vec::new();
         };
-        let item = |(index, node)| Cursor {
-            node,
-            path: format!("{}[{index}]", self.path),
-            findings: self.findings,
-        };
+        let item = |(index, node)| Cursor { node, path: format!("{}[{index}]", self.path), findings: self.findings };
         items.iter().enumerate().map(item).collect()
     }
 
     /// The items of the list here, or the single value as a list of one.
     pub fn one_or_more(&self) -> Vec<Cursor<'a>> {
-        if matches!(self.node.value, Value::Text { .. }) {
-            vec![self.clone()]
-        } else {
-            self.items()
-        }
+        if matches!(self.node.value, Value::Text { .. }) { vec![self.clone()] } else { self.items() }
     }
 
     /// Every key and value of a map with free keys.
@@ -141,14 +121,7 @@ impl<'a> Cursor<'a> {
         entries
             .iter()
             .map(|(key, node)| {
-                (
-                    key,
-                    Cursor {
-                        node,
-                        path: format!("{}.{}", self.path, key.text),
-                        findings: self.findings,
-                    },
-                )
+                (key, Cursor { node, path: format!("{}.{}", self.path, key.text), findings: self.findings })
             })
             .collect()
     }
@@ -210,29 +183,20 @@ impl<'a> Cursor<'a> {
 
 impl<'a> Fields<'a> {
     pub fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<Cursor<'a>> {
         let (_, node) = self.entries.iter().find(|(known, _)| known.text == key)?;
-        Some(Cursor {
-            node,
-            path: self.path_of(key),
-            findings: self.findings,
-        })
+        Some(Cursor { node, path: self.path_of(key), findings: self.findings })
     }
 
     /// The value of a key that must be there; `hint` says what to write.
     pub fn need(&self, key: &str, hint: &str) -> Option<Cursor<'a>> {
         let found = self.get(key);
         if found.is_none() {
-            self.findings
-                .error(self.at, &self.path, format!("has no `{key}`; {hint}"));
+            self.findings.error(self.at, &self.path, format!("has no `{key}`; {hint}"));
         }
         found
     }
@@ -284,10 +248,7 @@ mod tests {
     #[test]
     fn a_near_miss_is_recognised_and_a_far_one_is_not() {
         assert_eq!(did_you_mean("hots", &["host", "cidr", "ports"]), Some("host"));
-        assert_eq!(
-            did_you_mean("may_carry_secrets", &["may-carry-secrets"]),
-            Some("may-carry-secrets")
-        );
+        assert_eq!(did_you_mean("may_carry_secrets", &["may-carry-secrets"]), Some("may-carry-secrets"));
         assert_eq!(did_you_mean("banana", &["host", "cidr", "ports"]), None);
     }
 }

@@ -44,16 +44,11 @@ fn add(runtime: &Runtime, uri: &str, file: &Path, resolved: &mut Resolved) {
     if let Some(list) = uri.strip_prefix("mirror+file:") {
         let list = runtime.system(list);
         let Some(text) = runtime::text(&list, resolved) else {
-            resolved.warnings.push(format!(
-                "{source}: the mirror list {} is not there; left out",
-                list.display()
-            ));
+            resolved.warnings.push(format!("{source}: the mirror list {} is not there; left out", list.display()));
             return;
         };
-        let mirrors = text
-            .lines()
-            .filter_map(|line| line.split_whitespace().next())
-            .filter(|word| !word.starts_with('#'));
+        let mirrors =
+            text.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| !word.starts_with('#'));
         for mirror in mirrors {
             resolved.add(mirror, list.display().to_string());
         }
@@ -68,11 +63,7 @@ fn from_lines(text: &str) -> Vec<String> {
         let line = line.split('#').next()?.trim();
         let rest = line.strip_prefix("deb-src").or_else(|| line.strip_prefix("deb"))?;
         let rest = rest.strip_prefix([' ', '\t'])?.trim_start();
-        let rest = if rest.starts_with('[') {
-            rest.split_once(']')?.1
-        } else {
-            rest
-        };
+        let rest = if rest.starts_with('[') { rest.split_once(']')?.1 } else { rest };
         rest.split_whitespace().next().map(str::to_owned)
     };
     text.lines().filter_map(uri).collect()
@@ -111,11 +102,7 @@ fn from_stanzas(text: &str) -> Vec<String> {
 /// Values of `Acquire::http::Proxy "…";`, also of the form with braces, and for one host alone.
 fn proxies(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
-    for line in text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with("//") && !line.starts_with('#'))
-    {
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//") && !line.starts_with('#')) {
         let lower = line.to_ascii_lowercase();
         if !lower.contains("proxy") || lower.contains("proxy-auto") {
             continue;

@@ -14,9 +14,7 @@ use super::{Resolved, Runtime, runtime};
 /// cargo keeps a copy. Not seen: git dependencies, and the project's own `.cargo/config.toml` (on purpose).
 pub fn hosts(runtime: &Runtime) -> Resolved {
     let mut resolved = Resolved::default();
-    let home = runtime
-        .var("CARGO_HOME")
-        .map_or_else(|| runtime.home.join(".cargo"), PathBuf::from);
+    let home = runtime.var("CARGO_HOME").map_or_else(|| runtime.home.join(".cargo"), PathBuf::from);
     let mut replaced = false;
     for name in ["config.toml", "config"] {
         let file = home.join(name);
@@ -26,9 +24,7 @@ pub fn hosts(runtime: &Runtime) -> Resolved {
         match text.parse::<Table>() {
             Ok(table) => replaced |= configured(&table, &file, &mut resolved),
             Err(error) => {
-                resolved
-                    .warnings
-                    .push(format!("{} is no TOML: {}; left out", file.display(), error.message()));
+                resolved.warnings.push(format!("{} is no TOML: {}; left out", file.display(), error.message()));
             }
         }
         break;
@@ -70,9 +66,7 @@ fn configured(table: &Table, file: &Path, resolved: &mut Resolved) -> bool {
 /// Indexes that cargo has fetched: directories `<host>-<hash>`, and in each what the index says of its downloads.
 fn fetched(directory: &Path, resolved: &mut Resolved) {
     let Ok(entries) = fs::read_dir(directory) else { return };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort();
     for name in names {
         let source = format!("{}/{name}", directory.display());

@@ -22,20 +22,14 @@ const OWN: &[&str] = &["github.com", "actions.githubusercontent.com", "ghe.com"]
 /// can't set) or below it.
 pub fn hosts(runtime: &Runtime) -> Resolved {
     let mut resolved = Resolved::default();
-    let server = runtime
-        .var("GITHUB_SERVER_URL")
-        .and_then(parse_url)
-        .map(|(host, _)| host);
+    let server = runtime.var("GITHUB_SERVER_URL").and_then(parse_url).map(|(host, _)| host);
     for key in VARIABLES {
         let Some(url) = runtime.var(key) else { continue };
         let Some((host, _)) = parse_url(url) else {
             resolved.add(url, *key);
             continue;
         };
-        let below = |parent: &str| {
-            host.strip_suffix(parent)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
+        let below = |parent: &str| host.strip_suffix(parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         if OWN.iter().any(|own| below(own)) || server.as_deref().is_some_and(below) {
             resolved.add(url, *key);
         } else {

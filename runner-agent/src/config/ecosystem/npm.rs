@@ -30,12 +30,7 @@ pub fn hosts(runtime: &Runtime) -> Resolved {
         }
     }
     if !default_known {
-        let pass = [
-            "NPM_CONFIG_USERCONFIG",
-            "npm_config_userconfig",
-            "NPM_CONFIG_GLOBALCONFIG",
-            "NPM_CONFIG_PREFIX",
-        ];
+        let pass = ["NPM_CONFIG_USERCONFIG", "npm_config_userconfig", "NPM_CONFIG_GLOBALCONFIG", "NPM_CONFIG_PREFIX"];
         match ask(runtime, "npm", &["config", "get", "registry"], &pass) {
             Answer::Text(url) => resolved.add(&url, "npm config, registry"),
             Answer::Missing => resolved.warnings.push(
@@ -43,9 +38,7 @@ pub fn hosts(runtime: &Runtime) -> Resolved {
                     .into(),
             ),
             Answer::Failed(why) => {
-                resolved
-                    .warnings
-                    .push(format!("{why}; add a rule with the `host` of the npm registry"));
+                resolved.warnings.push(format!("{why}; add a rule with the `host` of the npm registry"));
             }
         }
     }
@@ -53,16 +46,9 @@ pub fn hosts(runtime: &Runtime) -> Resolved {
 }
 
 fn files(runtime: &Runtime) -> Vec<PathBuf> {
-    let user = runtime
-        .var("NPM_CONFIG_USERCONFIG")
-        .or_else(|| runtime.var("npm_config_userconfig"));
+    let user = runtime.var("NPM_CONFIG_USERCONFIG").or_else(|| runtime.var("npm_config_userconfig"));
     let user = user.map_or_else(|| runtime.home.join(".npmrc"), PathBuf::from);
-    vec![
-        user,
-        runtime.system("/etc/npmrc"),
-        runtime.system("/usr/etc/npmrc"),
-        runtime.system("/usr/local/etc/npmrc"),
-    ]
+    vec![user, runtime.system("/etc/npmrc"), runtime.system("/usr/etc/npmrc"), runtime.system("/usr/local/etc/npmrc")]
 }
 
 /// `key = value` lines; the value without quotes.

@@ -59,11 +59,7 @@ fn defaults(runtime: &Runtime, resolved: &mut Resolved) {
             Answer::Failed(why) => reasons.push(why),
         }
     }
-    let reason = if reasons.is_empty() {
-        "there is no python3".to_owned()
-    } else {
-        reasons.join(", ")
-    };
+    let reason = if reasons.is_empty() { "there is no python3".to_owned() } else { reasons.join(", ") };
     resolved.warnings.push(format!(
         "pip's default index is not known, because {reason}; add rules with the `host` of the index and of its files"
     ));

@@ -32,24 +32,14 @@ pub enum Answer {
 pub fn ask(runtime: &Runtime, name: &str, arguments: &[&str], pass: &[&str]) -> Answer {
     let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     let safe = |path: &Path| !root || only_root_changes(path);
-    let directories: Vec<&PathBuf> = runtime
-        .path
-        .iter()
-        .filter(|path| path.is_absolute() && safe(path))
-        .collect();
+    let directories: Vec<&PathBuf> = runtime.path.iter().filter(|path| path.is_absolute() && safe(path)).collect();
     let executable = |path: &PathBuf| {
         fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0) && safe(path)
     };
-    let Some(program) = directories
-        .iter()
-        .map(|directory| directory.join(name))
-        .find(executable)
-    else {
+    let Some(program) = directories.iter().map(|directory| directory.join(name)).find(executable) else {
         let anywhere = runtime.path.iter().any(|directory| directory.join(name).is_file());
         return if anywhere {
-            Answer::Failed(format!(
-                "`{name}` was not run as root: others than root can change it or its directory"
-            ))
+            Answer::Failed(format!("`{name}` was not run as root: others than root can change it or its directory"))
         } else {
             Answer::Missing
         };
@@ -97,9 +87,7 @@ pub fn ask(runtime: &Runtime, name: &str, arguments: &[&str], pass: &[&str]) -> 
     if !status.success() {
         return Answer::Failed(format!("`{name}` ended with {status}"));
     }
-    let left = deadline
-        .saturating_duration_since(Instant::now())
-        .max(Duration::from_millis(100));
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
     match receiver.recv_timeout(left) {
         Ok(Ok(bytes)) => Answer::Text(String::from_utf8_lossy(&bytes).into_owned()),
         _ => Answer::Failed(format!("`{name}` did not finish its answer")),

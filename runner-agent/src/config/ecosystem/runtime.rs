@@ -43,21 +43,13 @@ impl Runtime {
         let vars: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let path = vars
-            .get("PATH")
-            .map(|path| std::env::split_paths(path).collect())
-            .unwrap_or_default();
-        let workspaces = [
-            "GITHUB_WORKSPACE",
-            "CI_PROJECT_DIR",
-            "BUILDKITE_BUILD_CHECKOUT_PATH",
-            "WORKSPACE",
-        ]
-        .iter()
-        .filter_map(|key| vars.get(*key))
-        .filter(|value| value.starts_with('/') && value.len() > 1)
-        .map(PathBuf::from)
-        .collect();
+        let path = vars.get("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+        let workspaces = ["GITHUB_WORKSPACE", "CI_PROJECT_DIR", "BUILDKITE_BUILD_CHECKOUT_PATH", "WORKSPACE"]
+            .iter()
+            .filter_map(|key| vars.get(*key))
+            .filter(|value| value.starts_with('/') && value.len() > 1)
+            .map(PathBuf::from)
+            .collect();
         let home = vars.get("HOME").filter(|home| home.starts_with('/')).map(PathBuf::from);
         let mut runtime = Self {
             home: home.clone().unwrap_or_default(),
@@ -91,10 +83,7 @@ impl Runtime {
 
     /// A variable that is set and not empty.
     pub(super) fn var(&self, key: &str) -> Option<&str> {
-        self.vars
-            .get(key)
-            .map(String::as_str)
-            .filter(|value| !value.trim().is_empty())
+        self.vars.get(key).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 
     /// A file under `/`, by its absolute path.
@@ -107,11 +96,7 @@ impl Runtime {
         let Ok(entries) = fs::read_dir(self.system(directory)) else {
             return Vec::new();
         };
-        let fits = |path: &PathBuf| {
-            path.extension()
-                .map_or("", |ending| ending.to_str().unwrap_or("?"))
-                .to_owned()
-        };
+        let fits = |path: &PathBuf| path.extension().map_or("", |ending| ending.to_str().unwrap_or("?")).to_owned();
         let mut files: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .filter(|path| endings.contains(&fits(path).as_str()))
@@ -133,19 +118,9 @@ pub(super) fn text(path: &Path, resolved: &mut Resolved) -> Option<String> {
     };
     match read() {
         Ok(text) => text,
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            None
-        }
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => None,
         Err(error) => {
-            resolved.warnings.push(format!(
-                "{} can't be read ({error}); what it names is left out",
-                path.display()
-            ));
+            resolved.warnings.push(format!("{} can't be read ({error}); what it names is left out", path.display()));
             None
         }
     }
@@ -164,21 +139,10 @@ impl Surroundings for Runtime {
 
     fn proxies(&self) -> Resolved {
         let mut resolved = Resolved::default();
-        for key in [
-            "HTTPS_PROXY",
-            "https_proxy",
-            "HTTP_PROXY",
-            "http_proxy",
-            "ALL_PROXY",
-            "all_proxy",
-        ] {
+        for key in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
             if let Some(value) = self.var(key) {
                 // Programs take a proxy without a scheme as http.
-                let url = if value.contains("://") {
-                    value.to_owned()
-                } else {
-                    format!("http://{value}")
-                };
+                let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
                 resolved.add(&url, key);
             }
         }
@@ -215,14 +179,8 @@ impl Surroundings for Runtime {
         for (_, home) in self.accounts() {
             add(&home);
         }
-        let workspaces = self
-            .workspaces
-            .iter()
-            .map(|path| path.to_string_lossy().trim_end_matches('/').to_owned());
-        Place {
-            homes,
-            workspaces: workspaces.collect(),
-        }
+        let workspaces = self.workspaces.iter().map(|path| path.to_string_lossy().trim_end_matches('/').to_owned());
+        Place { homes, workspaces: workspaces.collect() }
     }
 
     fn policy_dir(&self) -> Option<&Path> {

@@ -24,12 +24,8 @@ impl Loader<'_> {
             return;
         }
         let resolved = self.surroundings.proxies();
-        let Some(file) = policy
-            .origin
-            .files
-            .first()
-            .cloned()
-            .or_else(|| policy.origin.labels.first().map(PathBuf::from))
+        let Some(file) =
+            policy.origin.files.first().cloned().or_else(|| policy.origin.labels.first().map(PathBuf::from))
         else {
             return;
         };
@@ -71,9 +67,7 @@ pub(super) fn expanded(
 ) -> Result<EgressRule, String> {
     let ConfiguredHost { host, port, source } = host;
     if ports.is_some_and(|ports| !ports.contains(*port)) {
-        return Err(format!(
-            "{source} names {host}:{port}, and port {port} is not among the rule's `ports`; left out"
-        ));
+        return Err(format!("{source} names {host}:{port}, and port {port} is not among the rule's `ports`; left out"));
     }
     let target = match host.parse::<std::net::IpAddr>() {
         Ok(address) => {
@@ -88,18 +82,11 @@ pub(super) fn expanded(
         Err(_) => match HostPattern::parse(host) {
             Ok(pattern) if !pattern.is_wildcard() => Target::Host(pattern),
             Ok(_) => {
-                return Err(format!(
-                    "{source} names {host:?}, which is more than one host; left out"
-                ));
+                return Err(format!("{source} names {host:?}, which is more than one host; left out"));
             }
             Err(error) => return Err(format!("{source}: {error}; left out")),
         },
     };
     let ports = ports.cloned().unwrap_or_else(|| Ports::one(*port));
-    Ok(EgressRule {
-        target,
-        ports,
-        source: Some(source.as_str().into()),
-        ..template.clone()
-    })
+    Ok(EgressRule { target, ports, source: Some(source.as_str().into()), ..template.clone() })
 }

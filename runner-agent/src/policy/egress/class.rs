@@ -174,12 +174,8 @@ pub fn classes_of(network: IpNet) -> Vec<AddressClass> {
         }
     }
     match network {
-        IpNet::V4(_) => V4
-            .iter()
-            .for_each(|&(start, length, class)| special(start.into(), length, class)),
-        IpNet::V6(_) => V6
-            .iter()
-            .for_each(|&(start, length, class)| special(start, length, class)),
+        IpNet::V4(_) => V4.iter().for_each(|&(start, length, class)| special(start.into(), length, class)),
+        IpNet::V6(_) => V6.iter().for_each(|&(start, length, class)| special(start, length, class)),
     }
     let inside_special = match network {
         IpNet::V4(net) => V4.iter().any(|&(start, length, _)| {

@@ -123,10 +123,7 @@ impl EgressRule {
                 Target::Host(pattern) => destination.names.iter().any(|name| pattern.matches(name)),
                 Target::Cidr(network) => network.contains(&address),
             }
-            && (self.exe.is_empty()
-                || destination
-                    .exe
-                    .is_some_and(|exe| self.exe.iter().any(|name| name.matches(exe))))
+            && (self.exe.is_empty() || destination.exe.is_some_and(|exe| self.exe.iter().any(|name| name.matches(exe))))
     }
 }
 
@@ -150,18 +147,8 @@ pub struct DenyRule {
 impl DenyRule {
     /// Whether the rule closes the attempt. `address` is normalised and `class` is its class at that port.
     pub fn matches(&self, address: IpAddr, class: AddressClass, destination: &Destination) -> bool {
-        let class = if class == AddressClass::Unspecified {
-            AddressClass::Loopback
-        } else {
-            class
-        };
-        let wanted = self.class.map(|own| {
-            if own == AddressClass::Unspecified {
-                AddressClass::Loopback
-            } else {
-                own
-            }
-        });
+        let class = if class == AddressClass::Unspecified { AddressClass::Loopback } else { class };
+        let wanted = self.class.map(|own| if own == AddressClass::Unspecified { AddressClass::Loopback } else { own });
         wanted.is_none_or(|own| own == class)
             && self.cidr.is_none_or(|network| network.contains(&address))
             && self.protocol.matches(destination.protocol, &self.ports)

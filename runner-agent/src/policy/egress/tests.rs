@@ -26,29 +26,16 @@ fn host(id: &str, pattern: &str) -> EgressRule {
 }
 
 fn cidr(id: &str, network: &str) -> EgressRule {
-    EgressRule {
-        ports: Ports::Any,
-        protocol: ProtocolMatch::Any,
-        ..rule(id, Target::Cidr(network.parse().unwrap()))
-    }
+    EgressRule { ports: Ports::Any, protocol: ProtocolMatch::Any, ..rule(id, Target::Cidr(network.parse().unwrap())) }
 }
 
 fn to<'a>(address: &str, port: u16, names: &'a [Arc<str>]) -> Destination<'a> {
-    Destination {
-        address: ip(address),
-        port,
-        protocol: Protocol::Tcp,
-        names,
-        exe: None,
-    }
+    Destination { address: ip(address), port, protocol: Protocol::Tcp, names, exe: None }
 }
 
 fn judged(policy: &EgressPolicy, destination: &Destination) -> (Verdict, String) {
     let ruling = policy.judge(Mode::Block, destination);
-    (
-        ruling.verdict,
-        ruling.rule.map_or("default".to_owned(), |rule| rule.to_string()),
-    )
+    (ruling.verdict, ruling.rule.map_or("default".to_owned(), |rule| rule.to_string()))
 }
 
 #[test]
@@ -115,38 +102,14 @@ fn a_network_knows_the_classes_inside_it() {
 
 #[test]
 fn nothing_is_allowed_without_a_rule_but_loopback_and_the_resolvers() {
-    let policy = EgressPolicy {
-        resolvers: vec![ip("168.63.129.16")],
-        ..EgressPolicy::default()
-    };
-    assert_eq!(
-        judged(&policy, &to("198.51.100.7", 443, &[])),
-        (Verdict::Blocked, "default".into())
-    );
-    assert_eq!(
-        judged(&policy, &to("127.0.0.1", 8080, &[])),
-        (Verdict::Allowed, "loopback".into())
-    );
-    assert_eq!(
-        judged(&policy, &to("0.0.0.0", 8080, &[])),
-        (Verdict::Allowed, "loopback".into())
-    );
-    assert_eq!(
-        judged(&policy, &to("168.63.129.16", 53, &[])),
-        (Verdict::Allowed, "resolver".into())
-    );
-    assert_eq!(
-        judged(&policy, &to("168.63.129.16", 80, &[])),
-        (Verdict::Blocked, "default".into())
-    );
-    assert_eq!(
-        judged(&policy, &to("203.0.113.53", 53, &[])),
-        (Verdict::Blocked, "default".into())
-    );
-    assert_eq!(
-        policy.judge(Mode::Audit, &to("198.51.100.7", 443, &[])).verdict,
-        Verdict::Audited
-    );
+    let policy = EgressPolicy { resolvers: vec![ip("168.63.129.16")], ..EgressPolicy::default() };
+    assert_eq!(judged(&policy, &to("198.51.100.7", 443, &[])), (Verdict::Blocked, "default".into()));
+    assert_eq!(judged(&policy, &to("127.0.0.1", 8080, &[])), (Verdict::Allowed, "loopback".into()));
+    assert_eq!(judged(&policy, &to("0.0.0.0", 8080, &[])), (Verdict::Allowed, "loopback".into()));
+    assert_eq!(judged(&policy, &to("168.63.129.16", 53, &[])), (Verdict::Allowed, "resolver".into()));
+    assert_eq!(judged(&policy, &to("168.63.129.16", 80, &[])), (Verdict::Blocked, "default".into()));
+    assert_eq!(judged(&policy, &to("203.0.113.53", 53, &[])), (Verdict::Blocked, "default".into()));
+    assert_eq!(policy.judge(Mode::Audit, &to("198.51.100.7", 443, &[])).verdict, Verdict::Audited);
 }
 
 #[test]
@@ -160,10 +123,7 @@ fn a_closed_port_wins_over_loopback_and_over_every_rule() {
             protocol: ProtocolMatch::Any,
             why: "test".into(),
         }],
-        allow: vec![EgressRule {
-            class: AddressClass::Loopback,
-            ..cidr("p/egress.allow[0]", "127.0.0.0/8")
-        }],
+        allow: vec![EgressRule { class: AddressClass::Loopback, ..cidr("p/egress.allow[0]", "127.0.0.0/8") }],
         ..EgressPolicy::default()
     };
     for address in ["127.0.0.1", "::1", "::ffff:127.9.9.9", "0.0.0.0", "::"] {
@@ -172,11 +132,7 @@ fn a_closed_port_wins_over_loopback_and_over_every_rule() {
             (Verdict::Blocked, "p/egress.deny[0]".into()),
             "{address}"
         );
-        assert_eq!(
-            policy.judge(Mode::Block, &to(address, 2376, &[])).verdict,
-            Verdict::Allowed,
-            "{address}"
-        );
+        assert_eq!(policy.judge(Mode::Block, &to(address, 2376, &[])).verdict, Verdict::Allowed, "{address}");
     }
 }
 
@@ -184,42 +140,21 @@ fn a_closed_port_wins_over_loopback_and_over_every_rule() {
 fn a_rule_names_host_port_protocol_and_program_and_all_must_fit() {
     let mut allow = host("p/egress.allow[0]", "mirror.example.org");
     allow.exe = vec![ExeName("node".into())];
-    let policy = EgressPolicy {
-        allow: vec![allow],
-        ..EgressPolicy::default()
-    };
+    let policy = EgressPolicy { allow: vec![allow], ..EgressPolicy::default() };
     let names = ["mirror.example.org".into()];
-    let good = Destination {
-        exe: Some("/usr/bin/node"),
-        ..to("198.51.100.7", 443, &names)
-    };
+    let good = Destination { exe: Some("/usr/bin/node"), ..to("198.51.100.7", 443, &names) };
     assert_eq!(judged(&policy, &good), (Verdict::Allowed, "p/egress.allow[0]".into()));
     let other = ["other.example.org".into()];
     for bad in [
         Destination { port: 444, ..good },
-        Destination {
-            protocol: Protocol::Udp,
-            ..good
-        },
-        Destination {
-            protocol: Protocol::Other(132),
-            ..good
-        },
-        Destination {
-            exe: Some("/usr/bin/curl"),
-            ..good
-        },
+        Destination { protocol: Protocol::Udp, ..good },
+        Destination { protocol: Protocol::Other(132), ..good },
+        Destination { exe: Some("/usr/bin/curl"), ..good },
         Destination { exe: None, ..good },
         Destination { names: &[], ..good },
         Destination { names: &other, ..good },
-        Destination {
-            address: ip("10.0.0.7"),
-            ..good
-        },
-        Destination {
-            address: ip("169.254.169.254"),
-            ..good
-        },
+        Destination { address: ip("10.0.0.7"), ..good },
+        Destination { address: ip("169.254.169.254"), ..good },
     ] {
         assert_eq!(judged(&policy, &bad), (Verdict::Blocked, "default".into()), "{bad:?}");
     }
@@ -227,50 +162,21 @@ fn a_rule_names_host_port_protocol_and_program_and_all_must_fit() {
 
 #[test]
 fn a_network_rule_for_any_port_and_protocol_covers_protocols_without_ports() {
-    let policy = EgressPolicy {
-        allow: vec![cidr("r", "198.51.100.0/24")],
-        ..EgressPolicy::default()
-    };
-    let ping = Destination {
-        protocol: Protocol::Other(1),
-        ..to("198.51.100.7", 0, &[])
-    };
+    let policy = EgressPolicy { allow: vec![cidr("r", "198.51.100.0/24")], ..EgressPolicy::default() };
+    let ping = Destination { protocol: Protocol::Other(1), ..to("198.51.100.7", 0, &[]) };
     assert_eq!(judged(&policy, &ping).0, Verdict::Allowed);
-    assert_eq!(
-        judged(
-            &policy,
-            &Destination {
-                address: ip("192.0.2.1"),
-                ..ping
-            }
-        )
-        .0,
-        Verdict::Blocked
-    );
+    assert_eq!(judged(&policy, &Destination { address: ip("192.0.2.1"), ..ping }).0, Verdict::Blocked);
 }
 
 #[test]
 fn the_first_rule_is_named_and_any_rule_that_matches_may_let_secrets_pass() {
-    let carrying = EgressRule {
-        may_carry_secrets: true,
-        ..host("second", "mirror.example.org")
-    };
-    let policy = EgressPolicy {
-        allow: vec![host("first", "*.example.org"), carrying],
-        ..EgressPolicy::default()
-    };
+    let carrying = EgressRule { may_carry_secrets: true, ..host("second", "mirror.example.org") };
+    let policy = EgressPolicy { allow: vec![host("first", "*.example.org"), carrying], ..EgressPolicy::default() };
     let names = ["mirror.example.org".into()];
     let ruling = policy.judge(Mode::Block, &to("198.51.100.7", 443, &names));
-    assert_eq!(
-        (ruling.rule.as_deref(), ruling.may_carry_secrets),
-        (Some("first"), true)
-    );
+    assert_eq!((ruling.rule.as_deref(), ruling.may_carry_secrets), (Some("first"), true));
     let names = ["other.example.org".into()];
-    assert!(
-        !policy
-            .judge(Mode::Block, &to("198.51.100.7", 443, &names))
-            .may_carry_secrets
-    );
+    assert!(!policy.judge(Mode::Block, &to("198.51.100.7", 443, &names)).may_carry_secrets);
 }
 
 fn address() -> impl Strategy<Value = IpAddr> {

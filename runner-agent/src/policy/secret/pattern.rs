@@ -65,15 +65,8 @@ const COMMON_NAMES: &[&str] = &[
 ];
 
 /// Basenames that ordinary builds open all the time; almost any directory is the better key.
-const EVERYDAY_NAMES: &[&str] = &[
-    "config.json",
-    "config.toml",
-    "config.xml",
-    "config.yaml",
-    "config.yml",
-    "data.json",
-    "settings.json",
-];
+const EVERYDAY_NAMES: &[&str] =
+    &["config.json", "config.toml", "config.xml", "config.yaml", "config.yml", "data.json", "settings.json"];
 
 /// Directories that hold much else; they are the last resort as a key.
 #[rustfmt::skip]
@@ -85,9 +78,7 @@ const COMMON_DIRECTORIES: &[&str] = &[
 ];
 
 /// Ends of names that files of every build have.
-const COMMON_SUFFIXES: &[&[u8; 3]] = &[
-    b"aml", b"crt", b"log", b"oml", b"onf", b"pem", b"son", b"txt", b"xml", b"yml",
-];
+const COMMON_SUFFIXES: &[&[u8; 3]] = &[b"aml", b"crt", b"log", b"oml", b"onf", b"pem", b"son", b"txt", b"xml", b"yml"];
 
 impl Pattern {
     /// Writes `text` out: `~` becomes each home directory, `{a,b}` each alternative, and `/**` at the end one to three
@@ -113,21 +104,13 @@ impl Pattern {
                     return Err(PatternError::NoKey(own()));
                 };
                 for (root, rest) in roots {
-                    let whole = if root.is_empty() {
-                        rest.to_owned()
-                    } else {
-                        format!("{root}/{rest}")
-                    };
+                    let whole = if root.is_empty() { rest.to_owned() } else { format!("{root}/{rest}") };
                     let glob = GlobBuilder::new(&whole)
                         .literal_separator(true)
                         .build()
                         .map_err(|error| PatternError::Glob(own(), error.kind().to_string()))?;
                     let literal = (root == unescaped(&root) && is_literal(&whole)).then(|| whole.clone());
-                    found.push(Self {
-                        glob,
-                        key: key.clone(),
-                        literal,
-                    });
+                    found.push(Self { glob, key: key.clone(), literal });
                     if found.len() > EXPANSIONS {
                         return Err(PatternError::TooMany(own()));
                     }
@@ -177,10 +160,8 @@ fn braces(text: &str) -> Result<Vec<String>, PatternError> {
         if done.len() * alternatives.len() > EXPANSIONS {
             return Err(PatternError::TooMany(text.to_owned()));
         }
-        done = done
-            .iter()
-            .flat_map(|head| alternatives.iter().map(move |tail| format!("{head}{before}{tail}")))
-            .collect();
+        done =
+            done.iter().flat_map(|head| alternatives.iter().map(move |tail| format!("{head}{before}{tail}"))).collect();
         rest = &after[close + 1..];
     }
     if rest.contains('}') {
@@ -196,9 +177,7 @@ fn braces(text: &str) -> Result<Vec<String>, PatternError> {
 /// that bounded tail.
 fn depths(text: &str) -> Vec<(String, usize)> {
     match text.strip_suffix("/**") {
-        Some(root) => (1..=DEPTH)
-            .map(|depth| (format!("{root}{}", "/*".repeat(depth)), depth))
-            .collect(),
+        Some(root) => (1..=DEPTH).map(|depth| (format!("{root}{}", "/*".repeat(depth)), depth)).collect(),
         None => vec![(text.to_owned(), 0)],
     }
 }
@@ -230,10 +209,7 @@ fn key_of(text: &str, bounded: usize) -> Option<Key> {
                 offer(60, Key::Prefix(*first));
             }
             if let Some(last) = tail.last_chunk::<3>() {
-                offer(
-                    if COMMON_SUFFIXES.contains(&last) { 10 } else { 50 },
-                    Key::Suffix(*last),
-                );
+                offer(if COMMON_SUFFIXES.contains(&last) { 10 } else { 50 }, Key::Suffix(*last));
             }
         }
     }

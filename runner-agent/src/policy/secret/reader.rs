@@ -33,10 +33,7 @@ enum Kind {
     /// A program, by its basename.
     Program(GlobMatcher),
     /// An interpreter, by its basename with or without a version, and what it runs.
-    Script {
-        interpreter: GlobMatcher,
-        script: GlobMatcher,
-    },
+    Script { interpreter: GlobMatcher, script: GlobMatcher },
 }
 
 /// Why a text is no reader. Each message says what would be right.
@@ -105,10 +102,7 @@ impl ReaderPattern {
                 if everybody(interpreter) || everybody(script) {
                     return Err(ReaderPatternError::Everybody(own()));
                 }
-                Kind::Script {
-                    interpreter: glob(interpreter)?,
-                    script: glob(script)?,
-                }
+                Kind::Script { interpreter: glob(interpreter)?, script: glob(script)? }
             }
         };
         Ok(Self { written: own(), kind })
@@ -187,13 +181,7 @@ enum Script<'a> {
 const HARMLESS: &[(&str, &[&str], &[&str])] = &[
     (
         "node",
-        &[
-            "--no-warnings",
-            "--trace-warnings",
-            "--enable-source-maps",
-            "--no-deprecation",
-            "--preserve-symlinks",
-        ],
+        &["--no-warnings", "--trace-warnings", "--enable-source-maps", "--no-deprecation", "--preserve-symlinks"],
         &[
             "--max-old-space-size=",
             "--max_old_space_size=",
@@ -202,11 +190,7 @@ const HARMLESS: &[(&str, &[&str], &[&str])] = &[
             "--unhandled-rejections=",
         ],
     ),
-    (
-        "python",
-        &["-I", "-s", "-S", "-E", "-B", "-u", "-O", "-OO", "-P", "-sE", "-Es"],
-        &["-W", "-X"],
-    ),
+    ("python", &["-I", "-s", "-S", "-E", "-B", "-u", "-O", "-OO", "-P", "-sE", "-Es"], &["-W", "-X"]),
     (
         "java",
         &["-server", "-ea", "-XshowSettings"],
@@ -224,19 +208,14 @@ fn is_module_option(argument: &str) -> bool {
 
 /// What an interpreter runs, from its name and arguments; `None` if that can't be told for sure.
 fn script_of<'a>(program: &str, argv: &'a [String], place: &Place) -> Option<Script<'a>> {
-    let (_, exact, starts) = HARMLESS
-        .iter()
-        .find(|(name, ..)| *name == program)
-        .unwrap_or(&("", &[], &[]));
+    let (_, exact, starts) = HARMLESS.iter().find(|(name, ..)| *name == program).unwrap_or(&("", &[], &[]));
     let mut arguments = argv.iter().skip(1).map(String::as_str);
     // Where java looks for its main class: a class's name says nothing if anybody can say where it comes from.
     let mut class_path = false;
     while let Some(argument) = arguments.next() {
         match (program, argument) {
             ("python", _) if is_module_option(argument) => {
-                return arguments
-                    .next()
-                    .map(|name| Script::Module(name.split('.').next().unwrap_or(name)));
+                return arguments.next().map(|name| Script::Module(name.split('.').next().unwrap_or(name)));
             }
             // The value may also be the next argument.
             ("python", "-W" | "-X") => drop(arguments.next()),

@@ -22,21 +22,13 @@ fn class(id: &str, patterns: &[&str], readers: &[&str]) -> SecretClass {
 
 fn may_read(class: &SecretClass, exe: &str, argv: &[&str]) -> bool {
     let argv: Vec<String> = argv.iter().map(|&text| text.to_owned()).collect();
-    class.may_read(&Reader {
-        exe,
-        argv: &argv,
-        pid: 7,
-        path: "/home/runner/.npmrc",
-    })
+    class.may_read(&Reader { exe, argv: &argv, pid: 7, path: "/home/runner/.npmrc" })
 }
 
 #[test]
 fn home_stands_for_every_home_directory_and_the_first_class_wins() {
     let policy = SecretPolicy::new(
-        vec![
-            class("own", &["~/.aws/credentials"], &["deploy"]),
-            class("aws", &["~/.aws/**"], &["aws"]),
-        ],
+        vec![class("own", &["~/.aws/credentials"], &["deploy"]), class("aws", &["~/.aws/**"], &["aws"])],
         Mode::Audit,
     );
     let id = |path: &str| policy.classify(path).map(|class| class.id.to_string());
@@ -71,37 +63,13 @@ fn a_program_owns_by_its_name_unless_it_is_the_jobs_own() {
 
 #[test]
 fn an_interpreter_owns_only_with_its_script() {
-    let class = class(
-        "npm",
-        &["~/.npmrc"],
-        &["node:npm-cli.js", "python:pip", "java:org.example.Main"],
-    );
+    let class = class("npm", &["~/.npmrc"], &["node:npm-cli.js", "python:pip", "java:org.example.Main"]);
     let node = "/usr/bin/node";
-    assert!(may_read(
-        &class,
-        node,
-        &["node", "/usr/lib/npm/bin/npm-cli.js", "install"]
-    ));
-    assert!(may_read(
-        &class,
-        node,
-        &["node", "--no-warnings", "/usr/lib/npm/bin/npm-cli.js"]
-    ));
-    assert!(may_read(
-        &class,
-        "/usr/bin/python3.11",
-        &["python3", "-m", "pip", "install"]
-    ));
-    assert!(may_read(
-        &class,
-        "/usr/bin/python3.11",
-        &["python3", "-W", "ignore", "/usr/bin/pip"]
-    ));
-    assert!(may_read(
-        &class,
-        "/opt/jdk/bin/java",
-        &["java", "-cp", "/opt/a.jar", "org.example.Main"]
-    ));
+    assert!(may_read(&class, node, &["node", "/usr/lib/npm/bin/npm-cli.js", "install"]));
+    assert!(may_read(&class, node, &["node", "--no-warnings", "/usr/lib/npm/bin/npm-cli.js"]));
+    assert!(may_read(&class, "/usr/bin/python3.11", &["python3", "-m", "pip", "install"]));
+    assert!(may_read(&class, "/usr/bin/python3.11", &["python3", "-W", "ignore", "/usr/bin/pip"]));
+    assert!(may_read(&class, "/opt/jdk/bin/java", &["java", "-cp", "/opt/a.jar", "org.example.Main"]));
     for argv in [
         &["node"][..],
         &["node", "postinstall.js"],
@@ -116,24 +84,13 @@ fn an_interpreter_owns_only_with_its_script() {
         assert!(!may_read(&class, node, argv), "{argv:?}");
     }
     assert!(!may_read(&class, "/tmp/node", &["node", "/usr/lib/npm/bin/npm-cli.js"]));
-    assert!(!may_read(
-        &class,
-        "/opt/jdk/bin/java",
-        &["java", "-javaagent:/tmp/x.jar", "org.example.Main"]
-    ));
+    assert!(!may_read(&class, "/opt/jdk/bin/java", &["java", "-javaagent:/tmp/x.jar", "org.example.Main"]));
 }
 
 #[test]
 fn a_process_may_read_its_own_environment_and_nobody_elses() {
     let class = class("environ", &["/proc/*/environ"], &["self"]);
-    let read = |path| {
-        class.may_read(&Reader {
-            exe: "/tmp/anything",
-            argv: &[],
-            pid: 42,
-            path,
-        })
-    };
+    let read = |path| class.may_read(&Reader { exe: "/tmp/anything", argv: &[], pid: 42, path });
     assert!(read("/proc/42/environ"));
     assert!(!read("/proc/43/environ"));
     assert!(!read("/proc/421/environ"));
@@ -196,10 +153,7 @@ fn pattern_text() -> impl Strategy<Value = String> {
 
 /// A path that has a good chance to match: the pattern with something in place of its wildcards.
 fn like(pattern: &str, fill: &str, deep: &str) -> String {
-    let text = pattern
-        .replacen("~/", "/home/runner/", 1)
-        .replace("**", deep)
-        .replace(['*', '?'], fill);
+    let text = pattern.replacen("~/", "/home/runner/", 1).replace("**", deep).replace(['*', '?'], fill);
     let text = text.replace("[aa]", "a").replace("[ab]", "a").replace("[ba]", "a");
     let mut done = String::new();
     let mut rest = text.as_str();
@@ -210,11 +164,7 @@ fn like(pattern: &str, fill: &str, deep: &str) -> String {
         rest = tail;
     }
     done.push_str(rest);
-    if done.starts_with('/') {
-        done
-    } else {
-        format!("/{done}")
-    }
+    if done.starts_with('/') { done } else { format!("/{done}") }
 }
 
 proptest! {

@@ -45,12 +45,8 @@ impl WatchList {
         let name = upwards.next().unwrap_or_default();
         let bytes = name.as_bytes();
         self.names.contains(name)
-            || bytes
-                .first_chunk::<3>()
-                .is_some_and(|first| self.prefixes.contains(first))
+            || bytes.first_chunk::<3>().is_some_and(|first| self.prefixes.contains(first))
             || bytes.last_chunk::<3>().is_some_and(|last| self.suffixes.contains(last))
-            || upwards
-                .take(DEPTH)
-                .any(|directory| self.directories.contains(directory))
+            || upwards.take(DEPTH).any(|directory| self.directories.contains(directory))
     }
 }
