@@ -61,7 +61,6 @@ pub fn file_on(task: Address, descriptor: u64) -> Address {
     let tables = pointer(task, offset!(task_files)) + offset!(files_fdt);
     let found: DescriptorTables = read(tables);
     // Few processes have more descriptors than the table inside the structure holds; its array is here already.
-    let array =
-        if found.table == tables + 8 { found.first_fd } else { pointer(found.table, offset!(fdtable_fd)) };
+    let array = if found.table == tables + 8 { found.first_fd } else { pointer(found.table, offset!(fdtable_fd)) };
     pointer(array + descriptor * 8, 0)
 }
