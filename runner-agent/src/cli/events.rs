@@ -94,8 +94,9 @@ pub fn run(args: &EventsArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         bytes.drain(..whole);
         match more {
             More::Bytes => {}
-            // Nothing will come for a while: what waits for the other end of a pipe has waited enough.
-            More::Later => view.flush()?,
+            More::Later => view.out.flush()?,
+            // What waits for the other end of a pipe has waited enough.
+            More::Silence => view.flush()?,
             More::FromTheStart | More::Never => break,
         }
         if args.follow && view.has_ended {

@@ -46,6 +46,21 @@ impl Style {
         self.paint(text, Ansi::new().dimmed())
     }
 
+    /// Something that is as it should be.
+    pub fn good(self, text: &str) -> String {
+        self.paint(text, Ansi::new().fg_color(Some(AnsiColor::Green.into())))
+    }
+
+    /// Something to know of.
+    pub fn doubtful(self, text: &str) -> String {
+        self.paint(text, Ansi::new().bold().fg_color(Some(AnsiColor::Yellow.into())))
+    }
+
+    /// Something that keeps the rest from working.
+    pub fn bad(self, text: &str) -> String {
+        self.paint(text, Ansi::new().bold().fg_color(Some(AnsiColor::Red.into())))
+    }
+
     fn paint(self, text: &str, style: Ansi) -> String {
         if self.is_coloured { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }

@@ -137,9 +137,9 @@ impl Weaver {
     /// One line, from one entry or from those of a pipeline, and what stands below it.
     fn write(&self, entries: &[&Entry], out: &mut impl Write) -> io::Result<()> {
         let [first, rest @ ..] = entries else { return Ok(()) };
-        let seqs = entries.iter().map(|entry| entry.seq());
-        let (low, high) = (seqs.clone().min().unwrap_or(0), seqs.max().unwrap_or(0));
-        let seq = if low == high { format!("#{low}") } else { format!("#{low}–{high}") };
+        let mut seqs: Vec<u64> = entries.iter().map(|entry| entry.seq()).collect();
+        seqs.sort_unstable();
+        let seq = format!("#{}", seqs.iter().map(u64::to_string).collect::<Vec<_>>().join(","));
         let kind = if rest.is_empty() { first.kind() } else { "pipeline" };
         let who = entries.iter().map(|entry| words::who(entry)).collect::<Vec<_>>().join(" | ");
         let what = if rest.is_empty() {
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(
             woven(three),
             [
-                "#4–7  pipeline  cat (pid 6) | base64 (pid 4) | wc (pid 7)  cat x | base64 x | wc x",
+                "#4,6,7  pipeline  cat (pid 6) | base64 (pid 4) | wc (pid 7)  cat x | base64 x | wc x",
                 "#5  exec      true (pid 5)  true x",
             ]
         );
@@ -245,6 +245,6 @@ mod tests {
             (exec(5, 2, "base64", "1-1", 70, 0), true),
             (exec(6, 3, "true", "1-1", 0, 0), false),
         ]);
-        assert_eq!(lines, ["#4–5  pipeline  cat (pid 4) | base64 (pid 5)  cat x | base64 x"]);
+        assert_eq!(lines, ["#4,5  pipeline  cat (pid 4) | base64 (pid 5)  cat x | base64 x"]);
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum More {
     Bytes,
     /// Nothing now; the next read waits.
     Later,
+    /// Nothing for a while.
+    Silence,
     /// The file is shorter than what was read of it: somebody wrote a new log over it.
     FromTheStart,
     /// Nothing will come any more.
@@ -63,12 +65,19 @@ impl Source {
         Ok(Self { file, name, changes, is_stream, position: 0, is_at_end: false })
     }
 
-    /// Appends what there is to `bytes`. Waits when the last call said [`More::Later`]; a stream waits here too, but
-    /// not for long while its caller holds something back.
+    /// Appends what there is to `bytes`. Waits when the last call said [`More::Later`], and a stream waits too; not for
+    /// long while its caller holds something back.
     pub(super) fn read(&mut self, bytes: &mut Vec<u8>, caller_holds: bool) -> anyhow::Result<More> {
         let failed = || format!("can't read the log {}", self.name.display());
-        if self.is_stream && caller_holds && !is_readable_soon(self.file.as_fd()).with_context(failed)? {
-            return Ok(More::Later);
+        let waits_on = match &self.changes {
+            Some(changes) if self.is_at_end => Some(changes.as_fd()),
+            None if self.is_stream => Some(self.file.as_fd()),
+            _ => None,
+        };
+        if let (true, Some(waits_on)) = (caller_holds, waits_on)
+            && !is_readable_soon(waits_on).with_context(failed)?
+        {
+            return Ok(More::Silence);
         }
         if let (true, Some(changes)) = (self.is_at_end, &self.changes) {
             wait_for_change(changes.as_fd()).with_context(failed)?;
