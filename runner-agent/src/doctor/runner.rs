@@ -79,9 +79,9 @@ fn engine_sockets(machine: &Machine) -> Check {
 }
 
 fn resolvers(machine: &Machine, addresses: &[std::net::IpAddr]) -> Check {
-    let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let check = Check::ok("resolvers", "at least one, asked over the network", list.join(", "));
-    if list.is_empty() {
+    let found: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let check = Check::ok("resolvers", "at least one, asked over the network", found.join(", "));
+    if found.is_empty() {
         let lost = "no DNS answer is taken as naming an address, so destinations carry no names";
         return Check { found: "none".into(), ..check }.with(Status::Warning, lost, "name one in /etc/resolv.conf");
     }

@@ -233,9 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_starts_much_later_stands_alone_and_nothing_is_lost() {
-        let lines = woven(vec![(exec(4, 1, "cat", "1-1", 0, 70), true), (exec(5, 500, "late", "1-1", 70, 0), true)]);
-        assert_eq!(lines.len(), 2, "{lines:?}");
+    fn an_end_that_starts_long_after_others_stands_alone_and_nothing_is_lost() {
+        let lines = woven(vec![
+            (exec(4, 1, "cat", "1-1", 0, 70), true),
+            (exec(5, 400, "true", "1-1", 0, 0), true),
+            (exec(6, 500, "late", "1-1", 70, 0), true),
+        ]);
+        assert_eq!(lines.len(), 3, "{lines:?}");
     }
 
     #[test]
