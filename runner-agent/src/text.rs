@@ -1,6 +1,7 @@
 //! Bytes from the kernel as text that any reader of the log can take.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Valid UTF-8 as it is; every other byte as `\xNN`, so that a name that isn't UTF-8 can still be told from another.
 pub fn from_bytes(bytes: &[u8]) -> String {
@@ -8,7 +9,7 @@ pub fn from_bytes(bytes: &[u8]) -> String {
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            let _ = write!(text, "\\x{byte:02x}");
         }
     }
     text

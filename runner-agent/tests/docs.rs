@@ -4,6 +4,7 @@
 //! both streams. `[..]` stands for anything within a line, a line `...` for any number of lines. Blocks marked
 //! `console root` load probes; they run as root where cgroup v2 is mounted. A session starts in a directory of its own that
 //! holds `docs` and `policies`, with a made-up home in it.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and tells what it left out")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;

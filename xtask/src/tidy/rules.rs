@@ -35,12 +35,14 @@ pub const ROOMS: &[Room] = &[
         scope: "runner-agent/src/",
         home: &["runner-agent/src/sink/wire/", "runner-agent/src/sink/wire.rs"],
         except: &[
-            ("runner-agent/src/doctor/", "what doctor --json writes has a schema of its own and is no line of the log"),
-            ("runner-agent/src/cli/doctor.rs", "the same: writes it out"),
-            ("runner-agent/src/cli/policy.rs", "what policy check --format json writes is no line of the log"),
-            ("runner-agent/src/config/cases.rs", "a part of that result"),
-            ("runner-agent/src/config/problem.rs", "a part of that result"),
-            ("runner-agent/src/policy/", "the words of its enums are the same in policy files, results and the log"),
+            (
+                "runner-agent/src/doctor/",
+                "`doctor --json` is a result of its own, with a schema of its own, and no notice",
+            ),
+            ("runner-agent/src/cli/doctor.rs", "writes that result"),
+            ("runner-agent/src/cli/policy.rs", "`policy check --format json` is a result of its own and no notice"),
+            ("runner-agent/src/config/problem.rs", "is a part of what `policy check --format json` prints"),
+            ("runner-agent/src/config/cases.rs", "is a part of what `policy check --format json` prints"),
         ],
     },
     Room {
@@ -53,8 +55,7 @@ pub const ROOMS: &[Room] = &[
                 "runner-agent/src/sink/wire",
                 "reads a log back: reader and writer of one format stand together, or they drift apart",
             ),
-            ("runner-agent/src/policy/", "the words of its enums are the same in policy files, results and the log"),
-            ("runner-agent/src/config/ecosystem/", "reads what other programs wrote, not our own files"),
+            ("runner-agent/src/config/ecosystem/cargo.rs", "reads a file that cargo wrote, which is no policy"),
         ],
     },
 ];
