@@ -1,5 +1,7 @@
-//! The command line from outside, as far as it needs no kernel: exit codes, streams, generated files.
+//! The command line from outside: exit codes, streams, generated files, and agents beside each other.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, helpers of tests too")]
+
+mod common;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -157,4 +159,26 @@ fn without_type_information_the_diagnosis_says_so_and_ends_with_1() {
     assert_eq!(btf["status"], "failed");
     assert!(btf["fix"].as_str().unwrap().contains("CONFIG_DEBUG_INFO_BTF"));
     assert!(!diagnosis["blind_spots"].as_array().unwrap().is_empty());
+}
+
+/// The self-check's file once lay in a directory that all agents shared: one removed it while another opened it.
+#[test]
+fn several_agents_arm_at_the_same_time() {
+    if let Some(reason) = common::why_not_here() {
+        return common::could_not_run("several_agents_arm_at_the_same_time", reason);
+    }
+    let start = || {
+        Command::new(env!("CARGO_BIN_EXE_runner-agent"))
+            .args(["run", "--", "true"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let agents: Vec<_> = (0..6).map(|_| start()).collect();
+    for agent in agents {
+        let out = agent.wait_with_output().unwrap();
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    }
 }

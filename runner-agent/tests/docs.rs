@@ -4,18 +4,18 @@
 //! both streams. `[..]` stands for anything within a line, a line `...` for any number of lines. Blocks marked
 //! `console root` load probes; they run as root where cgroup v2 is mounted. A session starts in a directory of its own that
 //! holds `docs` and `policies`, with a made-up home in it.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and tells what it left out")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, helpers of tests too")]
+
+mod common;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_runner-agent");
+use common::{could_not_run, why_not_here};
 
-/// Where a test says that it could not run.
-const REPORT: &str = "RUNNER_AGENT_TEST_REPORT";
+const BINARY: &str = env!("CARGO_BIN_EXE_runner-agent");
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -134,25 +134,6 @@ fn run_all(which: impl Fn(&Session) -> bool) {
         }
     }
     assert!(problems.is_empty(), "{problems}");
-}
-
-/// Why probes can't be loaded here, if they can't.
-fn why_not_here() -> Option<&'static str> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let user = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)).unwrap_or("?");
-    if user != "0" {
-        return Some("loading programs into the kernel needs root");
-    }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    if mounts.contains(" - cgroup2 ") { None } else { Some("no cgroup v2 hierarchy is mounted") }
-}
-
-fn could_not_run(test: &str, reason: &str) {
-    eprintln!("could not run: {test}: {reason}");
-    if let Some(report) = std::env::var_os(REPORT) {
-        let mut report = std::fs::OpenOptions::new().create(true).append(true).open(report).unwrap();
-        writeln!(report, "could-not-run: {test}: {reason}").unwrap();
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::kernel::{Kernel, LoadError, LoadOptions};
 /// Loads every probe, attaches them to a cgroup made for this, runs the self-check there, and removes it all. Returns
 /// the probes' names with the instructions that the verifier went through for each, where the kernel tells.
 ///
-/// `scratch` is an existing directory that nobody else writes to.
+/// `scratch` is an existing directory; the check makes one of its own in it.
 pub fn try_to_arm(options: &LoadOptions, scratch: &Path) -> Result<Vec<(String, Option<u32>)>, LoadError> {
     let hierarchy = Hierarchy::find()?;
     let mut kernel = Kernel::load(options, hierarchy.job_level())?;

@@ -8,7 +8,7 @@ mod runner;
 mod settings;
 pub mod tier;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -132,7 +132,7 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
     let mut checks = kernel::checks(&machine, &options.btf);
     let missing = support::missing_capabilities();
     let (trial, probes) = if missing.is_empty() {
-        trial(in_scratch_directory(|scratch| agent::try_to_arm(options, scratch)))
+        trial(agent::try_to_arm(options, &std::env::temp_dir()))
     } else {
         let needed = "each is loaded, attached and checked against /proc";
         let check = Check::ok("probes", needed, "not tried: that takes the privileges above");
@@ -154,17 +154,6 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
         checks,
         probes,
     }
-}
-
-/// A directory of our own: the self-check writes a file, and must not write it through somebody's link.
-fn in_scratch_directory<T>(work: impl FnOnce(&Path) -> Result<T, LoadError>) -> Result<T, LoadError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let path = std::env::temp_dir().join(format!("runner-agent-doctor-{}", std::process::id()));
-    let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
-    made.map_err(|error| LoadError::SelfCheck(format!("can't make the directory {}: {error}", path.display())))?;
-    let result = work(&path);
-    let _ = std::fs::remove_dir_all(&path);
-    result
 }
 
 /// What trying to arm brought.

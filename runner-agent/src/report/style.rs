@@ -26,6 +26,11 @@ impl Style {
         Self { is_coloured: std::io::stdout().is_terminal() && !no_color() }
     }
 
+    /// Whether this style has colours, for those who paint by themselves.
+    pub fn is_coloured(self) -> bool {
+        self.is_coloured
+    }
+
     /// The severity in capitals, in its colour.
     pub fn severity(self, severity: Severity) -> String {
         let colour = match severity {
