@@ -3,7 +3,8 @@
 
 use std::ffi::OsString;
 use std::net::UdpSocket;
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,9 @@ struct Seen {
 /// Runs the check. Counters of the check's records stay in the account; returns how many were received.
 pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) -> Result<u64, LoadError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| LoadError::SelfCheck(format!("{what}: {error}"));
-    let canary = runtime.join(CANARY);
+    let scratch =
+        Scratch::create(runtime).map_err(|error| failed("can't make a directory for the canary file", &error))?;
+    let canary = scratch.path.join(CANARY);
     std::fs::write(&canary, "").map_err(|error| failed("can't write the canary file", &error))?;
     let cgroup = hierarchy.create_job(&format!("runner-agent-check-{}", std::process::id()))?;
     kernel.add_job(&cgroup, SLOT)?;
@@ -74,13 +77,37 @@ pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) ->
     wait(kernel, &mut seen, &mut received, deadline, |seen| seen.exited);
     kernel.remove_job(&cgroup)?;
     cgroup.remove()?;
-    let _ = std::fs::remove_file(&canary);
     if !status.success() {
         return Err(LoadError::SelfCheck(format!("the child ended with {status}")));
     }
     let snapshot = snapshot.ok_or_else(|| LoadError::SelfCheck("the child is not in /proc".to_owned()))?;
     compare(&seen, &snapshot, &canary).map_err(LoadError::SelfCheck)?;
     Ok(received)
+}
+
+/// A directory of this check alone, gone with it. Other agents check at the same time and with the same file name, and
+/// in a directory that everybody writes to, somebody else's link could stand where the file is to be written.
+struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn create(below: &Path) -> std::io::Result<Self> {
+        // A pid comes back, and what a killed agent left must not be in the way.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let name = format!("runner-agent-check-{}-{}-{}", std::process::id(), now.tv_sec, now.tv_nsec);
+        let path = below.join(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::warn!("can't remove {}: {error}", self.path.display());
+        }
+    }
 }
 
 /// Drains the rings until enough was seen, or the time is up.
