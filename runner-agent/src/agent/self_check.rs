@@ -3,7 +3,8 @@
 
 use std::ffi::OsString;
 use std::net::UdpSocket;
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,11 +51,11 @@ struct Seen {
 /// Runs the check. Counters of the check's records stay in the account; returns how many were received.
 pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) -> Result<u64, LoadError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| LoadError::SelfCheck(format!("{what}: {error}"));
-    let canary = runtime.join(CANARY);
-    std::fs::write(&canary, "").map_err(|error| failed("can't write the canary file", &error))?;
+    let guard = Canary::create(runtime).map_err(|error| failed("can't write the canary file", &error))?;
+    let canary = guard.path();
     let cgroup = hierarchy.create_job(&format!("runner-agent-check-{}", std::process::id()))?;
     kernel.add_job(&cgroup, SLOT)?;
-    let command: [OsString; 3] = [OWN_PROGRAM.into(), "self-check".into(), canary.clone().into()];
+    let command: [OsString; 3] = [OWN_PROGRAM.into(), "self-check".into(), canary.as_path().into()];
     let mut child = Command::new(OWN_PROGRAM)
         .args(launch::arguments(cgroup.path(), &command))
         .stdin(Stdio::piped())
@@ -74,13 +75,40 @@ pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) ->
     wait(kernel, &mut seen, &mut received, deadline, |seen| seen.exited);
     kernel.remove_job(&cgroup)?;
     cgroup.remove()?;
-    let _ = std::fs::remove_file(&canary);
     if !status.success() {
         return Err(LoadError::SelfCheck(format!("the child ended with {status}")));
     }
     let snapshot = snapshot.ok_or_else(|| LoadError::SelfCheck("the child is not in /proc".to_owned()))?;
     compare(&seen, &snapshot, &canary).map_err(LoadError::SelfCheck)?;
     Ok(received)
+}
+
+/// The file that the child opens, in a folder that this agent alone has: in a shared folder another agent's check would
+/// take the file away, and whoever can write there could put a link in its place. Goes away with this value.
+struct Canary {
+    folder: PathBuf,
+}
+
+impl Canary {
+    fn create(runtime: &Path) -> std::io::Result<Self> {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let name = format!("runner-agent-check-{}-{}-{}", std::process::id(), now.tv_sec, now.tv_nsec);
+        let canary = Self { folder: runtime.join(name) };
+        std::fs::DirBuilder::new().mode(0o700).create(&canary.folder)?;
+        std::fs::File::create_new(canary.path())?;
+        Ok(canary)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(CANARY)
+    }
+}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.path());
+        let _ = std::fs::remove_dir(&self.folder);
+    }
 }
 
 /// Drains the rings until enough was seen, or the time is up.
