@@ -11,6 +11,7 @@ use crate::{Trick, parsed, returned, text};
 pub const TRICKS: &[(&str, Trick)] = &[
     ("tcp", tcp),
     ("after-input", after_input),
+    ("after-reading", after_reading),
     ("tcp-mapped", tcp_mapped),
     ("tcp-fast-open", tcp_fast_open),
     ("mptcp", mptcp),
@@ -90,6 +91,12 @@ fn tcp(arguments: &[OsString]) -> io::Result<()> {
 /// Reads its input to the end, then connects, as an upload does.
 fn after_input(arguments: &[OsString]) -> io::Result<()> {
     io::copy(&mut io::stdin(), &mut io::sink())?;
+    tcp(arguments)
+}
+
+/// ADDRESS PORT FILE: reads the file, then connects.
+fn after_reading(arguments: &[OsString]) -> io::Result<()> {
+    std::fs::read(&arguments[2])?;
     tcp(arguments)
 }
 
