@@ -57,9 +57,33 @@ pub const FILTER_WORDS: usize = (FILTER_BITS / 64) as usize;
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct NameFilter {
+    /// Differs from filter to filter, and is never 0: what was judged under another is judged again.
+    pub generation: u64,
     /// Bit `h % FILTER_BITS` is set for each watched hash `h`.
     pub words: [u64; FILTER_WORDS],
 }
+
+/// An open file that the filter let go by: judged once, remembered until its place in the table is needed.
+///
+/// A file is the same file as long as all of this is equal: `name` is the kernel's own hash of the name, salted with
+/// the parent directory, so a rename or another directory shows; the inode number shows a link put in its place.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Unwatched {
+    /// Address of the directory entry.
+    pub dentry: u64,
+    /// Address of the mount.
+    pub mount: u64,
+    /// `d_name.hash_len`.
+    pub name: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// [`NameFilter::generation`].
+    pub generation: u64,
+}
+
+/// Places in the table of unwatched files; a power of two.
+pub const UNWATCHED_PLACES: u32 = 8192;
 
 /// What part of a path a watched name stands for; keeps equal bytes in different parts apart.
 pub mod part {
@@ -81,6 +105,7 @@ pub const DIRECTORY_LEVELS: usize = 3;
 const MULTIPLIER: u64 = 0xff51_afd7_ed55_8ccd;
 
 /// Hash of a name given as zero-padded little words and its true length. Both sides call this one function.
+#[expect(clippy::inline_always, reason = "a call would cost the open probe more than the hash")]
 #[inline(always)]
 #[must_use]
 pub const fn hash_words(part: u64, words: [u64; 4], len: u64) -> u64 {
@@ -96,6 +121,7 @@ pub const fn hash_words(part: u64, words: [u64; 4], len: u64) -> u64 {
 }
 
 /// Hash of one word: three bytes of a name for [`part::PREFIX`] and [`part::SUFFIX`], a number for [`part::INODE`].
+#[expect(clippy::inline_always, reason = "a call would cost the open probe more than the hash")]
 #[inline(always)]
 #[must_use]
 pub const fn hash_word(part: u64, word: u64) -> u64 {

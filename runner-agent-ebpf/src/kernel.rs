@@ -46,9 +46,21 @@ pub fn pointer(base: Address, offset: u64) -> Address {
     read::<u64>(base + offset)
 }
 
+/// `files_struct::fdt` and the front of `files_struct::fdtab`, which follows it.
+#[repr(C)]
+#[derive(Clone, Copy, zerocopy::FromBytes)]
+struct DescriptorTables {
+    table: Address,
+    first_max_fds: u64,
+    first_fd: Address,
+}
+
 /// The `struct file` on a descriptor of a task; what lies there when the descriptor is open.
 #[inline(always)]
 pub fn file_on(task: Address, descriptor: u64) -> Address {
-    let table = pointer(pointer(task, offset!(task_files)), offset!(files_fdt));
-    pointer(pointer(table, offset!(fdtable_fd)) + descriptor * 8, 0)
+    let tables = pointer(task, offset!(task_files)) + offset!(files_fdt);
+    let found: DescriptorTables = read(tables);
+    // Few processes have more descriptors than the table inside the structure holds; its array is here already.
+    let array = if found.table == tables + 8 { found.first_fd } else { pointer(found.table, offset!(fdtable_fd)) };
+    pointer(array + descriptor * 8, 0)
 }

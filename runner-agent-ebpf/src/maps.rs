@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
-use runner_agent_common::map::{Counters, FileKey, NameFilter, Task};
+use runner_agent_common::map::{Counters, FileKey, NameFilter, Task, UNWATCHED_PLACES, Unwatched};
 use runner_agent_common::offsets::{Offsets, SYSCALLS};
 use runner_agent_common::record::probe;
 
@@ -38,6 +38,11 @@ pub static NAMES: HashMap<u64, u32> = HashMap::with_max_entries(8192, 0);
 /// Files watched by identity, whatever they are called. User space writes.
 #[map]
 pub static FILES: HashMap<FileKey, u32> = HashMap::with_max_entries(8192, 0);
+
+/// Files that were opened before and are not watched. Written and read by the open probe alone, without a lock: an entry
+/// that two CPUs wrote at once matches no file.
+#[map]
+pub static UNWATCHED: Array<Unwatched> = Array::with_max_entries(UNWATCHED_PLACES, 0);
 
 /// Room to build one variable-length record.
 #[repr(C)]

@@ -10,7 +10,7 @@ use crate::kernel::{Address, offset, pointer, read};
 use crate::maps::{PATH_BYTES, Scratch};
 
 /// Components that a walk takes at most; deeper paths lose their front and are flagged.
-const MAX_COMPONENTS: u32 = 160;
+const MAX_COMPONENTS: u32 = 112;
 
 /// The front of a `struct dentry` from `d_parent` on. User space checks that this kernel's layout is this one.
 #[repr(C)]
@@ -33,8 +33,10 @@ pub struct Dentry {
 /// Where the inline name stands, from `d_parent` on.
 pub const INLINE_NAME: u64 = 32;
 
-/// A place in the tree: a directory entry in a mount.
-#[derive(Clone, Copy)]
+/// A place in the tree: a directory entry in a mount. The kernel's `struct path` has the same two fields; user space
+/// checks that they stand in this order.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes)]
 pub struct Place {
     /// `struct vfsmount`.
     pub mount: Address,
@@ -46,7 +48,7 @@ impl Place {
     /// Reads a `struct path`.
     #[inline(always)]
     pub fn of(path: Address) -> Self {
-        Self { mount: pointer(path, offset!(path_mnt)), dentry: pointer(path, offset!(path_dentry)) }
+        read(path)
     }
 
     /// The directory entry's front.

@@ -3,10 +3,13 @@
 //! It lets through a little too much and never too little; user space compares the whole path with the policy. Names
 //! are hashed from memory that the kernel holds, so a renamed or hard-linked file is recognised by its inode only.
 
-use runner_agent_common::map::{DIRECTORY_LEVELS, FILTER_BITS, FileKey, NameFilter, hash_word, hash_words, part};
+use runner_agent_common::map::{
+    DIRECTORY_LEVELS, FILTER_BITS, FileKey, NameFilter, UNWATCHED_PLACES, Unwatched, hash_word, hash_words, part,
+};
+use zerocopy::FromBytes;
 
 use crate::kernel::{Address, offset, read};
-use crate::maps::{FILES, NAME_FILTER, NAMES};
+use crate::maps::{FILES, NAME_FILTER, NAMES, UNWATCHED};
 use crate::path::{Dentry, INLINE_NAME, Place};
 
 /// Why an open is let through.
@@ -18,10 +21,52 @@ pub enum Watched {
     ByInode,
 }
 
-/// Asks the filter about an open file's place.
+/// Asks about an open file's place. Most opens are of files that were opened before: those are known by a few words.
 #[inline(always)]
-pub fn watched(mut place: Place) -> Option<Watched> {
+pub fn watched(place: Place) -> Option<Watched> {
     let filter = NAME_FILTER.get(0)?;
+    let key: NameAndInode = read(place.dentry + offset!(dentry_parent) + NAME_HASH);
+    let unwatched = Unwatched {
+        dentry: place.dentry,
+        mount: place.mount,
+        name: key.name_hash,
+        inode: read(key.inode + offset!(inode_ino)),
+        generation: filter.generation,
+    };
+    let remembered = UNWATCHED.get_ptr_mut(table_place(place.dentry))?;
+    // SAFETY: a live map value; a torn read matches nothing.
+    if unsafe { core::ptr::read(remembered) } == unwatched {
+        return None;
+    }
+    let watched = judge(filter, place, key.inode, unwatched.inode);
+    if watched.is_none() {
+        // SAFETY: a live map value; see UNWATCHED for writes at once.
+        unsafe { core::ptr::write(remembered, unwatched) };
+    }
+    watched
+}
+
+/// `d_name.hash_len`, `d_name.name` and `d_inode` of a directory entry.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes)]
+struct NameAndInode {
+    name_hash: u64,
+    name: Address,
+    inode: Address,
+}
+
+/// Where [`NameAndInode`] starts, from `d_parent` on.
+const NAME_HASH: u64 = 8;
+
+/// Directory entries come from a slab of 192 bytes and more: the lowest bits of their addresses say little.
+#[inline(always)]
+fn table_place(dentry: Address) -> u32 {
+    ((dentry >> 6) ^ (dentry >> 19)) as u32 & (UNWATCHED_PLACES - 1)
+}
+
+/// Asks the filter: the file's name, its inode, the directories above it.
+#[inline(always)]
+fn judge(filter: &NameFilter, mut place: Place, inode: Address, inode_number: u64) -> Option<Watched> {
     let entry = place.entry();
     let (words, last_three) = name_words(place.dentry, &entry);
     let len = u64::from(entry.len);
@@ -37,8 +82,7 @@ pub fn watched(mut place: Place) -> Option<Watched> {
             return Some(Watched::ByName);
         }
     }
-    let number: u64 = read(entry.inode + offset!(inode_ino));
-    if bit(filter, hash_word(part::INODE, number)) && is_watched_file(entry.inode, number) {
+    if bit(filter, hash_word(part::INODE, inode_number)) && is_watched_file(inode, inode_number) {
         return Some(Watched::ByInode);
     }
     let mut parent = entry.parent;

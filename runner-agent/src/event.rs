@@ -164,7 +164,7 @@ pub struct Connection {
 impl Connection {
     /// The best name, else the address.
     pub fn host(&self) -> String {
-        self.names.first().map_or_else(|| self.address.to_string(), |name| name.to_string())
+        self.names.first().map_or_else(|| self.address.to_string(), ToString::to_string)
     }
 
     /// What else a reader should know of the address: ` (said to be …)`, or nothing.

@@ -1,11 +1,15 @@
 //! The product without root: records in, notices out. No I/O, no clock, no kernel; time comes from the records.
 
+mod arguments;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use runner_agent_common::map::FileKey;
 use runner_agent_common::record::{self, ProcessKey, flag, probe};
+
+use arguments::{StartedProgram, Waiting};
 
 use crate::decode::Record;
 use crate::detect;
@@ -18,9 +22,6 @@ use crate::process::{ProcessTable, Program};
 use crate::redact::Redactor;
 use crate::text;
 
-/// How long an exec may wait for the rest of its arguments, nanoseconds of record time.
-const WAIT_FOR_ARGUMENTS_NS: u64 = 1_000_000_000;
-
 /// Sockets whose owner is remembered, for DNS messages that come by without a process.
 const MAX_SOCKETS: usize = 16_384;
 
@@ -29,21 +30,12 @@ const MAX_SOCKETS: usize = 16_384;
 pub struct Pipeline {
     table: ProcessTable,
     jobs: HashMap<u32, JobState>,
-    waiting: HashMap<ProcessKey, WaitingExec>,
+    waiting: Waiting,
     sockets: HashMap<u64, ProcessKey>,
     socket_order: VecDeque<u64>,
     redactor: Redactor,
     next_seq: u64,
     unreadable_dns: u64,
-}
-
-/// An exec whose arguments have not all come yet.
-#[derive(Debug)]
-struct WaitingExec {
-    fixed: record::Exec,
-    exe: Arc<str>,
-    cwd: Arc<str>,
-    argv: Vec<u8>,
 }
 
 impl Pipeline {
@@ -52,7 +44,7 @@ impl Pipeline {
         Self {
             table: ProcessTable::default(),
             jobs: HashMap::new(),
-            waiting: HashMap::new(),
+            waiting: Waiting::default(),
             sockets: HashMap::new(),
             socket_order: VecDeque::new(),
             redactor,
@@ -138,14 +130,8 @@ impl Pipeline {
 
     /// Lets go of execs that have waited too long for the rest of their arguments.
     pub fn tick(&mut self, now_ns: u64, out: &mut Vec<Notice>) {
-        let late: Vec<ProcessKey> = self
-            .waiting
-            .iter()
-            .filter(|(_, exec)| exec.fixed.header.at_ns + WAIT_FOR_ARGUMENTS_NS <= now_ns)
-            .map(|(key, _)| *key)
-            .collect();
-        for key in late {
-            self.stop_waiting(key, out);
+        for exec in self.waiting.take_late(now_ns) {
+            self.executed(&exec, out);
         }
     }
 
@@ -158,54 +144,33 @@ impl Pipeline {
     }
 
     fn exec(&mut self, fixed: &record::Exec, exe: &[u8], cwd: &[u8], argv: &[u8], out: &mut Vec<Notice>) {
-        let key = fixed.header.process;
-        self.stop_waiting(key, out);
-        let exec = WaitingExec {
+        self.stop_waiting(fixed.header.process, out);
+        let exec = StartedProgram {
             fixed: *fixed,
             exe: text::from_bytes(exe).into(),
             cwd: text::from_bytes(cwd).into(),
             argv: argv.to_vec(),
         };
-        if exec.is_whole() || fixed.header.flags & flag::ARGV_TRUNCATED != 0 {
-            self.executed(exec, out);
-        } else {
-            self.waiting.insert(key, exec);
+        if let Some(exec) = self.waiting.begin(exec) {
+            self.executed(&exec, out);
         }
     }
 
     fn more_arguments(&mut self, fixed: &record::ExecArgs, argv: &[u8], out: &mut Vec<Notice>) {
-        let key = fixed.header.process;
-        let Some(exec) = self.waiting.get_mut(&key) else { return };
-        if exec.fixed.header.at_ns != fixed.header.at_ns || exec.argv.len() != fixed.offset as usize {
-            // A continuation in between was lost: what is there so far is all there will be.
-            return self.stop_waiting(key, out);
-        }
-        exec.argv.extend_from_slice(argv);
-        if exec.is_whole() || fixed.header.flags & flag::ARGV_TRUNCATED != 0 {
-            self.stop_waiting(key, out);
+        if let Some(exec) = self.waiting.continue_with(fixed, argv) {
+            self.executed(&exec, out);
         }
     }
 
     fn stop_waiting(&mut self, key: ProcessKey, out: &mut Vec<Notice>) {
-        if let Some(exec) = self.waiting.remove(&key) {
-            self.executed(exec, out);
+        if let Some(exec) = self.waiting.take(key) {
+            self.executed(&exec, out);
         }
     }
 
-    fn executed(&mut self, exec: WaitingExec, out: &mut Vec<Notice>) {
+    fn executed(&mut self, exec: &StartedProgram, out: &mut Vec<Notice>) {
         let fixed = &exec.fixed;
-        let program = Program {
-            argv_whole: exec.is_whole(),
-            argv: self.redactor.arguments(text::arguments(&exec.argv)).into(),
-            exe: exec.exe,
-            cwd: exec.cwd,
-            uid: fixed.header.uid,
-            cgroup: fixed.cgroup,
-            mount_namespace: fixed.mount_namespace,
-            stdin_pipe: fixed.stdin_pipe,
-            stdout_pipe: fixed.stdout_pipe,
-            exe_unlinked: fixed.header.flags & flag::UNLINKED != 0,
-        };
+        let program = exec.program(&self.redactor);
         let process = self.table.exec(fixed.header.process, fixed.parent, program, self.next_seq);
         if let Some(state) = self.jobs.get_mut(&fixed.header.job) {
             state.taints.exec(&process, &self.table);
@@ -350,12 +315,6 @@ impl Pipeline {
     }
 }
 
-impl WaitingExec {
-    fn is_whole(&self) -> bool {
-        self.argv.len() >= self.fixed.argv_total as usize
-    }
-}
-
 /// The executable as rules about programs see it: one that has no name any more is nobody's.
 fn exe_for_rules(process: &Process) -> Arc<str> {
     if process.exe_unlinked { format!("{} (deleted)", process.exe).into() } else { process.exe.clone() }
@@ -367,7 +326,7 @@ fn protocol_of(connect: &record::Connect) -> Protocol {
     match (connect.protocol, connect.socket_type) {
         // MPTCP is 262 as a socket's protocol.
         (6 | 262, _) | (0, STREAM) => Protocol::Tcp,
-        (17 | 136, _) | (0, _) => Protocol::Udp,
+        (17 | 136 | 0, _) => Protocol::Udp,
         (other, _) => Protocol::Other(other as u8),
     }
 }

@@ -1,12 +1,14 @@
 //! Bytes from the kernel as text that any reader of the log can take.
 
+use std::fmt::Write as _;
+
 /// Valid UTF-8 as it is; every other byte as `\xNN`, so that a name that isn't UTF-8 can still be told from another.
 pub fn from_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            let _ = write!(text, "\\x{byte:02x}");
         }
     }
     text

@@ -40,8 +40,12 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     if actions == 0 {
         return 0;
     }
-    let tgid = ctx.tgid();
     let task = task::current();
+    // Numbers that mean something in the 32-bit table only are common ones in the native table (fstat is 32-bit open).
+    if actions & NATIVE == 0 && !is_compat(task) {
+        return 0;
+    }
+    let tgid = ctx.tgid();
     let member = match task::known(task, tgid) {
         Some(member) => member,
         None => match task::job_by_cgroup() {
@@ -49,13 +53,20 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
             None => return 0,
         },
     };
-    let compat = read::<u32>(task + offset!(task_thread_status)) & TS_COMPAT != 0;
-    let action = if compat { actions >> 4 } else { actions & 0xf };
-    let flags = if compat { flag::COMPAT } else { 0 };
     let result: u64 = ctx.arg(1);
     let result = result as i64;
+    // The most frequent one; whether it is what the native table says is asked only of opens that are watched.
+    if actions & NATIVE == action::OPEN {
+        if result >= 0 {
+            opened(&member, result as u64, number as u32, actions);
+        }
+        return 0;
+    }
+    let compat = is_compat(task);
+    let action = if compat { actions >> COMPAT_SHIFT } else { actions & NATIVE };
+    let flags = if compat { flag::COMPAT } else { 0 };
     match action {
-        action::OPEN if result >= 0 => opened(&member, result as u64, number as u32, flags),
+        action::OPEN if result >= 0 => opened(&member, result as u64, number as u32, actions),
         action::SOCKET if result >= 0 => socket_created(&member, regs, flags),
         action::IO_URING if result >= 0 => io_uring_created(&member, regs, flags),
         action::CONNECT | action::SENDTO | action::SENDMSG => addressed(&member, regs, action, flags),
@@ -64,11 +75,26 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// Bits of a table entry for native numbers; those for 32-bit numbers stand above.
+const NATIVE: u8 = 0xf;
+const COMPAT_SHIFT: u8 = 4;
+
+/// Whether the task is inside a 32-bit system call.
 #[inline(always)]
-fn opened(member: &Member, descriptor: u64, syscall: u32, flags: u32) {
+fn is_compat(task: Address) -> bool {
+    read::<u32>(task + offset!(task_thread_status)) & TS_COMPAT != 0
+}
+
+#[inline(always)]
+fn opened(member: &Member, descriptor: u64, syscall: u32, actions: u8) {
     let file = file_on(member.task, descriptor);
     let place = Place::of(file + offset!(file_path));
     let Some(why) = watch::watched(place) else { return };
+    let compat = is_compat(member.task);
+    if compat && actions >> COMPAT_SHIFT != action::OPEN {
+        return;
+    }
+    let flags = if compat { flag::COMPAT } else { 0 };
     emit::with_scratch(probe::FILE, |scratch| {
         let fixed = size_of::<File>() as u32;
         path::walk(file + offset!(file_path), scratch);

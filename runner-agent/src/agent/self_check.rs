@@ -122,7 +122,7 @@ fn wait(kernel: &mut Kernel, seen: &mut Seen, received: &mut u64, deadline: Inst
                 Ok(Record::Exec { fixed, exe, argv, .. }) => seen.exec = Some((fixed, exe.to_vec(), argv.to_vec())),
                 Ok(Record::File { path, .. }) if path.ends_with(CANARY.as_bytes()) => seen.path = Some(path.to_vec()),
                 Ok(Record::Connect(connect)) => {
-                    seen.connected |= connect.port == PORT && connect.address[..4] == [127, 0, 0, 1]
+                    seen.connected |= connect.port == PORT && connect.address[..4] == [127, 0, 0, 1];
                 }
                 Ok(Record::Exit(_)) => seen.exited = true,
                 _ => {}

@@ -19,16 +19,12 @@ pub(super) fn fix(connection: &Connection) -> String {
         AddressClass::Public => String::new(),
         class => format!(", class: {class}"),
     };
-    match connection.names.first() {
-        Some(name) => {
-            format!("egress.allow: - {{ host: {name}, ports: [{port}]{protocol}{class}, why: \"…\" }}")
-        }
-        None => {
-            let bits = if connection.address.is_ipv4() { 32 } else { 128 };
-            let address = connection.address;
-            format!("egress.allow: - {{ cidr: {address}/{bits}, ports: [{port}]{protocol}{class}, why: \"…\" }}")
-        }
-    }
+    let target = match (connection.names.first(), connection.address.is_ipv4()) {
+        (Some(name), _) => format!("host: {name}"),
+        (None, true) => format!("cidr: {}/32", connection.address),
+        (None, false) => format!("cidr: {}/128", connection.address),
+    };
+    format!("egress.allow: - {{ {target}, ports: [{port}]{protocol}{class}, why: \"…\" }}")
 }
 
 /// What makes two denied connections the same finding: program and destination.

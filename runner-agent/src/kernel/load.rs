@@ -52,6 +52,8 @@ pub struct Kernel {
     critical: RingBuf<MapData>,
     bulk: RingBuf<MapData>,
     counters: PerCpuArray<MapData, Counters>,
+    /// Of the name filter.
+    generation: u64,
 }
 
 impl Kernel {
@@ -90,11 +92,12 @@ impl Kernel {
             .take_map("COUNTERS")
             .ok_or_else(|| missing("COUNTERS"))
             .and_then(|map| PerCpuArray::try_from(map).map_err(|error| map_error("COUNTERS", "open", &error)))?;
-        Ok(Self { ebpf, critical, bulk, counters })
+        Ok(Self { ebpf, critical, bulk, counters, generation: 0 })
     }
 
-    /// Tells the probes what to watch. Additive: what is watched stays watched until the agent ends.
+    /// Tells the probes what to watch. Names and files are additive: what is watched stays watched until the agent ends.
     pub fn watch(&mut self, keys: &WatchKeys) -> Result<(), LoadError> {
+        self.generation += 1;
         let mut names: HashMap<_, u64, u32> = map(&mut self.ebpf, "NAMES")?;
         for hash in &keys.names {
             names.insert(hash, 1, 0).map_err(|error| map_error("NAMES", "fill", &error))?;
@@ -104,7 +107,7 @@ impl Kernel {
             files.insert(file, 1, 0).map_err(|error| map_error("FILES", "fill", &error))?;
         }
         let mut filter: Array<_, NameFilter> = map(&mut self.ebpf, "NAME_FILTER")?;
-        filter.set(0, keys.filter(), 0).map_err(|error| map_error("NAME_FILTER", "fill", &error))
+        filter.set(0, keys.filter(self.generation), 0).map_err(|error| map_error("NAME_FILTER", "fill", &error))
     }
 
     /// Makes a cgroup a job: hooks first, so that nothing of the job goes by unseen, then the entry in the map.

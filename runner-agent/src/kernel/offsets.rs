@@ -70,6 +70,13 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         job_cgroup_level,
     };
     finder.front_of_dentry(&offsets);
+    let first_table = finder.field("files_struct", &["fdtab"]);
+    if (first_table, offsets.fdtable_fd) != (offsets.files_fdt + 8, 8) {
+        finder.missing.push("files_struct::fdtab behind files_struct::fdt".to_owned());
+    }
+    if (offsets.path_mnt, offsets.path_dentry) != (0, 8) {
+        finder.missing.push("path::dentry behind path::mnt".to_owned());
+    }
     if finder.missing.is_empty() { Ok(offsets) } else { Err(LoadError::MissingFields { fields: finder.missing }) }
 }
 

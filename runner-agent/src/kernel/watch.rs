@@ -42,8 +42,10 @@ impl WatchKeys {
     }
 
     /// The first, cheap question as a bit map.
-    pub fn filter(&self) -> NameFilter {
-        let mut filter = NameFilter { words: [0; FILTER_WORDS] };
+    ///
+    /// `generation` must differ from that of every filter before it, and from 0.
+    pub fn filter(&self, generation: u64) -> NameFilter {
+        let mut filter = NameFilter { generation, words: [0; FILTER_WORDS] };
         let inodes = self.files.iter().map(|file| hash_word(part::INODE, file.inode));
         for hash in self.names.iter().copied().chain(inodes) {
             let bit = hash & (FILTER_BITS - 1);

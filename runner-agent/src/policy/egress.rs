@@ -9,8 +9,6 @@ mod rule;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 pub use class::{AddressClass, classes_of, classify, classify_endpoint, normalise};
 pub use rule::{DenyRule, EgressRule, ExeName, PortRange, Ports, ProtocolMatch, Target};
 
@@ -45,8 +43,7 @@ impl std::fmt::Display for Protocol {
 }
 
 /// What happened to a connection attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// A rule allows it.
     Allowed,
@@ -78,7 +75,7 @@ pub struct Destination<'a> {
 }
 
 /// A verdict and the rule it stands on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruling {
     /// What happens.
     pub verdict: Verdict,
@@ -104,8 +101,7 @@ pub struct EgressPolicy {
 }
 
 /// How a refused name is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefuseWith {
     /// The name does not exist: programs give up at once.
     #[default]

@@ -11,8 +11,6 @@ pub mod trust;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 pub use egress::{AddressClass, Destination, EgressPolicy, EgressRule, Protocol, Ruling, Verdict};
 pub use host::HostPattern;
 pub use secret::{Reader, SecretClass, SecretPolicy, WatchList};
@@ -32,8 +30,7 @@ pub const DETECTORS: &[&str] = &[
 ];
 
 /// What happens to what no rule allows. Ordered: the later is the stricter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// It happens and is recorded.
     #[default]
@@ -43,8 +40,7 @@ pub enum Mode {
 }
 
 /// How bad a finding is. Ordered from harmless to worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Worth knowing, nothing to do.
     Info,
@@ -107,14 +103,14 @@ words!(Severity, "info, low, medium, high, critical", {
 });
 
 /// What egress of a process that read a secret file needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CarryPolicy {
     /// `block`: a rule without `may-carry-secrets` no longer covers it; `audit`: it does, and a finding says so.
     pub after_secret_read: Mode,
 }
 
 /// Which detectors speak, and how loud.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DetectPolicy {
     /// Ids of detectors that stay silent; each is one of [`DETECTORS`].
     pub disable: BTreeSet<String>,
@@ -123,7 +119,7 @@ pub struct DetectPolicy {
 }
 
 /// Where the effective policy came from: what the log and the receipt say of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The files it was read from, in the order they were given or included.
     pub files: Vec<PathBuf>,

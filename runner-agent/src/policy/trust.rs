@@ -1,12 +1,9 @@
 //! Which jobs a policy is for.
 
-use serde::{Deserialize, Serialize};
-
 use super::words;
 
 /// How far the code of a job is trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trust {
     /// Code that nobody with write access has looked at: a pull request from a fork.
     Untrusted,
@@ -26,8 +23,7 @@ words!(Trust, "untrusted, trusted, release", {
 ///
 /// The values are globs (`*` stays within one `/` component, `**` does not); several mean any of them. They are
 /// checked when the file is read; matching jobs against them belongs to policy selection.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AppliesTo {
     /// Trust tiers.
     pub trust: Vec<Trust>,
@@ -40,7 +36,6 @@ pub struct AppliesTo {
     /// Job names.
     pub job: Vec<String>,
     /// Git references, `refs/heads/main`.
-    #[serde(rename = "ref")]
     pub git_ref: Vec<String>,
     /// Events that started the job: `pull_request`, `push`, …
     pub event: Vec<String>,

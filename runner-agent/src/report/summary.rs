@@ -64,10 +64,9 @@ impl Summary {
         match &event.activity {
             Activity::Exec { .. } => {
                 self.execs += 1;
-                if let Some(process) = &event.process {
-                    if self.programs.len() < MAX_DESCRIBED || self.programs.contains_key(&*process.exe) {
-                        *self.programs.entry(process.exe.to_string()).or_default() += 1;
-                    }
+                let exe = event.process.as_ref().map_or("?", |process| &*process.exe);
+                if self.programs.len() < MAX_DESCRIBED || self.programs.contains_key(exe) {
+                    *self.programs.entry(exe.to_owned()).or_default() += 1;
                 }
             }
             Activity::File(file) => {

@@ -3,13 +3,12 @@
 //! Every line has `ts` (RFC 3339, UTC, nanoseconds), `seq`, `kind` and `prev`; the rest depends on `kind`. The form is
 //! documented in `docs/event-log.md`, and versioned by `log` in the `agent` line.
 
-use std::net::IpAddr;
+mod line;
 
-use serde::Serialize;
+use line::{AccountLine, DestinationLine, Detail, Line, ProbeLine, ProcessLine};
 
 use crate::event::{Activity, Connection, DnsMessage, Event, FileAccess, Finding, Process, ProcessKey};
 use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Loss, Notice};
-use crate::policy::{AddressClass, Mode, Severity, Verdict};
 
 /// Version of the form.
 pub const LOG_VERSION: u32 = 1;
@@ -23,180 +22,11 @@ pub struct Encoder {
     pub mount_namespace: u32,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    ts: String,
-    seq: u64,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    job: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    process: Option<ProcessLine<'a>>,
-    #[serde(flatten)]
-    detail: Detail<'a>,
-    prev: &'a str,
-}
-
-#[derive(Serialize)]
-struct ProcessLine<'a> {
-    key: String,
-    pid: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<String>,
-    exe: &'a str,
-    argv: &'a [String],
-    #[serde(skip_serializing_if = "is_true")]
-    argv_whole: bool,
-    cwd: &'a str,
-    uid: u32,
-    cgroup: u64,
-    #[serde(skip_serializing_if = "is_false")]
-    container: bool,
-    #[serde(skip_serializing_if = "is_zero")]
-    stdin_pipe: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    stdout_pipe: u64,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Detail<'a> {
-    Exec {
-        #[serde(skip_serializing_if = "is_false")]
-        outside_cgroup: bool,
-    },
-    Exit {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        exit_code: Option<u32>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signal: Option<u32>,
-    },
-    File {
-        path: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        known_as: Option<&'a str>,
-        class: &'a str,
-        access: &'static str,
-        owner: bool,
-        #[serde(skip_serializing_if = "is_false")]
-        compat: bool,
-        #[serde(skip_serializing_if = "is_false")]
-        path_truncated: bool,
-        verdict: Verdict,
-    },
-    Connect {
-        destination: DestinationLine<'a>,
-        hook: &'static str,
-        verdict: Verdict,
-        rule: &'a str,
-        #[serde(skip_serializing_if = "is_false")]
-        outside_cgroup: bool,
-    },
-    Socket {
-        family: u32,
-        socket_type: u32,
-        protocol: u32,
-    },
-    CgroupMove {
-        by: String,
-        to: u64,
-        inside: bool,
-    },
-    Dns {
-        server: IpAddr,
-        name: &'a str,
-        query_type: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        answer_code: Option<&'a str>,
-        #[serde(skip_serializing_if = "<[_]>::is_empty")]
-        addresses: &'a [IpAddr],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        trusted: Option<bool>,
-    },
-    Finding {
-        id: &'a str,
-        severity: Severity,
-        message: &'a str,
-        technique: &'a [&'static str],
-        evidence: &'a [u64],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        fix: Option<&'a str>,
-    },
-    Loss {
-        place: &'a str,
-        reason: &'a str,
-        count: u64,
-    },
-    JobStarted {
-        state: &'static str,
-        command: &'a [String],
-        policy: &'a str,
-        policy_sha256: &'a str,
-        policy_files: &'a [String],
-        mode: Mode,
-        cgroup: &'a str,
-    },
-    JobEnded {
-        state: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        exit_code: Option<i32>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signal: Option<i32>,
-        leftovers: &'a [String],
-        findings: &'a std::collections::BTreeMap<&'static str, u64>,
-        account: AccountLine,
-    },
-    Ready {
-        state: &'static str,
-        ready_ms: f64,
-        tier: &'a str,
-        kernel: &'a str,
-        version: &'a str,
-        log: u32,
-    },
-    Nothing {},
-}
-
-#[derive(Serialize)]
-struct DestinationLine<'a> {
-    ip: IpAddr,
-    port: u16,
-    protocol: String,
-    class: AddressClass,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    names: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    claimed_names: Vec<&'a str>,
-}
-
-#[derive(Serialize)]
-struct AccountLine {
-    seen: u64,
-    submitted: u64,
-    received: u64,
-    decoded: u64,
-    refused: u64,
-    notices_dropped: u64,
-    lost: u64,
-    difference: u64,
-    probes: std::collections::BTreeMap<&'static str, ProbeLine>,
-}
-
-#[derive(Serialize)]
-struct ProbeLine {
-    seen: u64,
-    submitted: u64,
-    ring_full: u64,
-    oversize: u64,
-    busy: u64,
-    map_full: u64,
-}
-
 impl Encoder {
     /// Appends a notice's line, without a line feed.
     pub fn encode(&self, notice: &Notice, prev: &str, out: &mut Vec<u8>) {
         let (kind, process, detail) = match &notice.content {
-            Content::Event(event) => self.event(event),
+            Content::Event(event) => Self::event(event),
             Content::Finding(finding) => ("finding", finding.process.as_deref(), finding_detail(finding)),
             Content::Loss(Loss { place, reason, count }) => {
                 ("loss", None, Detail::Loss { place, reason, count: *count })
@@ -243,7 +73,7 @@ impl Encoder {
         }
     }
 
-    fn event<'a>(&self, event: &'a Event) -> (&'static str, Option<&'a Process>, Detail<'a>) {
+    fn event(event: &Event) -> (&'static str, Option<&Process>, Detail<'_>) {
         let (kind, detail) = match &event.activity {
             Activity::Exec { outside_cgroup } => ("exec", Detail::Exec { outside_cgroup: *outside_cgroup }),
             Activity::Exit { status } => ("exit", exit_detail(*status)),
@@ -288,7 +118,7 @@ fn file_detail(file: &FileAccess) -> Detail<'_> {
         owner: file.owner,
         compat: file.compat,
         path_truncated: file.path_truncated,
-        verdict: file.verdict,
+        verdict: file.verdict.as_str(),
     }
 }
 
@@ -298,12 +128,12 @@ fn connect_detail(connection: &Connection) -> Detail<'_> {
             ip: connection.address,
             port: connection.port,
             protocol: connection.protocol.to_string(),
-            class: connection.ruling.class,
+            class: connection.ruling.class.as_str(),
             names: connection.names.iter().map(|name| &**name).collect(),
             claimed_names: connection.claimed_names.iter().map(|name| &**name).collect(),
         },
         hook: connection.hook,
-        verdict: connection.ruling.verdict,
+        verdict: connection.ruling.verdict.as_str(),
         rule: connection.ruling.rule.as_deref().unwrap_or("default"),
         outside_cgroup: connection.outside_cgroup,
     }
@@ -323,7 +153,7 @@ fn dns_detail(message: &DnsMessage) -> Detail<'_> {
 fn finding_detail(finding: &Finding) -> Detail<'_> {
     Detail::Finding {
         id: finding.id,
-        severity: finding.severity,
+        severity: finding.severity.as_str(),
         message: &finding.message,
         technique: finding.techniques,
         evidence: &finding.evidence,
@@ -338,7 +168,7 @@ fn started_detail(started: &JobStarted) -> Detail<'_> {
         policy: &started.policy,
         policy_sha256: &started.policy_sha256,
         policy_files: &started.policy_files,
-        mode: started.mode,
+        mode: started.mode.as_str(),
         cgroup: &started.cgroup,
     }
 }
@@ -377,16 +207,4 @@ fn account_line(account: &Account) -> AccountLine {
         difference: account.difference(),
         probes: probes.collect(),
     }
-}
-
-fn is_true(value: &bool) -> bool {
-    *value
-}
-
-fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-fn is_zero(value: &u64) -> bool {
-    *value == 0
 }
