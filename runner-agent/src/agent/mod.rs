@@ -2,10 +2,12 @@
 
 mod account;
 mod child;
+mod flow;
 pub mod launch;
 mod run;
 mod self_check;
 mod signals;
+mod watched;
 mod trial;
 
 pub use run::{Outcome, RunError, RunOptions, run};

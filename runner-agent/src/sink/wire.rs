@@ -182,6 +182,7 @@ fn ended_detail(ended: &JobEnded) -> Detail<'_> {
         signal: ended.signal,
         leftovers: &ended.leftovers,
         findings: &ended.occurrences,
+        unreadable_dns: ended.unreadable_dns,
         account: account_line(&ended.account),
     }
 }
