@@ -8,6 +8,7 @@ pub mod policy;
 pub mod event;
 pub mod decode;
 pub mod order;
+pub mod record_file;
 pub mod process;
 pub mod redact;
 pub mod names;

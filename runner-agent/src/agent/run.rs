@@ -27,6 +27,7 @@ use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Notice};
 use crate::order::Order;
 use crate::pipeline::Pipeline;
 use crate::policy::{Mode, Policy};
+use crate::record_file::Recorder;
 use crate::redact::Redactor;
 use crate::report::summary::Summary;
 use crate::sink::Outbox;
@@ -55,6 +56,8 @@ pub struct RunOptions {
     pub redactor: Redactor,
     /// Where notices go.
     pub outboxes: Vec<Outbox>,
+    /// Where raw records go, if anywhere.
+    pub recorder: Option<Recorder>,
     /// When the agent was started.
     pub started: Instant,
     /// Where to put the file that the self-check opens.
@@ -133,6 +136,7 @@ struct Flow {
     book: Bookkeeper,
     summary: Summary,
     outboxes: Vec<Outbox>,
+    recorder: Option<Recorder>,
     notices: Vec<Notice>,
 }
 
@@ -168,6 +172,7 @@ impl Armed {
             book,
             summary: Summary::default(),
             outboxes: options.outboxes,
+            recorder: options.recorder,
             notices: Vec::new(),
         };
         flow.announce(None, ready(options.started));
@@ -247,17 +252,26 @@ impl Armed {
         flow.send();
         drop(kernel);
         cgroup.remove()?;
+        if let Some(recorder) = flow.recorder {
+            recorder.finish();
+        }
         let dropped = flow.outboxes.into_iter().map(Outbox::finish).sum();
         Ok(Outcome { status, summary: flow.summary, account: Account { notices_dropped: dropped, ..account } })
     }
 
     /// Empties the rings and passes on what happened up to `until_ns`.
     fn drain(&mut self, until_ns: u64) {
-        let Flow { order, pipeline, book, notices, .. } = &mut self.flow;
+        let Flow { order, pipeline, book, recorder, notices, .. } = &mut self.flow;
         self.kernel.drain(|bytes| {
             book.received += 1;
+            if let Some(recorder) = recorder.as_mut() {
+                recorder.record(bytes);
+            }
             order.push(bytes);
         });
+        if let Some(recorder) = recorder.as_mut() {
+            recorder.round(until_ns);
+        }
         order.release(until_ns, |bytes| match decode(bytes) {
             Ok(record) => {
                 book.decoded += 1;

@@ -15,6 +15,7 @@ use crate::agent::{self, Outcome, RunOptions};
 use crate::config::{self, Runtime};
 use crate::kernel::{LoadOptions, procfs};
 use crate::policy::{Mode, Policy, Severity};
+use crate::record_file::Recorder;
 use crate::redact::Redactor;
 use crate::report::style::Style;
 use crate::sink::Outbox;
@@ -55,6 +56,10 @@ pub struct RunArgs {
     /// The kernel's type information.
     #[arg(long, value_name = "FILE", default_value = "/sys/kernel/btf/vmlinux", hide_short_help = true)]
     btf: PathBuf,
+    /// Write the probes' records here as they come, unordered, for bug reports and replays. Secrets in arguments are
+    /// NOT taken out of them.
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    record: Option<PathBuf>,
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -95,6 +100,14 @@ pub fn run(args: RunArgs) -> ExitCode {
             return ExitCode::from(NOT_ARMED);
         }
     };
+    let recorder = match args.record.as_deref().map(Recorder::create).transpose() {
+        Ok(recorder) => recorder,
+        Err(error) => {
+            let path = args.record.unwrap_or_default();
+            complain(&format!("can't write the recording {}: {error}; the command was not started", path.display()));
+            return ExitCode::from(NOT_ARMED);
+        }
+    };
     let options = RunOptions {
         command: args.command.clone(),
         policy,
@@ -107,6 +120,7 @@ pub fn run(args: RunArgs) -> ExitCode {
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
         ),
         outboxes,
+        recorder,
         started,
         scratch: std::env::temp_dir(),
     };

@@ -1,0 +1,168 @@
+//! io_uring without a library: one ring, one request at a time.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{Trick, parsed, returned};
+
+pub const TRICKS: &[(&str, Trick)] = &[("setup", setup), ("connect", connect), ("open", open)];
+
+const IORING_OFF_SQ_RING: i64 = 0;
+const IORING_OFF_CQ_RING: i64 = 0x800_0000;
+const IORING_OFF_SQES: i64 = 0x1000_0000;
+const IORING_ENTER_GETEVENTS: u32 = 1;
+const IORING_OP_CONNECT: u8 = 16;
+const IORING_OP_OPENAT: u8 = 18;
+const ENTRIES: u32 = 8;
+
+/// `struct io_uring_params`.
+#[repr(C)]
+#[derive(Default)]
+struct Parameters {
+    sq_entries: u32,
+    cq_entries: u32,
+    flags: u32,
+    sq_thread_cpu: u32,
+    sq_thread_idle: u32,
+    features: u32,
+    wq_fd: u32,
+    resv: [u32; 3],
+    sq: [u32; 10],
+    cq: [u32; 10],
+}
+
+/// `struct io_uring_sqe`.
+#[repr(C)]
+#[derive(Default)]
+struct Request {
+    opcode: u8,
+    flags: u8,
+    priority: u16,
+    descriptor: i32,
+    offset: u64,
+    address: u64,
+    len: u32,
+    operation_flags: u32,
+    rest: [u64; 4],
+}
+
+struct Ring {
+    descriptor: OwnedFd,
+    submissions: usize,
+    completions: usize,
+    requests: usize,
+    parameters: Parameters,
+}
+
+impl Ring {
+    fn new() -> io::Result<Self> {
+        let mut parameters = Parameters::default();
+        // SAFETY: the parameters live through the call.
+        let descriptor = returned(unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut parameters) })?;
+        // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor as i32) };
+        let sq_len = parameters.sq[6] as usize + parameters.sq_entries as usize * 4;
+        let cq_len = parameters.cq[5] as usize + parameters.cq_entries as usize * 16;
+        Ok(Self {
+            submissions: map(&descriptor, sq_len, IORING_OFF_SQ_RING)?,
+            completions: map(&descriptor, cq_len, IORING_OFF_CQ_RING)?,
+            requests: map(&descriptor, parameters.sq_entries as usize * size_of::<Request>(), IORING_OFF_SQES)?,
+            descriptor,
+            parameters,
+        })
+    }
+
+    /// Hands over the request and waits for its result, a negative error number among them.
+    fn run(&self, request: Request) -> io::Result<i32> {
+        // The ring is new, and nothing but this function fills it: the first entry is free.
+        // SAFETY: the mapping holds requests and lives as long as the process.
+        unsafe { (self.requests as *mut Request).write(request) };
+        word(self.submissions + self.parameters.sq[6] as usize).store(0, Ordering::Relaxed);
+        word(self.submissions + self.parameters.sq[1] as usize).fetch_add(1, Ordering::Release);
+        // SAFETY: no memory is handed over; the ring's own was set up by the kernel.
+        returned(unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                self.descriptor.as_raw_fd(),
+                1_u32,
+                1_u32,
+                IORING_ENTER_GETEVENTS,
+                std::ptr::null::<u8>(),
+                0_usize,
+            )
+        })?;
+        let head = word(self.completions + self.parameters.cq[0] as usize);
+        let tail = word(self.completions + self.parameters.cq[1] as usize);
+        if head.load(Ordering::Acquire) == tail.load(Ordering::Acquire) {
+            return Err(io::Error::other("the request did not complete"));
+        }
+        // `struct io_uring_cqe`: user data, then the result.
+        Ok(word(self.completions + self.parameters.cq[5] as usize + 8).load(Ordering::Acquire) as i32)
+    }
+}
+
+fn map(descriptor: &OwnedFd, len: usize, offset: i64) -> io::Result<usize> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice; nothing is unmapped by it.
+    let at = unsafe {
+        libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED | libc::MAP_POPULATE, descriptor.as_raw_fd(), offset)
+    };
+    if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(at as usize) }
+}
+
+/// A word of a mapping, which the kernel may change at any time.
+fn word(at: usize) -> &'static AtomicU32 {
+    // SAFETY: mappings live as long as the process, and the kernel keeps their words aligned.
+    unsafe { &*(at as *const AtomicU32) }
+}
+
+fn completed(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) }
+}
+
+/// A ring, and nothing done with it.
+fn setup(_: &[OsString]) -> io::Result<()> {
+    Ring::new().map(drop)
+}
+
+/// ADDRESS PORT: an IPv4 connect as a request.
+fn connect(arguments: &[OsString]) -> io::Result<()> {
+    let address: Ipv4Addr = parsed(arguments, 0)?;
+    let port: u16 = parsed(arguments, 1)?;
+    let ring = Ring::new()?;
+    // SAFETY: no preconditions.
+    let socket = returned(i64::from(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) }))? as i32;
+    let mut destination = [0_u8; 16];
+    destination[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+    destination[2..4].copy_from_slice(&port.to_be_bytes());
+    destination[4..8].copy_from_slice(&address.octets());
+    let result = ring.run(Request {
+        opcode: IORING_OP_CONNECT,
+        descriptor: socket,
+        address: destination.as_ptr() as u64,
+        offset: destination.len() as u64,
+        ..Request::default()
+    })?;
+    match completed(result) {
+        Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// FILE: opened by a request.
+fn open(arguments: &[OsString]) -> io::Result<()> {
+    let path = CString::new(arguments[0].as_bytes())?;
+    let ring = Ring::new()?;
+    let request = Request {
+        opcode: IORING_OP_OPENAT,
+        descriptor: libc::AT_FDCWD,
+        address: path.as_ptr() as u64,
+        operation_flags: libc::O_RDONLY as u32,
+        ..Request::default()
+    };
+    completed(ring.run(request)?).map(drop)
+}

@@ -1,0 +1,29 @@
+//! The program under test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Names the program under test; without it the tests build one.
+pub const BINARY: &str = "RUNNER_AGENT_BIN";
+
+/// The program under test: what `RUNNER_AGENT_BIN` names, else the one that cargo builds into `beside`'s folder.
+pub fn agent(beside: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(binary) = std::env::var_os(BINARY) {
+        return binary.into();
+    }
+    BUILT.get_or_init(|| build(Path::new(beside).parent().expect("a program lies in a folder"))).clone()
+}
+
+fn build(profile: &Path) -> PathBuf {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--package", "runner-agent", "--bin", "runner-agent"]);
+    cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    cargo.arg("--target-dir").arg(profile.parent().expect("a profile's folder lies in the target folder"));
+    if profile.file_name().is_some_and(|name| name == "release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo can be started").success(), "runner-agent doesn't build");
+    profile.join("runner-agent")
+}

@@ -1,0 +1,45 @@
+//! Processes that stand beside a job: a resolver, a listener. Ended with the value that holds them.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A process that says `ready` and then serves until it is dropped.
+pub struct Helper {
+    child: Child,
+}
+
+impl Helper {
+    /// Starts it, and waits for its word.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the helper can be started");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("its output is a pipe");
+        let read = BufReader::new(output).read_line(&mut line);
+        let helper = Self { child };
+        assert!(read.is_ok() && line == "ready\n", "the helper did not start: {command:?} said {line:?}");
+        helper
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks again and again until the answer is yes; false when the time is up.
+pub fn wait_until(at_most: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + at_most;
+    while !holds() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        // Polling nothing is a pause of that length: what is asked for has no descriptor to wait on.
+        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+        let _ = rustix::event::poll(&mut [], Some(&pause));
+    }
+    true
+}
