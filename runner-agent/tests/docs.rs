@@ -181,6 +181,20 @@ fn every_finding_and_every_kind_of_line_is_documented() {
 }
 
 #[test]
+fn every_option_stands_on_the_page_of_its_command() {
+    for command in ["run", "events", "doctor"] {
+        let out = Command::new(BINARY).args([command, "--help"]).output().unwrap();
+        let help = String::from_utf8(out.stdout).unwrap();
+        let page = std::fs::read_to_string(workspace().join(format!("docs/{command}.md"))).unwrap();
+        let words = help.lines().flat_map(|line| line.trim_start().split([' ', ',', '.']).take(3));
+        for option in words.filter(|word| word.starts_with("--") && word.len() > 2) {
+            let is_common = matches!(option, "--help" | "--verbose" | "--version");
+            assert!(is_common || page.contains(option), "docs/{command}.md does not have {option}");
+        }
+    }
+}
+
+#[test]
 fn a_line_with_holes_matches_what_fills_them_and_nothing_else() {
     assert!(line_matches("a [..] c", "a bb c"));
     assert!(!line_matches("a [..] c", "a bb d"));

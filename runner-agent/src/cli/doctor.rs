@@ -49,7 +49,8 @@ fn text(diagnosis: &Diagnosis, style: Style) -> String {
         lines.extend(below(check).into_iter().map(|line| format!("  {:width$}  ↳ {line}", "")));
     }
     lines.push(String::new());
-    lines.push(format!("{}  {}: {}", style.heading("tier"), tier::NAME, tier::IN_WORDS));
+    let once = if diagnosis.can_run { "" } else { " (once `run` works)" };
+    lines.push(format!("{}{once}  {}: {}", style.heading("tier"), tier::NAME, tier::IN_WORDS));
     lines.push(style.heading("what this tier can't see"));
     for spot in diagnosis.blind_spots {
         lines.push(format!("  · {}", spot.what));

@@ -35,6 +35,10 @@ struct Waiting {
     entry: Entry,
     is_wanted: bool,
     at_ns: i128,
+    /// Pipes of a program that was started, 0 where there is none. Taken out once: in a storm of programs each is compared
+    /// with all that wait.
+    stdin: u64,
+    stdout: u64,
     /// Already shown, as part of a pipeline.
     is_shown: bool,
 }
@@ -54,7 +58,8 @@ impl Weaver {
             return if is_wanted { self.write(&[&entry], out) } else { Ok(()) };
         }
         let at_ns = entry.text("ts").parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_nanosecond);
-        self.waiting.push_back(Waiting { entry, is_wanted, at_ns, is_shown: false });
+        let (stdin, stdout) = if has_pipe { (stdin(&entry), stdout(&entry)) } else { (0, 0) };
+        self.waiting.push_back(Waiting { entry, is_wanted, at_ns, stdin, stdout, is_shown: false });
         while let Some(first) = self.waiting.front()
             && (at_ns - first.at_ns >= PATIENCE_NS || self.waiting.len() > MAX_WAITING)
         {
@@ -97,12 +102,12 @@ impl Weaver {
     fn pipeline_of_first(&self) -> Vec<usize> {
         let mut members = VecDeque::from([0]);
         while let Some(&first) = members.front()
-            && let Some(writer) = self.neighbour(first, stdin, stdout, &members)
+            && let Some(writer) = self.neighbour(first, |of| of.stdin, |of| of.stdout, &members)
         {
             members.push_front(writer);
         }
         while let Some(&last) = members.back()
-            && let Some(reader) = self.neighbour(last, stdout, stdin, &members)
+            && let Some(reader) = self.neighbour(last, |of| of.stdout, |of| of.stdin, &members)
         {
             members.push_back(reader);
         }
@@ -111,17 +116,17 @@ impl Weaver {
 
     /// The program that waits whose `theirs` is the `ours` of this one, with the same parent.
     fn neighbour(&self, of: usize, ours: Side, theirs: Side, known: &VecDeque<usize>) -> Option<usize> {
-        let entry = &self.waiting[of].entry;
-        if entry.kind() != "exec" || ours(entry) == 0 {
+        let this = &self.waiting[of];
+        let pipe = ours(this);
+        if pipe == 0 {
             return None;
         }
+        let parent = this.entry.text("process.parent");
         let is_neighbour = |other: &Waiting| {
-            let parent = other.entry.text("process.parent");
-            other.entry.kind() == "exec"
+            theirs(other) == pipe
                 && !other.is_shown
-                && theirs(&other.entry) == ours(entry)
-                && parent == entry.text("process.parent")
                 && !parent.is_empty()
+                && other.entry.text("process.parent") == parent
         };
         self.waiting.iter().position(is_neighbour).filter(|index| !known.contains(index))
     }
@@ -168,8 +173,8 @@ impl Weaver {
     }
 }
 
-/// A pipe of a process, 0 when it has none.
-type Side = fn(&Entry) -> u64;
+/// One of the two pipes of a program that waits.
+type Side = fn(&Waiting) -> u64;
 
 fn stdin(entry: &Entry) -> u64 {
     entry.number("process.stdin_pipe").unwrap_or(0)
