@@ -73,19 +73,7 @@ impl Kernel {
             .map_max_entries("RING_BULK", options.bulk_ring_bytes)
             .load(OBJECT)
             .map_err(|error| LoadError::Object(Box::new(error)))?;
-        for (name, _) in TRACEPOINTS {
-            let program: &mut RawTracePoint = program(&mut ebpf, name)?;
-            program.load().map_err(|error| refused(name, "load", &error))?;
-        }
-        for name in CGROUP_HOOKS {
-            match ebpf.program_mut(name) {
-                Some(Program::CgroupSockAddr(program)) => program.load(),
-                Some(Program::CgroupSock(program)) => program.load(),
-                Some(Program::CgroupSkb(program)) => program.load(),
-                _ => return Err(missing(name)),
-            }
-            .map_err(|error| refused(name, "load", &error))?;
-        }
+        load_programs(&mut ebpf)?;
         let critical = ring(&mut ebpf, "RING_CRITICAL")?;
         let bulk = ring(&mut ebpf, "RING_BULK")?;
         let counters = ebpf
@@ -211,6 +199,38 @@ impl Kernel {
     }
 }
 
+/// Has the verifier look at the programs on all CPUs at once: it takes most of the time until the agent is ready, and
+/// one program takes half of that.
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let names = TRACEPOINTS.iter().map(|(name, _)| *name).chain(CGROUP_HOOKS);
+    let mut wanted: std::collections::HashMap<&str, &'static str> = names.map(|name| (name, name)).collect();
+    std::thread::scope(|scope| {
+        let mut loading = Vec::new();
+        for (found, program) in ebpf.programs_mut() {
+            if let Some(name) = wanted.remove(found) {
+                loading.push((name, scope.spawn(move || load_program(program))));
+            }
+        }
+        for (name, thread) in loading {
+            let loaded = thread.join().unwrap_or_else(|_| Err("the loader panicked".to_owned()));
+            loaded.map_err(|detail| LoadError::Program { program: name, action: "load", detail })?;
+        }
+        Ok(())
+    })?;
+    wanted.into_values().next().map_or(Ok(()), |name| Err(missing(name)))
+}
+
+fn load_program(program: &mut Program) -> Result<(), String> {
+    match program {
+        Program::RawTracePoint(program) => program.load(),
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSock(program) => program.load(),
+        Program::CgroupSkb(program) => program.load(),
+        _ => return Err("it is of a kind that this version doesn't load".to_owned()),
+    }
+    .map_err(|error| detail_of(&error))
+}
+
 fn attach_packets(program: &mut CgroupSkb, directory: &File, name: &str) -> Result<(), aya::programs::ProgramError> {
     use aya::programs::CgroupSkbAttachType::{Egress, Ingress};
     let direction = if name == "packet_out" { Egress } else { Ingress };
@@ -238,8 +258,12 @@ where
     program.try_into().map_err(|error| refused(name, "load", &error))
 }
 
-/// A refusal with the kernel's own words; the verifier's log is cut to its last lines, where the reason stands.
 fn refused(program: &'static str, action: &'static str, error: &dyn std::error::Error) -> LoadError {
+    LoadError::Program { program, action, detail: detail_of(error) }
+}
+
+/// The kernel's own words; the verifier's log is cut to its last lines, where the reason stands.
+fn detail_of(error: &dyn std::error::Error) -> String {
     let mut detail = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -248,10 +272,7 @@ fn refused(program: &'static str, action: &'static str, error: &dyn std::error::
         source = cause.source();
     }
     let lines: Vec<&str> = detail.lines().collect();
-    if lines.len() > 12 {
-        detail = lines[lines.len() - 12..].join("\n");
-    }
-    LoadError::Program { program, action, detail }
+    if lines.len() > 12 { lines[lines.len() - 12..].join("\n") } else { detail }
 }
 
 fn missing(name: &'static str) -> LoadError {
