@@ -12,8 +12,7 @@ pub struct Helper {
 impl Helper {
     /// Starts it, and waits for its word.
     pub fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the helper can be started");
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the helper can be started");
         let mut line = String::new();
         let output = child.stdout.take().expect("its output is a pipe");
         let read = BufReader::new(output).read_line(&mut line);

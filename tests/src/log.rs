@@ -18,7 +18,8 @@ pub struct Line(pub Value);
 impl Log {
     /// Parses the text, and checks what holds for every log: numbers without gaps, and each line's `prev`.
     pub fn read(text: String) -> Self {
-        let lines: Vec<Line> = text.lines().map(|line| Line(serde_json::from_str(line).expect("a line is JSON"))).collect();
+        let lines: Vec<Line> =
+            text.lines().map(|line| Line(serde_json::from_str(line).expect("a line is JSON"))).collect();
         let mut prev = "0".repeat(64);
         for ((number, line), raw) in (1..).zip(&lines).zip(text.lines()) {
             assert_eq!(line.number("seq"), number, "numbers have a gap: {raw}");
@@ -54,9 +55,7 @@ impl Log {
 
     /// Connects to that address and port.
     pub fn connects<'a>(&'a self, ip: &str, port: u16) -> Vec<&'a Line> {
-        let is_it = |line: &&Line| {
-            line.at("/destination/ip") == ip && line.at("/destination/port") == u64::from(port)
-        };
+        let is_it = |line: &&Line| line.at("/destination/ip") == ip && line.at("/destination/port") == u64::from(port);
         self.of("connect").filter(is_it).collect()
     }
 

@@ -172,7 +172,9 @@ fn two_agents_at_once_log_their_own_jobs_only() {
                       for i in $(seq 100); do /bin/true \"$1\" $i; done; \"$ACT\" net tcp \"$3\" 9; touch \"$0/$1-done\"; \
                       until [ -e \"$0/$2-done\" ]; do sleep 0.01; done";
         let address = format!("127.0.0.{}", own.len());
-        job(&["bash", "-c", script, meeting.path().to_str().unwrap(), own, other, &address]).variable("ACT", ACT).start()
+        job(&["bash", "-c", script, meeting.path().to_str().unwrap(), own, other, &address])
+            .variable("ACT", ACT)
+            .start()
     };
     let (first, second) = (start("a", "bb"), start("bb", "a"));
     let (first, second) = (first.wait().whole(), second.wait().whole());
@@ -187,7 +189,8 @@ fn two_agents_at_once_log_their_own_jobs_only() {
             .map(|tag| if tag == own { own } else { other })
             .collect();
         assert_eq!(tags, [own; 100]);
-        let reaches: Vec<&str> = run.log.of("connect").map(|line| line.at("/destination/ip").as_str().unwrap()).collect();
+        let reaches: Vec<&str> =
+            run.log.of("connect").map(|line| line.at("/destination/ip").as_str().unwrap()).collect();
         assert_eq!(reaches, [reached]);
     }
     let jobs = [&first, &second].map(|run| run.log.ended().text("job").to_owned());

@@ -10,8 +10,7 @@ use crate::{ACT, act, shell};
 fn each_exec_of_a_storm_stands_in_the_log_once_with_its_exit() {
     needs!();
     let run = act(&["exec", "storm", "500", "storm"]).run().whole();
-    let keys: HashSet<&str> =
-        (0..500).map(|number| run.log.exec_with(&["storm", &number.to_string()]).key()).collect();
+    let keys: HashSet<&str> = (0..500).map(|number| run.log.exec_with(&["storm", &number.to_string()]).key()).collect();
     assert_eq!(keys.len(), 500);
     for key in keys {
         let exits: Vec<u64> =
@@ -135,12 +134,14 @@ fn secrets_in_arguments_stand_nowhere_in_the_log() {
     needs!();
     let dummy = "dummy0secret1value2";
     let token = format!("ghp_{}", "0123456789abcdefABCDEF".repeat(2));
-    let run = shell("/bin/true \"$DEPLOY_TOKEN\" --password \"$PLAIN\" \"X-Api-Key: $PLAIN\" \"PASSWORD=$PLAIN\" \"$SHAPED\"")
-        .variable("DEPLOY_TOKEN", dummy)
-        .variable("PLAIN", "hunter2-but-longer")
-        .variable("SHAPED", &token)
-        .run()
-        .whole();
+    let run = shell(
+        "/bin/true \"$DEPLOY_TOKEN\" --password \"$PLAIN\" \"X-Api-Key: $PLAIN\" \"PASSWORD=$PLAIN\" \"$SHAPED\"",
+    )
+    .variable("DEPLOY_TOKEN", dummy)
+    .variable("PLAIN", "hunter2-but-longer")
+    .variable("SHAPED", &token)
+    .run()
+    .whole();
     for secret in [dummy, "hunter2-but-longer", &token] {
         assert!(!run.log.text.contains(secret), "{secret} stands in the log");
     }

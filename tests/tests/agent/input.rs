@@ -99,7 +99,10 @@ fn every_problem_of_a_policy_is_told_at_once() {
     needs!();
     refused_policy(
         "version: 1\nname: wrong\nmod: audit\negres: {}\n",
-        &["FILE:3:1: mod: is no known key; did you mean \"mode\"?", "FILE:4:1: egres: is no known key; did you mean \"egress\"?"],
+        &[
+            "FILE:3:1: mod: is no known key; did you mean \"mode\"?",
+            "FILE:4:1: egres: is no known key; did you mean \"egress\"?",
+        ],
     );
 }
 
@@ -110,7 +113,8 @@ fn mode_block_never_becomes_audit() {
     let message = "not armed, the command was not started: policy strict has mode block, and this version can only audit; \
                    set mode: audit, or use --mode audit to override it knowingly";
     refused(&run, NOT_ARMED, &[message]);
-    let overridden = shell("exit 7").policy("version: 1\nname: strict\nmode: block\n").option("--mode").option("audit").run();
+    let overridden =
+        shell("exit 7").policy("version: 1\nname: strict\nmode: block\n").option("--mode").option("audit").run();
     assert_eq!(overridden.code(), 7);
 }
 
@@ -140,7 +144,8 @@ fn a_log_that_can_not_be_written_keeps_the_command_from_starting() {
     let job = marking().without_log();
     let log = job.path("no/such/folder/job.jsonl");
     let run = job.option("--log").option(&log).run();
-    let message = format!("can't write the log {log}: No such file or directory (os error 2); the command was not started");
+    let message =
+        format!("can't write the log {log}: No such file or directory (os error 2); the command was not started");
     refused(&run, NOT_ARMED, &[&message]);
 }
 

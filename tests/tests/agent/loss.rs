@@ -94,7 +94,9 @@ fn max_loss_turns_a_loss_into_exit_code_3() {
     let lost = run.log.account("/lost");
     assert!(lost > 0);
     assert_eq!(run.code(), 3);
-    assert!(run.agent_said(&format!("ending with 3: {lost} records or notices were lost, more than --max-loss allows")));
+    assert!(
+        run.agent_said(&format!("ending with 3: {lost} records or notices were lost, more than --max-loss allows"))
+    );
 }
 
 #[test]

@@ -62,7 +62,8 @@ fn what_another_resolver_claims_is_told_and_opens_nothing() {
     needs!();
     let namespace = Namespace::create();
     let _resolver = resolver(&namespace, OTHER, &["good.test=203.0.113.66"]);
-    let script = "[ \"$(\"$ACT\" resolver ask 192.0.2.54 good.test)\" = 203.0.113.66 ] && \"$ACT\" net tcp 203.0.113.66 443";
+    let script =
+        "[ \"$(\"$ACT\" resolver ask 192.0.2.54 good.test)\" = 203.0.113.66 ] && \"$ACT\" net tcp 203.0.113.66 443";
     let run = configured(shell(script), &namespace).run().whole();
     let connect = run.log.connect("203.0.113.66", 443);
     assert_eq!(connect.list("/destination/names"), Vec::<&str>::new());

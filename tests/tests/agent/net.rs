@@ -175,7 +175,8 @@ fn a_process_that_stays_outside_the_cgroup_is_ended_with_the_job() {
     needs!();
     let elsewhere = Cgroup::create();
     let cgroup = elsewhere.path().to_str().unwrap().to_owned();
-    let run = crate::job(&[ACT, "exec", "daemon", ACT, "space", "leave-cgroup", &cgroup, "sleep", "1000"]).run().whole();
+    let run =
+        crate::job(&[ACT, "exec", "daemon", ACT, "space", "leave-cgroup", &cgroup, "sleep", "1000"]).run().whole();
     assert_eq!(run.log.ended().list("/leftovers").len(), 1);
     assert!(elsewhere.processes().is_empty(), "it lives on in the other cgroup");
 }
@@ -190,12 +191,12 @@ fn the_metadata_service_and_private_addresses_are_found() {
     needs!();
     let namespace = Namespace::create();
     let enter = format!("--net={}", namespace.file().display());
-    let script = "\"$ACT\" net tcp 169.254.169.254 80 && \"$ACT\" net tcp 10.20.30.40 22 && \"$ACT\" net tcp 192.0.2.77 443";
+    let script =
+        "\"$ACT\" net tcp 169.254.169.254 80 && \"$ACT\" net tcp 10.20.30.40 22 && \"$ACT\" net tcp 192.0.2.77 443";
     let run = crate::job(&["nsenter", &enter, "bash", "-c", script]).variable("ACT", ACT).run().whole();
-    for (address, port, class, finding) in [
-        ("169.254.169.254", 80, "metadata", "metadata-access"),
-        ("10.20.30.40", 22, "private", "lateral-movement"),
-    ] {
+    for (address, port, class, finding) in
+        [("169.254.169.254", 80, "metadata", "metadata-access"), ("10.20.30.40", 22, "private", "lateral-movement")]
+    {
         let connect = run.log.connect(address, port);
         assert_eq!(connect.at("/destination/class"), class);
         assert_eq!((connect.text("verdict"), connect.text("rule")), ("audited", "default"));

@@ -54,7 +54,8 @@ fn the_shells_own_connect_after_its_own_read_is_found() {
 #[test]
 fn a_child_of_the_reader_is_found() {
     needs!();
-    let run = run("bash -c 'read -r _ < ~/.aws/credentials; bash -c \"$ACT net tcp 203.0.113.9 443; true\"; true'", None);
+    let run =
+        run("bash -c 'read -r _ < ~/.aws/credentials; bash -c \"$ACT net tcp 203.0.113.9 443; true\"; true'", None);
     let finding = chain(&run, "critical");
     assert_ne!(run.log.file(&run.path(".aws/credentials")).key(), finding.key());
 }

@@ -72,9 +72,8 @@ fn openat2(arguments: &[OsString]) -> io::Result<()> {
     // `struct open_how`: flags, mode, resolve.
     let how = [0_u64; 3];
     // SAFETY: path and structure live through the call, and the size is the structure's.
-    let file = unsafe {
-        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), how.as_ptr(), size_of_val(&how))
-    };
+    let file =
+        unsafe { libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), how.as_ptr(), size_of_val(&how)) };
     read(owned(file)?)
 }
 
@@ -98,18 +97,12 @@ fn by_handle(arguments: &[OsString]) -> io::Result<()> {
     let mut mount = 0_i32;
     // SAFETY: all three live through the call, and the handle has the room that it announces.
     returned(unsafe {
-        libc::syscall(
-            libc::SYS_name_to_handle_at,
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            &raw mut handle,
-            &raw mut mount,
-            0,
-        )
+        libc::syscall(libc::SYS_name_to_handle_at, libc::AT_FDCWD, path.as_ptr(), &raw mut handle, &raw mut mount, 0)
     })?;
     let folder = File::open(secret(arguments).parent().expect("a secret lies in a folder"))?;
     // SAFETY: the handle is the one that the kernel has just written.
-    let file = unsafe { libc::syscall(libc::SYS_open_by_handle_at, folder.as_raw_fd(), &raw mut handle, libc::O_RDONLY) };
+    let file =
+        unsafe { libc::syscall(libc::SYS_open_by_handle_at, folder.as_raw_fd(), &raw mut handle, libc::O_RDONLY) };
     read(owned(file)?)
 }
 

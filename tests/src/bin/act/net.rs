@@ -71,7 +71,8 @@ fn new_socket(family: i32, socket_type: i32, protocol: i32) -> io::Result<OwnedF
 fn connect(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
     let address = Address::of(address);
     // SAFETY: the address lives through the call and has the length given.
-    returned(i64::from(unsafe { libc::connect(socket.as_raw_fd(), address.bytes.as_ptr().cast(), address.len) })).map(drop)
+    returned(i64::from(unsafe { libc::connect(socket.as_raw_fd(), address.bytes.as_ptr().cast(), address.len) }))
+        .map(drop)
 }
 
 /// That nobody listens, or that there is no way there, is as good as an answer.
@@ -112,7 +113,14 @@ fn send_to(socket: &OwnedFd, flags: i32, to: SocketAddr) -> io::Result<()> {
     let payload = b"dummy";
     // SAFETY: payload and address live through the call and have the lengths given.
     let sent = unsafe {
-        libc::sendto(socket.as_raw_fd(), payload.as_ptr().cast(), payload.len(), flags, to.bytes.as_ptr().cast(), to.len)
+        libc::sendto(
+            socket.as_raw_fd(),
+            payload.as_ptr().cast(),
+            payload.len(),
+            flags,
+            to.bytes.as_ptr().cast(),
+            to.len,
+        )
     };
     returned(sent as i64).map(drop)
 }

@@ -109,7 +109,14 @@ fn map(descriptor: &OwnedFd, len: usize, offset: i64) -> io::Result<usize> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice; nothing is unmapped by it.
     let at = unsafe {
-        libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED | libc::MAP_POPULATE, descriptor.as_raw_fd(), offset)
+        libc::mmap(
+            std::ptr::null_mut(),
+            len,
+            access,
+            libc::MAP_SHARED | libc::MAP_POPULATE,
+            descriptor.as_raw_fd(),
+            offset,
+        )
     };
     if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(at as usize) }
 }
