@@ -22,17 +22,17 @@ const RECORDINGS: [&str; 5] = ["connects", "escape", "long-argv", "names", "pipe
 
 fn recording(name: &str) -> Recording {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings").join(name).with_extension("bin");
-    Recording::read(&std::fs::read(path).unwrap()).unwrap()
+    Recording::read(&std::fs::read(path).expect("a recording")).expect("a recording that is whole")
 }
 
 /// The shipped default, for the runner that the recordings were made on.
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     let runner = MadeUp {
-        resolvers: vec!["192.0.2.53".parse().unwrap()],
+        resolvers: vec![[192, 0, 2, 53].into()],
         place: Place { homes: vec!["/home/runner".to_owned()], workspaces: Vec::new() },
         ..MadeUp::default()
     };
-    load_shipped("default", &runner).unwrap().0
+    load_shipped("default", &runner).expect("the shipped policy is right").0
 });
 
 /// Each recording, and the log that it makes as it is.
@@ -54,7 +54,9 @@ fn replay<'a>(rounds: impl IntoIterator<Item = &'a Round>) -> Vec<Notice> {
     let mut order = Order::default();
     let mut notices = Vec::new();
     let mut drain = |records: &[Vec<u8>], until_ns| {
-        records.iter().for_each(|record| order.push(record));
+        for record in records {
+            order.push(record);
+        }
         order.release(until_ns, |bytes| {
             pipeline.handle(&decode(bytes).expect("a kernel's own record"), &mut notices);
         });
@@ -70,13 +72,11 @@ fn replay<'a>(rounds: impl IntoIterator<Item = &'a Round>) -> Vec<Notice> {
 /// The log as the agent would have written it, on a machine that was booted in 1970.
 fn log(recording: &Recording, notices: &[Notice]) -> String {
     let records = recording.rounds.iter().flat_map(|round| &round.records);
-    let mount_namespace = records
-        .filter_map(|record| match decode(record) {
-            Ok(Record::Exec { fixed, .. }) => Some(fixed.mount_namespace),
-            _ => None,
-        })
-        .next()
-        .expect("a job starts with an exec");
+    let mut namespaces = records.filter_map(|record| match decode(record) {
+        Ok(Record::Exec { fixed, .. }) => Some(fixed.mount_namespace),
+        _ => None,
+    });
+    let mount_namespace = namespaces.next().expect("a job starts with an exec");
     let encoder = Encoder { boot_ns: 0, mount_namespace };
     let mut chain = Chain::default();
     let mut text = String::new();
@@ -84,7 +84,7 @@ fn log(recording: &Recording, notices: &[Notice]) -> String {
         let mut line = Vec::new();
         encoder.encode(notice, chain.head(), &mut line);
         chain.append(&line);
-        text.push_str(std::str::from_utf8(&line).unwrap());
+        text.push_str(std::str::from_utf8(&line).expect("a line is text"));
         text.push('\n');
     }
     text
@@ -140,14 +140,14 @@ fn a_record_that_is_missing_panics_nowhere_and_leaves_the_numbers_without_gaps()
 fn shuffled(records: &[Vec<u8>], ranks: &[u32]) -> Vec<Vec<u8>> {
     let mut order: Vec<usize> = (0..records.len()).collect();
     order.sort_by_key(|&at| ranks[at % ranks.len()].wrapping_mul(at as u32 * 2 + 1));
-    let mut result = vec![Vec::new(); records.len()];
+    let mut result = Vec::new();
     let mut taken = vec![false; records.len()];
-    for (place, &at) in order.iter().enumerate() {
+    for at in order {
         let same =
             (0..records.len()).find(|&other| !taken[other] && peek_at_ns(&records[other]) == peek_at_ns(&records[at]));
         let first = same.expect("as many of one moment are taken as there are");
         taken[first] = true;
-        result[place] = records[first].clone();
+        result.push(records[first].clone());
     }
     result
 }

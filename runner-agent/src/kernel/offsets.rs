@@ -142,6 +142,7 @@ pub fn syscall_actions() -> [u8; runner_agent_common::offsets::SYSCALLS] {
         (42, action::CONNECT),   // connect
         (44, action::SENDTO),    // sendto
         (46, action::SENDMSG),   // sendmsg
+        (307, action::SENDMSG),  // sendmmsg, whose first message starts where that of sendmsg does
     ];
     let compat = [
         (5, action::OPEN),       // open

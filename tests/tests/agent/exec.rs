@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use end_to_end::{needs, pattern};
+use end_to_end::{Line, needs, pattern};
 
 use crate::{ACT, act, shell};
 
@@ -65,7 +65,7 @@ fn an_exec_from_a_thread_belongs_to_the_process_and_keeps_its_identity() {
     let before = run.log.exec_with(&["exec", "thread", "/bin/true", "from-thread"]);
     let after = run.log.exec_with(&["from-thread"]);
     assert_eq!(before.key(), after.key());
-    let exits: Vec<&str> = run.log.of("exit").map(|exit| exit.key()).filter(|key| *key == after.key()).collect();
+    let exits: Vec<&str> = run.log.of("exit").map(Line::key).filter(|key| *key == after.key()).collect();
     assert_eq!(exits.len(), 1, "a thread's end is no process's end");
 }
 

@@ -128,7 +128,7 @@ fn an_open_that_fails_is_no_file_line() {
 #[test]
 fn a_path_of_64_folders_is_whole() {
     needs!();
-    let below: String = (0..64).map(|level| format!("level-{level}/")).collect();
+    let below = (0..64).fold(String::new(), |path, level| path + &format!("level-{level}/"));
     let job = act(&["open", "plain"]).file(&format!("{below}.npmrc"), "dummy");
     let secret = job.path(&format!("{below}.npmrc"));
     let run = job.word(&secret).run().whole();
