@@ -171,6 +171,18 @@ fn every_way_to_a_destination_from_outside_the_cgroup_is_recorded() {
 }
 
 #[test]
+fn a_raw_socket_from_outside_the_cgroup_is_found_once() {
+    needs!();
+    let elsewhere = Cgroup::create();
+    let cgroup = elsewhere.path().to_str().expect("a path of this machine's is text").to_owned();
+    for [family, protocol] in [["2", "1"], ["10", "58"]] {
+        let run = act(&["space", "leave-cgroup", &cgroup, ACT, "net", "socket", family, "3", protocol]).run().whole();
+        assert_eq!(run.log.of("socket").count(), 1);
+        assert_eq!(run.log.findings("raw-socket").count(), 1);
+    }
+}
+
+#[test]
 fn a_process_that_stays_outside_the_cgroup_is_ended_with_the_job() {
     needs!();
     let elsewhere = Cgroup::create();
