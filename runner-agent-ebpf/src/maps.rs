@@ -27,6 +27,11 @@ pub static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(32_768, 0);
 #[map]
 pub static JOBS: HashMap<u64, u32> = HashMap::with_max_entries(1024, 0);
 
+/// Cgroup (v2) id of the job that was added last; most often the only one. Spares its processes a hash look-up on every
+/// open. User space writes.
+#[map]
+pub static LATEST_JOB: Array<u64> = Array::with_max_entries(1, 0);
+
 /// One bit per watched name or inode; the first, cheap question.
 #[map]
 pub static NAME_FILTER: Array<NameFilter> = Array::with_max_entries(1, 0);

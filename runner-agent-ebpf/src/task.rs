@@ -9,7 +9,7 @@ use runner_agent_common::record::{Fork, Header, ProcessKey, flag, kind, probe};
 
 use crate::emit;
 use crate::kernel::{Address, offset, pointer, read};
-use crate::maps::{JOBS, RING_BULK, TASKS};
+use crate::maps::{JOBS, LATEST_JOB, RING_BULK, TASKS};
 
 /// A process of a job.
 #[derive(Clone, Copy)]
@@ -51,6 +51,15 @@ pub fn job_by_cgroup() -> Option<u32> {
     let cgroup = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
     // SAFETY: the value is copied at once; jobs are only added and removed by user space.
     unsafe { JOBS.get(cgroup) }.copied()
+}
+
+/// Whether the current task stands in the cgroup of the latest job: a quick yes, and no more than that.
+#[inline(always)]
+pub fn is_in_latest_job() -> bool {
+    let level = offset!(job_cgroup_level) as i32;
+    // SAFETY: as in `job_by_cgroup`.
+    let cgroup = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
+    LATEST_JOB.get(0).is_some_and(|latest| *latest == cgroup && cgroup != 0)
 }
 
 /// Identity of the process that a task belongs to.

@@ -22,4 +22,5 @@ pub mod report;
 pub mod sink;
 pub mod config;
 pub mod agent;
+pub mod doctor;
 pub mod cli;

@@ -66,6 +66,8 @@ pub struct JobEnded {
     pub leftovers: Vec<String>,
     /// How often each finding occurred, told or not.
     pub occurrences: BTreeMap<&'static str, u64>,
+    /// DNS messages that could not be read: cut by segmentation, or no DNS at all.
+    pub unreadable_dns: u64,
     /// The account of records.
     pub account: Account,
 }
@@ -120,6 +122,11 @@ impl Account {
         let kernel: u64 =
             self.probes.values().map(|counters| counters.ring_full + counters.oversize + counters.busy).sum();
         kernel + self.refused + self.notices_dropped
+    }
+
+    /// Lost, or gone without being counted anywhere.
+    pub fn missing(&self) -> u64 {
+        self.lost() + self.difference()
     }
 
     /// What the equation leaves over: zero, or records went missing that nobody counted.

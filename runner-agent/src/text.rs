@@ -1,5 +1,6 @@
 //! Bytes from the kernel as text that any reader of the log can take.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Valid UTF-8 as it is; every other byte as `\xNN`, so that a name that isn't UTF-8 can still be told from another.
@@ -25,6 +26,22 @@ pub fn arguments(bytes: &[u8]) -> Vec<String> {
     if bytes.is_empty() { Vec::new() } else { bytes.split(|&byte| byte == 0).map(from_bytes).collect() }
 }
 
+/// Text for a terminal or a job's log: what would move the cursor, begin a new line or turn the reading direction is
+/// written as an escape. A job chooses its file names and arguments, and must not write lines in the agent's name.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let is_active = |char: char| {
+        char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+    };
+    if !text.contains(is_active) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if is_active(char) { clean.extend(char.escape_default()) } else { clean.push(char) }
+    }
+    Cow::Owned(clean)
+}
+
 /// The last component of a path.
 pub fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
@@ -38,6 +55,12 @@ mod tests {
     fn bytes_that_are_no_text_stay_distinguishable() {
         assert_eq!(from_bytes(b"caf\xe9/\xff"), "caf\\xe9/\\xff");
         assert_eq!(from_bytes("café".as_bytes()), "café");
+    }
+
+    #[test]
+    fn nothing_printable_begins_a_line_or_steers_a_terminal() {
+        assert_eq!(printable("a\n::error::b\u{1b}[2J\u{202e}c"), "a\\n::error::b\\u{1b}[2J\\u{202e}c");
+        assert!(matches!(printable("ordinary – text"), Cow::Borrowed(_)));
     }
 
     #[test]

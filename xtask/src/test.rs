@@ -1,6 +1,6 @@
 //! `test`: what CI runs. Everything is run, then one table says what held, what failed and what could not run here.
 //!
-//! An end-to-end test that can't run on this machine appends one line to the file that `RUNNER_AGENT_TEST_REPORT`
+//! A test that can't run on this machine appends one line to the file that `RUNNER_AGENT_TEST_REPORT`
 //! names, and returns: `could-not-run: TEST: REASON`, or `needs-guest: TEST: REASON` when a guest with another kernel
 //! would run it. libtest counts such a test as passed; the table does not.
 
@@ -45,10 +45,16 @@ pub fn run(options: &Options) -> Result<()> {
     eprintln!("── unit tests, replays, examples in the docs");
     let mut cargo = step::cargo("test");
     cargo.args(["--workspace", "--exclude", "end-to-end", "--no-fail-fast"]).args(&options.filter);
-    suites.extend(libtest(cargo, "unit tests and replays")?);
+    let report = tempfile::NamedTempFile::new().context("a file for the tests' report")?;
+    cargo.env(REPORT, report.path());
+    let mut unit = libtest(cargo, "unit tests and replays")?;
+    let text = fs::read_to_string(report.path()).context("the tests' report")?;
+    let mut guests = apply_report(&text, &mut unit);
+    suites.extend(unit);
 
-    let (end_to_end, guests) = end_to_end(options)?;
+    let (end_to_end, more_guests) = end_to_end(options)?;
     suites.extend(end_to_end);
+    guests.extend(more_guests);
 
     println!("\n{}\n{}", table(&suites), total(&suites));
     if guests.is_empty() {

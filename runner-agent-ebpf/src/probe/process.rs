@@ -28,15 +28,14 @@ const CHUNKS: u32 = 256;
 /// A child of a member is a member.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn process_fork(ctx: RawTracePointContext) -> i32 {
-    let parent: Address = ctx.arg(0);
     let child: Address = ctx.arg(1);
     let tgid: u32 = read(child + offset!(task_tgid));
     let pid: u32 = read(child + offset!(task_pid));
     if tgid != pid {
         return 0;
     }
-    let parent_tgid: u32 = read(parent + offset!(task_tgid));
-    let Some(parent) = task::known(parent, parent_tgid) else { return 0 };
+    // The parent is the one that runs.
+    let Some(parent) = task::current_member() else { return 0 };
     let member = Member {
         task: child,
         key: ProcessKey { start_ns: read(child + offset!(task_start_boottime)), tgid, reserved: 0 },

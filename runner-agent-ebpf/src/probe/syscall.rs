@@ -5,7 +5,6 @@
 //! Misses: opens by io_uring (no system call returns them; [`io_uring`](probe::IO_URING) says when that begins), a
 //! descriptor that another thread closes between the open and this hook, and opens that fail.
 
-use aya_ebpf::EbpfContext as _;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use runner_agent_common::offsets::{SYSCALLS, action};
@@ -45,28 +44,28 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     if actions & NATIVE == 0 && !is_compat(task) {
         return 0;
     }
-    let tgid = ctx.tgid();
-    let member = match task::known(task, tgid) {
-        Some(member) => member,
-        None => match task::job_by_cgroup() {
-            Some(job) => task::adopt(task, job),
-            None => return 0,
-        },
-    };
     let result: u64 = ctx.arg(1);
     let result = result as i64;
-    // The most frequent one; whether it is what the native table says is asked only of opens that are watched.
-    if actions & NATIVE == action::OPEN {
-        if result >= 0 {
-            opened(&member, result as u64, number as u32, actions);
+    // The most frequent one; who opened, and whether it is what the native table says, is asked of few.
+    if actions & NATIVE == action::OPEN && task::is_in_latest_job() {
+        if result >= 0
+            && let Some(why) = watched_descriptor(task, result as u64)
+            && let Some(member) = task::current_member()
+        {
+            opened(&member, result as u64, number as u32, actions, why);
         }
         return 0;
     }
+    let Some(member) = task::current_member() else { return 0 };
     let compat = is_compat(task);
     let action = if compat { actions >> COMPAT_SHIFT } else { actions & NATIVE };
     let flags = if compat { flag::COMPAT } else { 0 };
     match action {
-        action::OPEN if result >= 0 => opened(&member, result as u64, number as u32, actions),
+        action::OPEN if result >= 0 => {
+            if let Some(why) = watched_descriptor(task, result as u64) {
+                opened(&member, result as u64, number as u32, actions, why);
+            }
+        }
         action::SOCKET if result >= 0 => socket_created(&member, regs, flags),
         action::IO_URING if result >= 0 => io_uring_created(&member, regs, flags),
         action::CONNECT | action::SENDTO | action::SENDMSG => addressed(&member, regs, action, flags),
@@ -86,10 +85,13 @@ fn is_compat(task: Address) -> bool {
 }
 
 #[inline(always)]
-fn opened(member: &Member, descriptor: u64, syscall: u32, actions: u8) {
+fn watched_descriptor(task: Address, descriptor: u64) -> Option<Watched> {
+    watch::watched(Place::of(file_on(task, descriptor) + offset!(file_path)))
+}
+
+#[inline(never)]
+fn opened(member: &Member, descriptor: u64, syscall: u32, actions: u8, why: Watched) {
     let file = file_on(member.task, descriptor);
-    let place = Place::of(file + offset!(file_path));
-    let Some(why) = watch::watched(place) else { return };
     let compat = is_compat(member.task);
     if compat && actions >> COMPAT_SHIFT != action::OPEN {
         return;

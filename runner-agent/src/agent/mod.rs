@@ -2,10 +2,14 @@
 
 mod account;
 mod child;
+mod flow;
 pub mod launch;
 mod run;
 mod self_check;
 mod signals;
+mod watched;
+mod trial;
 
 pub use run::{Outcome, RunError, RunOptions, run};
 pub use self_check::act as act_as_child;
+pub use trial::try_to_arm;

@@ -9,22 +9,19 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use runner_agent_common::map::FileKey;
-use runner_agent_common::record::flag;
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
 use super::account::Bookkeeper;
+use super::flow::{Flow, now_ns};
 use super::signals::Arrived;
+use super::watched::{secret_files, watch_keys};
 use super::{child, self_check, signals};
-use crate::decode::{Record, decode};
 use crate::job::Job;
 use crate::kernel::cgroup::{Hierarchy, JobCgroup};
-use crate::kernel::procfs::{self, Snapshot};
-use crate::kernel::watch::{WatchKeys, file_key};
+use crate::kernel::procfs;
 use crate::kernel::{Kernel, LoadError, LoadOptions};
-use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Notice};
-use crate::order::Order;
+use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted};
 use crate::pipeline::Pipeline;
 use crate::policy::{Mode, Policy};
 use crate::record_file::Recorder;
@@ -129,17 +126,6 @@ struct Armed {
     flow: Flow,
 }
 
-/// From the rings to the outboxes.
-struct Flow {
-    order: Order,
-    pipeline: Pipeline,
-    book: Bookkeeper,
-    summary: Summary,
-    outboxes: Vec<Outbox>,
-    recorder: Option<Recorder>,
-    notices: Vec<Notice>,
-}
-
 impl Armed {
     fn arm(options: RunOptions) -> Result<Self, RunError> {
         let hierarchy = Hierarchy::find()?;
@@ -166,15 +152,7 @@ impl Armed {
         });
         let mut pipeline = Pipeline::new(options.redactor);
         pipeline.start_job(job.clone(), &procfs::hosts("/etc/hosts".as_ref()));
-        let mut flow = Flow {
-            order: Order::default(),
-            pipeline,
-            book,
-            summary: Summary::default(),
-            outboxes: options.outboxes,
-            recorder: options.recorder,
-            notices: Vec::new(),
-        };
+        let mut flow = Flow::new(pipeline, book, options.outboxes, options.recorder);
         flow.announce(None, ready(options.started));
         flow.announce(Some(&job), started(&job, &cgroup));
         flow.send();
@@ -199,7 +177,7 @@ impl Armed {
                 _ = tick.tick() => Input::Tick,
             };
             match input {
-                Input::RingReady | Input::Tick => self.drain(now_ns()),
+                Input::RingReady | Input::Tick => self.flow.take_in(&mut self.kernel, now_ns()),
                 Input::Signal(arrived) => pass_on(arrived, &child),
                 Input::Ended(status) => break status,
             }
@@ -213,7 +191,7 @@ impl Armed {
 
     /// Ends what is left, waits for the last records, closes the account.
     fn settle(mut self, status: ExitStatus) -> Result<Outcome, RunError> {
-        self.drain(now_ns());
+        self.flow.take_in(&mut self.kernel, now_ns());
         let members = self.kernel.members(SLOT)?;
         let mut leftovers: Vec<String> = Vec::new();
         for key in members {
@@ -226,7 +204,7 @@ impl Armed {
         child::end_processes(|| kernel.members(SLOT).unwrap_or_default()).map_err(io_error("end what is left"))?;
         let deadline = Instant::now() + SETTLE_WITHIN;
         loop {
-            self.drain(u64::MAX);
+            self.flow.take_in(&mut self.kernel, u64::MAX);
             let account = self.flow.book.account(&self.kernel.counters()?, 0);
             if account.received == account.submitted() || Instant::now() >= deadline {
                 break;
@@ -234,8 +212,7 @@ impl Armed {
             self.kernel.wait_readable(Duration::from_millis(1));
         }
         let Self { kernel, cgroup, job, mut flow, .. } = self;
-        flow.pipeline.tick(u64::MAX, &mut flow.notices);
-        flow.send();
+        flow.flush();
         let account = flow.book.account(&kernel.counters()?, flow.dropped());
         for loss in flow.book.news(&account) {
             flow.announce(Some(&job), Content::Loss(loss));
@@ -246,45 +223,15 @@ impl Armed {
             signal: status.signal(),
             leftovers,
             occurrences: state.map(|state| state.occurrences().into_iter().collect()).unwrap_or_default(),
+            unreadable_dns: flow.pipeline.unreadable_dns(),
             account: account.clone(),
         };
         flow.announce(Some(&job), Content::JobEnded(ended));
         flow.send();
         drop(kernel);
         cgroup.remove()?;
-        if let Some(recorder) = flow.recorder {
-            recorder.finish();
-        }
-        let dropped = flow.outboxes.into_iter().map(Outbox::finish).sum();
-        Ok(Outcome { status, summary: flow.summary, account: Account { notices_dropped: dropped, ..account } })
-    }
-
-    /// Empties the rings and passes on what happened up to `until_ns`.
-    fn drain(&mut self, until_ns: u64) {
-        let Flow { order, pipeline, book, recorder, notices, .. } = &mut self.flow;
-        self.kernel.drain(|bytes| {
-            book.received += 1;
-            if let Some(recorder) = recorder.as_mut() {
-                recorder.record(bytes);
-            }
-            order.push(bytes);
-        });
-        if let Some(recorder) = recorder.as_mut() {
-            recorder.round(until_ns);
-        }
-        order.release(until_ns, |bytes| match decode(bytes) {
-            Ok(record) => {
-                book.decoded += 1;
-                introduce(&record, pipeline);
-                pipeline.handle(&record, notices);
-            }
-            Err(error) => {
-                book.refused += 1;
-                tracing::error!("a record was refused: {error}");
-            }
-        });
-        pipeline.tick(until_ns, notices);
-        self.flow.send();
+        let (summary, notices_dropped) = flow.finish();
+        Ok(Outcome { status, summary, account: Account { notices_dropped, ..account } })
     }
 
     fn tell_losses(&mut self) -> Result<(), RunError> {
@@ -297,51 +244,10 @@ impl Armed {
     }
 }
 
-impl Flow {
-    fn announce(&mut self, job: Option<&Arc<Job>>, content: Content) {
-        self.pipeline.announce(now_ns(), job.map(|job| job.id.clone()), content, &mut self.notices);
-    }
-
-    fn send(&mut self) {
-        for notice in self.notices.drain(..) {
-            self.summary.observe(&notice);
-            for outbox in &self.outboxes {
-                outbox.offer(&notice);
-            }
-        }
-    }
-
-    fn dropped(&self) -> u64 {
-        self.outboxes.iter().map(Outbox::dropped).sum()
-    }
-}
-
 /// Waits for a ring.
 #[expect(deprecated, reason = "the new constructor is unsafe for types that don't own their descriptor; this one does")]
 fn readiness(ring: OwnedFd) -> Result<AsyncFd<OwnedFd>, RunError> {
     AsyncFd::with_interest(ring, tokio::io::Interest::READABLE).map_err(io_error("wait for a ring"))
-}
-
-/// A process that the job did not give birth to is introduced by `/proc`, and so are its ancestors.
-fn introduce(record: &Record, pipeline: &mut Pipeline) {
-    let Record::Fork(fork) = record else { return };
-    if fork.header.flags & flag::ADOPTED == 0 {
-        return;
-    }
-    for key in [fork.header.process, fork.parent] {
-        let Some(snapshot) = Snapshot::read(key.tgid).filter(|snapshot| snapshot.is(key)) else { continue };
-        let mut lineage = vec![(key, snapshot)];
-        while let Some(parent) = lineage.last().and_then(|(_, child)| Snapshot::read(child.parent)) {
-            // The exact key of the parent is known from the record; of those above only what /proc tells.
-            let key = if parent.is(fork.parent) { fork.parent } else { parent.rough_key() };
-            lineage.push((key, parent));
-        }
-        let mut above = None;
-        for (key, snapshot) in lineage.into_iter().rev() {
-            pipeline.snapshot(key, above, snapshot.program);
-            above = Some(key);
-        }
-    }
 }
 
 /// Signals from the terminal reached the command too; others were meant for it.
@@ -374,29 +280,4 @@ fn started(job: &Job, cgroup: &JobCgroup) -> Content {
         mode: policy.mode,
         cgroup: cgroup.path().display().to_string(),
     })
-}
-
-/// What the kernel has to look for, the self-check's file included.
-fn watch_keys(policy: &Policy) -> WatchKeys {
-    let list = policy.secrets.watch();
-    let mut keys = WatchKeys::default();
-    keys.name(self_check::CANARY);
-    list.names.iter().for_each(|name| keys.name(name));
-    list.prefixes.iter().for_each(|prefix| keys.prefix(*prefix));
-    list.suffixes.iter().for_each(|suffix| keys.suffix(*suffix));
-    list.directories.iter().for_each(|name| keys.directory(name));
-    list.files.iter().for_each(|path| keys.file(path));
-    keys
-}
-
-/// Secret files that exist now, by identity, so that another name doesn't hide them.
-fn secret_files(policy: &Policy) -> std::collections::HashMap<FileKey, Arc<str>> {
-    let files = policy.secrets.watch().files;
-    files.iter().filter_map(|path| Some((file_key(path)?, path.to_string_lossy().into()))).collect()
-}
-
-/// Nanoseconds since boot, the probes' clock.
-fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -51,11 +51,13 @@ struct Seen {
 /// Runs the check. Counters of the check's records stay in the account; returns how many were received.
 pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) -> Result<u64, LoadError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| LoadError::SelfCheck(format!("{what}: {error}"));
-    let guard = Canary::create(runtime).map_err(|error| failed("can't write the canary file", &error))?;
-    let canary = guard.path();
+    let scratch =
+        Scratch::create(runtime).map_err(|error| failed("can't make a directory for the canary file", &error))?;
+    let canary = scratch.path.join(CANARY);
+    std::fs::write(&canary, "").map_err(|error| failed("can't write the canary file", &error))?;
     let cgroup = hierarchy.create_job(&format!("runner-agent-check-{}", std::process::id()))?;
     kernel.add_job(&cgroup, SLOT)?;
-    let command: [OsString; 3] = [OWN_PROGRAM.into(), "self-check".into(), canary.as_path().into()];
+    let command: [OsString; 3] = [OWN_PROGRAM.into(), "self-check".into(), canary.clone().into()];
     let mut child = Command::new(OWN_PROGRAM)
         .args(launch::arguments(cgroup.path(), &command))
         .stdin(Stdio::piped())
@@ -83,31 +85,28 @@ pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) ->
     Ok(received)
 }
 
-/// The file that the child opens, in a folder that this agent alone has: in a shared folder another agent's check would
-/// take the file away, and whoever can write there could put a link in its place. Goes away with this value.
-struct Canary {
-    folder: PathBuf,
+/// A directory of this check alone, gone with it. Other agents check at the same time and with the same file name, and
+/// in a directory that everybody writes to, somebody else's link could stand where the file is to be written.
+struct Scratch {
+    path: PathBuf,
 }
 
-impl Canary {
-    fn create(runtime: &Path) -> std::io::Result<Self> {
+impl Scratch {
+    fn create(below: &Path) -> std::io::Result<Self> {
+        // A pid comes back, and what a killed agent left must not be in the way.
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let name = format!("runner-agent-check-{}-{}-{}", std::process::id(), now.tv_sec, now.tv_nsec);
-        let canary = Self { folder: runtime.join(name) };
-        std::fs::DirBuilder::new().mode(0o700).create(&canary.folder)?;
-        std::fs::File::create_new(canary.path())?;
-        Ok(canary)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.join(CANARY)
+        let path = below.join(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self { path })
     }
 }
 
-impl Drop for Canary {
+impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.path());
-        let _ = std::fs::remove_dir(&self.folder);
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::warn!("can't remove {}: {error}", self.path.display());
+        }
     }
 }
 

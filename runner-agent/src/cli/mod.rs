@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::agent::launch;
+use crate::report::style::Style;
 
 /// Exit code for a command line or a policy that is not right.
 pub const USAGE: u8 = 2;
@@ -122,6 +123,7 @@ fn log_to_stderr(verbose: u8) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(Style::for_stderr().is_coloured())
         .with_target(false)
         .without_time()
         .try_init();

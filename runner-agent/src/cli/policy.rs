@@ -88,7 +88,9 @@ pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         PolicyCommand::Check(args) => check(args, &Runtime::from_env(), out),
         PolicyCommand::Schema => {
-            serde_json::to_writer_pretty(&mut *out, &schema()).context("writing the schema")?;
+            serde_json::to_writer_pretty(&mut *out, &schema())
+                .map_err(std::io::Error::from)
+                .context("writing the schema")?;
             writeln!(out).context("writing the schema")?;
             Ok(ExitCode::SUCCESS)
         }

@@ -188,7 +188,7 @@ fn finish(args: &RunArgs, outcome: &Outcome) -> ExitCode {
         FailOn::Never => None,
     };
     let is_found = least.is_some_and(|least| outcome.summary.findings().iter().any(|found| found.severity >= least));
-    let lost = outcome.account.lost();
+    let lost = outcome.account.missing();
     let is_lost = args.max_loss.is_some_and(|most| lost > most);
     if is_found {
         complain(&"ending with 3: there are findings at or above --fail-on");

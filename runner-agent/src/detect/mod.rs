@@ -11,6 +11,8 @@ mod raw_socket;
 mod secret_exfiltration;
 mod secret_read;
 
+pub use raw_socket::name as socket_name;
+
 use crate::event::{Event, Finding};
 use crate::job::JobState;
 use crate::policy::{Policy, Severity};

@@ -3,6 +3,7 @@
 //! Format: the kernel's `Documentation/bpf/btf.rst`. Only names, members and sizes are kept; the file is native-endian.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 use super::LoadError;
@@ -23,8 +24,10 @@ const KIND_MAX: u32 = 19;
 
 /// The types of one kernel, indexed for look-ups by structure name.
 pub struct Btf {
-    types: Vec<u8>,
-    strings: Vec<u8>,
+    /// The whole file: it has megabytes, and is not copied.
+    bytes: Vec<u8>,
+    types: Range<usize>,
+    strings: Range<usize>,
     /// Where the type with id `i + 1` starts in `types`.
     starts: Vec<u32>,
     structs: HashMap<String, u32>,
@@ -34,30 +37,35 @@ impl Btf {
     /// Reads the running kernel's types from `path`, ordinarily `/sys/kernel/btf/vmlinux`.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
         let bytes = std::fs::read(path).map_err(|source| LoadError::NoBtf { path: path.to_owned(), source })?;
-        Self::parse(&bytes).ok_or_else(|| LoadError::BadBtf { path: path.to_owned() })
+        Self::parse(bytes).ok_or_else(|| LoadError::BadBtf { path: path.to_owned() })
     }
 
     /// Parses BTF from memory; `None` when it isn't well-formed.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    pub fn parse(bytes: Vec<u8>) -> Option<Self> {
         if u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) != MAGIC {
             return None;
         }
-        let header_len = word(bytes, 4)? as usize;
+        let header_len = word(&bytes, 4)? as usize;
         let section = |offset: u32, len: u32| {
             let start = header_len.checked_add(offset as usize)?;
-            bytes.get(start..start.checked_add(len as usize)?)
+            let range = start..start.checked_add(len as usize)?;
+            bytes.get(range.clone()).map(|_| range)
         };
-        let types = section(word(bytes, 8)?, word(bytes, 12)?)?.to_vec();
-        let strings = section(word(bytes, 16)?, word(bytes, 20)?)?.to_vec();
-        let mut btf = Self { types, strings, starts: Vec::new(), structs: HashMap::new() };
+        let types = section(word(&bytes, 8)?, word(&bytes, 12)?)?;
+        let strings = section(word(&bytes, 16)?, word(&bytes, 20)?)?;
+        let mut btf = Self { bytes, types, strings, starts: Vec::new(), structs: HashMap::new() };
         btf.index()?;
         Some(btf)
+    }
+
+    fn types(&self) -> &[u8] {
+        &self.bytes[self.types.clone()]
     }
 
     fn index(&mut self) -> Option<()> {
         let mut at = 0;
         while at < self.types.len() {
-            let info = word(&self.types, at + 4)?;
+            let info = word(self.types(), at + 4)?;
             let (kind, members) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
             let tail = match kind {
                 KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
@@ -70,7 +78,7 @@ impl Btf {
             self.starts.push(at as u32);
             let id = self.starts.len() as u32;
             if kind == KIND_STRUCT && members > 0 {
-                let name = self.text(word(&self.types, at)?)?;
+                let name = self.text(word(self.types(), at)?)?;
                 if !name.is_empty() {
                     let name = name.to_owned();
                     self.structs.entry(name).or_insert(id);
@@ -102,16 +110,16 @@ impl Btf {
     /// Offset in bits and type of a member.
     fn member(&self, id: u32, wanted: &str) -> Option<(u32, u32)> {
         let at = *self.starts.get(id.checked_sub(1)? as usize)? as usize;
-        let info = word(&self.types, at + 4)?;
+        let info = word(self.types(), at + 4)?;
         if !matches!(info >> 24 & 0x1f, KIND_STRUCT | KIND_UNION) {
             return None;
         }
         let has_bit_fields = info >> 31 == 1;
         for i in 0..(info & 0xffff) as usize {
             let entry = at + 12 + 12 * i;
-            let name = self.text(word(&self.types, entry)?)?;
-            let of = word(&self.types, entry + 4)?;
-            let raw = word(&self.types, entry + 8)?;
+            let name = self.text(word(self.types(), entry)?)?;
+            let of = word(self.types(), entry + 4)?;
+            let raw = word(self.types(), entry + 8)?;
             let bits = if has_bit_fields { raw & 0x00ff_ffff } else { raw };
             if name == wanted {
                 return Some((bits, of));
@@ -134,11 +142,11 @@ impl Btf {
         const KIND_TYPE_TAG: u32 = 18;
         for _ in 0..32 {
             let at = *self.starts.get(id.checked_sub(1)? as usize)? as usize;
-            match word(&self.types, at + 4)? >> 24 & 0x1f {
+            match word(self.types(), at + 4)? >> 24 & 0x1f {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    id = word(&self.types, at + 8)?;
+                    id = word(self.types(), at + 8)?;
                 }
-                KIND_ARRAY => id = word(&self.types, at + 12)?,
+                KIND_ARRAY => id = word(self.types(), at + 12)?,
                 _ => return Some(id),
             }
         }
@@ -146,7 +154,7 @@ impl Btf {
     }
 
     fn text(&self, offset: u32) -> Option<&str> {
-        let bytes = self.strings.get(offset as usize..)?;
+        let bytes = self.bytes[self.strings.clone()].get(offset as usize..)?;
         let end = bytes.iter().position(|&byte| byte == 0)?;
         std::str::from_utf8(&bytes[..end]).ok()
     }
@@ -189,7 +197,7 @@ mod tests {
 
     #[test]
     fn finds_fields_through_nesting_anonymous_unions_and_qualifiers() {
-        let btf = Btf::parse(&sample()).unwrap();
+        let btf = Btf::parse(sample()).unwrap();
         assert_eq!(btf.offset("outer", "nested.a"), Some(4));
         assert_eq!(btf.offset("outer", "x"), Some(8));
         assert_eq!(btf.offset("outer", "y.a"), Some(8));
@@ -201,7 +209,7 @@ mod tests {
     fn any_cut_of_the_file_is_refused_or_read_without_a_panic() {
         let whole = sample();
         for len in 0..whole.len() {
-            if let Some(btf) = Btf::parse(&whole[..len]) {
+            if let Some(btf) = Btf::parse(whole[..len].to_vec()) {
                 let _ = btf.offset("outer", "y.a");
             }
         }

@@ -129,7 +129,9 @@ impl Kernel {
             .map_err(|error| refused(name, "attach", &error))?;
         }
         let mut jobs: HashMap<_, u64, u32> = map(&mut self.ebpf, "JOBS")?;
-        jobs.insert(cgroup.id(), slot, 0).map_err(|error| map_error("JOBS", "fill", &error))
+        jobs.insert(cgroup.id(), slot, 0).map_err(|error| map_error("JOBS", "fill", &error))?;
+        let mut latest: Array<_, u64> = map(&mut self.ebpf, "LATEST_JOB")?;
+        latest.set(0, cgroup.id(), 0).map_err(|error| map_error("LATEST_JOB", "fill", &error))
     }
 
     /// The cgroup is no job any more; its hooks go when the cgroup goes.

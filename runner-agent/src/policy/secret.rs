@@ -126,8 +126,15 @@ impl SecretPolicy {
     /// The class of an absolute path, if it is secret.
     pub fn classify(&self, path: &str) -> Option<&SecretClass> {
         // Ascending, and the globs stand in the order of their classes: the first hit is the first class.
-        let first = self.set.matches(path).first().copied()?;
-        self.classes.get(self.class_of[first])
+        let first = |path: &str| self.set.matches(path).first().copied();
+        let below_home = |home: &String| {
+            let rest = path.strip_prefix(home.as_str())?;
+            rest.starts_with('/').then(|| format!("~{rest}"))
+        };
+        let homes = self.classes.first().map_or(&[][..], |class| &class.place.homes);
+        let hits = homes.iter().filter_map(below_home).filter_map(|path| first(&path));
+        let hit = first(path).into_iter().chain(hits).min()?;
+        self.classes.get(self.class_of[hit])
     }
 
     /// What the kernel has to look for so that it misses no path that [`Self::classify`] accepts.

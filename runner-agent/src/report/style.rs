@@ -26,6 +26,11 @@ impl Style {
         Self { is_coloured: std::io::stdout().is_terminal() && !no_color() }
     }
 
+    /// Whether this style has colours, for those who paint by themselves.
+    pub fn is_coloured(self) -> bool {
+        self.is_coloured
+    }
+
     /// The severity in capitals, in its colour.
     pub fn severity(self, severity: Severity) -> String {
         let colour = match severity {
@@ -44,6 +49,21 @@ impl Style {
     /// Something of less weight.
     pub fn faint(self, text: &str) -> String {
         self.paint(text, Ansi::new().dimmed())
+    }
+
+    /// Something that is as it should be.
+    pub fn good(self, text: &str) -> String {
+        self.paint(text, Ansi::new().fg_color(Some(AnsiColor::Green.into())))
+    }
+
+    /// Something to know of.
+    pub fn doubtful(self, text: &str) -> String {
+        self.paint(text, Ansi::new().bold().fg_color(Some(AnsiColor::Yellow.into())))
+    }
+
+    /// Something that keeps the rest from working.
+    pub fn bad(self, text: &str) -> String {
+        self.paint(text, Ansi::new().bold().fg_color(Some(AnsiColor::Red.into())))
     }
 
     fn paint(self, text: &str, style: Ansi) -> String {

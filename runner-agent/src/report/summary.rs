@@ -7,6 +7,7 @@ use super::style::Style;
 use crate::event::{Activity, Connection, Event, Finding, Process};
 use crate::notice::{Content, JobEnded, JobStarted, Notice};
 use crate::policy::Verdict;
+use crate::text::printable;
 
 /// Rows of one table that are printed; the log has them all.
 const MAX_ROWS: usize = 25;
@@ -184,7 +185,7 @@ impl Summary {
             style.heading("processes   "),
             self.execs,
             programs.len(),
-            top.join(", "),
+            printable(&top.join(", ")),
             if programs.len() > top.len() { ", …" } else { "" }
         );
     }
@@ -205,7 +206,7 @@ impl Summary {
                 out,
                 "  {verdict:<8} {endpoint} {protocol} ×{}{addresses}  by {}  (rule {rule})",
                 reached.count,
-                reached.programs.join(", ")
+                printable(&reached.programs.join(", "))
             );
         }
         render_rest(out, style, self.destinations.len());
@@ -219,7 +220,8 @@ impl Summary {
         let _ = writeln!(out, "{}", style.heading("secret reads"));
         for read in self.reads.iter().take(MAX_ROWS) {
             let owner = if read.owner { "an owner" } else { "NOT an owner" };
-            let _ = writeln!(out, "  {} by {}, {owner} — {}", read.path, read.who, read.title);
+            let line = format!("{} by {}, {owner} — {}", read.path, read.who, read.title);
+            let _ = writeln!(out, "  {}", printable(&line));
         }
         render_rest(out, style, self.reads.len());
     }
@@ -234,17 +236,17 @@ impl Summary {
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         for finding in findings.iter().take(MAX_ROWS) {
             let severity = style.severity(finding.severity);
-            let _ = writeln!(out, "  {severity} {}: {}", finding.id, finding.message);
+            let _ = writeln!(out, "  {severity} {}: {}", finding.id, printable(&finding.message));
             for seq in &finding.evidence {
                 let text = self.described.get(seq).map_or("(in the log)", String::as_str);
-                let _ = writeln!(out, "      #{seq:<6} {text}");
+                let _ = writeln!(out, "      #{seq:<6} {}", printable(text));
             }
             if let Some(process) = &finding.process {
                 let chain: Vec<String> = process.lineage().take(8).map(pid_and_name).collect();
-                let _ = writeln!(out, "      {}  {}", style.faint("lineage"), chain.join(" ← "));
+                let _ = writeln!(out, "      {}  {}", style.faint("lineage"), printable(&chain.join(" ← ")));
             }
             if let Some(fix) = &finding.fix {
-                let _ = writeln!(out, "      {}  {fix}", style.faint("to allow"));
+                let _ = writeln!(out, "      {}  {}", style.faint("to allow"), printable(fix));
             }
         }
         render_rest(out, style, findings.len());

@@ -6,6 +6,7 @@ use super::outbox::Sink;
 use super::wire::Encoder;
 use crate::notice::{Content, Notice};
 use crate::report::style::Style;
+use crate::text::printable;
 
 /// How findings are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +42,9 @@ impl Terminal {
         match &notice.content {
             Content::Finding(finding) => {
                 let severity = self.style.severity(finding.severity);
-                writeln!(out, "runner-agent: {severity} {}: {}", finding.id, finding.message)?;
+                writeln!(out, "runner-agent: {severity} {}: {}", finding.id, printable(&finding.message))?;
                 match &finding.fix {
-                    Some(fix) => writeln!(out, "runner-agent:   to allow it: {fix}"),
+                    Some(fix) => writeln!(out, "runner-agent:   to allow it: {}", printable(fix)),
                     None => Ok(()),
                 }
             }

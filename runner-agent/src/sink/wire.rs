@@ -1,7 +1,9 @@
 //! The native event log's form: which field of a notice stands where in its JSON object. The only place that serializes.
 //!
 //! Every line has `ts` (RFC 3339, UTC, nanoseconds), `seq`, `kind` and `prev`; the rest depends on `kind`. The form is
-//! documented in `docs/event-log.md`, and versioned by `log` in the `agent` line.
+//! documented in `docs/event-log.md`, and versioned by `log` in the `agent` line. [`read`] reads it back.
+
+pub mod read;
 
 mod line;
 
@@ -180,6 +182,7 @@ fn ended_detail(ended: &JobEnded) -> Detail<'_> {
         signal: ended.signal,
         leftovers: &ended.leftovers,
         findings: &ended.occurrences,
+        unreadable_dns: ended.unreadable_dns,
         account: account_line(&ended.account),
     }
 }

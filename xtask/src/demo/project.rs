@@ -122,12 +122,19 @@ impl Project {
             }
         }
         let folder = self.folder.path();
+        // The agent keeps this machine's CARGO_HOME, from which the policy learns the registry's hosts; the build gets
+        // an empty one, so that it fetches what it needs before everybody's eyes.
+        let own = own_cargo_home().unwrap_or_else(|| folder.join("cargo-home"));
+        let mut build_home = std::ffi::OsString::from("CARGO_HOME=");
+        build_home.push(folder.join("cargo-home"));
         command
+            .arg("env")
+            .arg(build_home)
             .arg(&self.cargo)
             .arg("build")
             .current_dir(folder.join("project"))
             .env("HOME", folder.join("home"))
-            .env("CARGO_HOME", folder.join("cargo-home"))
+            .env("CARGO_HOME", own)
             .env("CARGO_TARGET_DIR", folder.join("target"))
             .env("RUSTC", &self.rustc)
             .stdin(Stdio::null());
@@ -141,9 +148,13 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
 }
 
+fn own_cargo_home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".cargo")))
+}
+
 /// The registry that this machine is configured for: its settings, never its credentials.
 fn copy_registry_settings(cargo_home: &Path) -> Result<()> {
-    let own = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let own = own_cargo_home();
     for name in ["config.toml", "config"] {
         let Some(settings) = own.as_ref().map(|own| own.join(name)).filter(|settings| settings.is_file()) else {
             continue;

@@ -51,10 +51,11 @@ pub enum Key {
 /// One pattern, written out.
 #[derive(Clone, Debug)]
 pub struct Pattern {
+    /// Over a path as [`super::SecretPolicy::classify`] sees it: below a home directory it starts with `~/`.
     glob: Glob,
     key: Key,
-    /// The path itself, if nothing in it is a wildcard.
-    literal: Option<String>,
+    /// The paths themselves, one for each home directory, if nothing in the pattern is a wildcard.
+    literals: Vec<String>,
 }
 
 /// Basenames that ordinary builds open now and then; a hidden directory is the better key where there is one.
@@ -81,8 +82,8 @@ const COMMON_DIRECTORIES: &[&str] = &[
 const COMMON_SUFFIXES: &[&[u8; 3]] = &[b"aml", b"crt", b"log", b"oml", b"onf", b"pem", b"son", b"txt", b"xml", b"yml"];
 
 impl Pattern {
-    /// Writes `text` out: `~` becomes each home directory, `{a,b}` each alternative, and `/**` at the end one to three
-    /// levels of `*`, as deep as the kernel looks.
+    /// Writes `text` out: `{a,b}` becomes each alternative, and `/**` at the end one to three levels of `*`, as deep as
+    /// the kernel looks. `~` stays: one pattern serves all home directories.
     pub fn expand(text: &str, place: &Place) -> Result<Vec<Self>, PatternError> {
         let own = || text.to_owned();
         if let Some(dots) = text.split('/').find(|part| matches!(*part, "." | "..")) {
@@ -94,26 +95,23 @@ impl Pattern {
                 return Err(PatternError::Relative(own()));
             }
             for (tail, bounded) in depths(&plain) {
-                let roots: Vec<(String, &str)> = match tail.strip_prefix("~/") {
-                    Some(rest) => place.homes.iter().map(|home| (globset::escape(home), rest)).collect(),
-                    None => vec![(String::new(), tail.as_str())],
-                };
                 // What `~` stands for is no key: every file in a home directory lies below it. Keyed even without a home, so
                 // that a pattern is right or wrong regardless of the machine.
                 let Some(key) = key_of(tail.strip_prefix("~/").unwrap_or(&tail), bounded) else {
                     return Err(PatternError::NoKey(own()));
                 };
-                for (root, rest) in roots {
-                    let whole = if root.is_empty() { rest.to_owned() } else { format!("{root}/{rest}") };
-                    let glob = GlobBuilder::new(&whole)
-                        .literal_separator(true)
-                        .build()
-                        .map_err(|error| PatternError::Glob(own(), error.kind().to_string()))?;
-                    let literal = (root == unescaped(&root) && is_literal(&whole)).then(|| whole.clone());
-                    found.push(Self { glob, key: key.clone(), literal });
-                    if found.len() > EXPANSIONS {
-                        return Err(PatternError::TooMany(own()));
-                    }
+                let glob = GlobBuilder::new(&tail)
+                    .literal_separator(true)
+                    .build()
+                    .map_err(|error| PatternError::Glob(own(), error.kind().to_string()))?;
+                let literals = match tail.strip_prefix("~/") {
+                    _ if !is_literal(&tail) => Vec::new(),
+                    Some(rest) => place.homes.iter().map(|home| format!("{home}/{rest}")).collect(),
+                    None => vec![tail],
+                };
+                found.push(Self { glob, key, literals });
+                if found.len() > EXPANSIONS {
+                    return Err(PatternError::TooMany(own()));
                 }
             }
         }
@@ -130,15 +128,10 @@ impl Pattern {
         &self.key
     }
 
-    /// The path, if the pattern is one.
-    pub fn literal(&self) -> Option<&str> {
-        self.literal.as_deref()
+    /// The paths, if the pattern is one.
+    pub fn literals(&self) -> &[String] {
+        &self.literals
     }
-}
-
-/// The text with glob escapes taken out, to see whether there were any.
-fn unescaped(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '[' | ']')).collect()
 }
 
 fn is_literal(text: &str) -> bool {

@@ -31,7 +31,7 @@ impl WatchList {
             Key::Prefix(bytes) => drop(self.prefixes.insert(*bytes)),
             Key::Suffix(bytes) => drop(self.suffixes.insert(*bytes)),
         }
-        if let Some(path) = pattern.literal() {
+        for path in pattern.literals() {
             let path = PathBuf::from(path);
             if !self.files.contains(&path) {
                 self.files.push(path);

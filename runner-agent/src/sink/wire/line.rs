@@ -126,6 +126,7 @@ pub(super) enum Detail<'a> {
         signal: Option<i32>,
         leftovers: &'a [String],
         findings: &'a BTreeMap<&'static str, u64>,
+        unreadable_dns: u64,
         account: AccountLine,
     },
     Ready {

@@ -1,0 +1,126 @@
+//! From the rings to the outboxes: put in order, decoded, told by the pipeline, offered to every sink.
+
+use std::sync::Arc;
+
+use runner_agent_common::record::flag;
+
+use super::account::Bookkeeper;
+use crate::decode::{Record, decode};
+use crate::job::Job;
+use crate::kernel::Kernel;
+use crate::kernel::procfs::Snapshot;
+use crate::notice::{Content, Notice};
+use crate::order::Order;
+use crate::pipeline::Pipeline;
+use crate::record_file::Recorder;
+use crate::report::summary::Summary;
+use crate::sink::Outbox;
+
+/// The way of a record, from ring to outbox.
+pub(super) struct Flow {
+    order: Order,
+    pub(super) pipeline: Pipeline,
+    pub(super) book: Bookkeeper,
+    summary: Summary,
+    outboxes: Vec<Outbox>,
+    recorder: Option<Recorder>,
+    notices: Vec<Notice>,
+}
+
+impl Flow {
+    /// Nothing has happened yet.
+    pub(super) fn new(pipeline: Pipeline, book: Bookkeeper, outboxes: Vec<Outbox>, recorder: Option<Recorder>) -> Self {
+        let (order, summary, notices) = (Order::default(), Summary::default(), Vec::new());
+        Self { order, pipeline, book, summary, outboxes, recorder, notices }
+    }
+
+    /// Empties the rings and passes on what happened up to `until_ns`.
+    pub(super) fn take_in(&mut self, kernel: &mut Kernel, until_ns: u64) {
+        let Self { order, pipeline, book, recorder, notices, .. } = self;
+        kernel.drain(|bytes| {
+            book.received += 1;
+            if let Some(recorder) = recorder.as_mut() {
+                recorder.record(bytes);
+            }
+            order.push(bytes);
+        });
+        if let Some(recorder) = recorder.as_mut() {
+            recorder.round(until_ns);
+        }
+        order.release(until_ns, |bytes| match decode(bytes) {
+            Ok(record) => {
+                book.decoded += 1;
+                introduce(&record, pipeline);
+                pipeline.handle(&record, notices);
+            }
+            Err(error) => {
+                book.refused += 1;
+                tracing::error!("a record was refused: {error}");
+            }
+        });
+        pipeline.tick(until_ns, notices);
+        self.send();
+    }
+
+    /// Passes on what still waits for something that will not come.
+    pub(super) fn flush(&mut self) {
+        self.pipeline.tick(u64::MAX, &mut self.notices);
+        self.send();
+    }
+
+    /// Tells something that no record tells.
+    pub(super) fn announce(&mut self, job: Option<&Arc<Job>>, content: Content) {
+        self.pipeline.announce(now_ns(), job.map(|job| job.id.clone()), content, &mut self.notices);
+    }
+
+    /// Offers what was told to every sink.
+    pub(super) fn send(&mut self) {
+        for notice in self.notices.drain(..) {
+            self.summary.observe(&notice);
+            for outbox in &self.outboxes {
+                outbox.offer(&notice);
+            }
+        }
+    }
+
+    /// Notices that found an outbox full.
+    pub(super) fn dropped(&self) -> u64 {
+        self.outboxes.iter().map(Outbox::dropped).sum()
+    }
+
+    /// Waits for the sinks. Returns the summary, and how many notices were lost on the way out.
+    pub(super) fn finish(self) -> (Summary, u64) {
+        if let Some(recorder) = self.recorder {
+            recorder.finish();
+        }
+        (self.summary, self.outboxes.into_iter().map(Outbox::finish).sum())
+    }
+}
+
+/// A process that the job did not give birth to is introduced by `/proc`, and so are its ancestors.
+fn introduce(record: &Record, pipeline: &mut Pipeline) {
+    let Record::Fork(fork) = record else { return };
+    if fork.header.flags & flag::ADOPTED == 0 {
+        return;
+    }
+    for key in [fork.header.process, fork.parent] {
+        let Some(snapshot) = Snapshot::read(key.tgid).filter(|snapshot| snapshot.is(key)) else { continue };
+        let mut lineage = vec![(key, snapshot)];
+        while let Some(parent) = lineage.last().and_then(|(_, child)| Snapshot::read(child.parent)) {
+            // The exact key of the parent is known from the record; of those above only what /proc tells.
+            let key = if parent.is(fork.parent) { fork.parent } else { parent.rough_key() };
+            lineage.push((key, parent));
+        }
+        let mut above = None;
+        for (key, snapshot) in lineage.into_iter().rev() {
+            pipeline.snapshot(key, above, snapshot.program);
+            above = Some(key);
+        }
+    }
+}
+
+/// Nanoseconds since boot, the probes' clock.
+pub(super) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

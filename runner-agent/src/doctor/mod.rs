@@ -1,0 +1,211 @@
+//! What this kernel and this runner can do, what is lost without it, and what to do about it.
+//!
+//! Facts come from below a root directory, so that a test can make up a machine. Whether the probes load is not concluded
+//! from facts: it is tried. Nothing is loaded but what `run` loads.
+
+mod kernel;
+mod runner;
+mod settings;
+pub mod tier;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::agent;
+use crate::kernel::{LoadError, LoadOptions, support};
+
+/// Version of the JSON form; documented in `docs/doctor.md`.
+pub const SCHEMA: u32 = 1;
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// For information: nothing depends on it in this version.
+    Info,
+    /// `run` works, and something gets by that it could see, or that could be closed.
+    Warning,
+    /// `run` doesn't work.
+    Failed,
+    /// Could not be tried.
+    NotTried,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Stable name.
+    pub id: &'static str,
+    /// How it went.
+    pub status: Status,
+    /// What is there.
+    pub found: String,
+    /// What should be there.
+    pub needed: &'static str,
+    /// What is lost because it isn't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl Check {
+    fn ok(id: &'static str, needed: &'static str, found: impl Into<String>) -> Self {
+        Self { id, status: Status::Ok, found: found.into(), needed, lost: None, fix: None }
+    }
+
+    fn with(mut self, status: Status, lost: impl Into<String>, fix: impl Into<String>) -> Self {
+        self.status = status;
+        self.lost = Some(lost.into()).filter(|text: &String| !text.is_empty());
+        self.fix = Some(fix.into()).filter(|text: &String| !text.is_empty());
+        self
+    }
+
+    fn info(mut self) -> Self {
+        self.status = Status::Info;
+        self
+    }
+}
+
+/// A probe that was loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoadedProbe {
+    /// The program's name.
+    pub name: String,
+    /// Instructions that the verifier went through, where the kernel tells (5.16 and later).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified_instructions: Option<u32>,
+}
+
+/// The whole result.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diagnosis {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of the agent.
+    pub version: &'static str,
+    /// Kernel release.
+    pub kernel: String,
+    /// Whether `run` works here: it was tried.
+    pub can_run: bool,
+    /// The tier that `run` would have; absent when it can't run.
+    pub tier: Option<&'static str>,
+    /// What that tier can't see, wherever it runs.
+    pub blind_spots: &'static [tier::BlindSpot],
+    /// What would see more.
+    pub would_help: &'static str,
+    /// What was looked at.
+    pub checks: Vec<Check>,
+    /// Probes that were loaded and attached.
+    pub probes: Vec<LoadedProbe>,
+}
+
+/// A machine, or what a test makes of one.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// In front of `/proc`, `/sys`, `/etc` and `/run`.
+    pub root: PathBuf,
+}
+
+impl Machine {
+    fn path(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+
+    /// Trimmed text of a file.
+    fn text(&self, absolute: &str) -> Option<String> {
+        std::fs::read_to_string(self.path(absolute)).ok().map(|text| text.trim().to_owned())
+    }
+
+    fn has(&self, absolute: &str) -> bool {
+        self.path(absolute).exists()
+    }
+}
+
+/// Looks at this machine, and tries.
+pub fn diagnose(options: &LoadOptions) -> Diagnosis {
+    let machine = Machine { root: "/".into() };
+    let mut checks = kernel::checks(&machine, &options.btf);
+    let missing = support::missing_capabilities();
+    let (trial, probes) = if missing.is_empty() {
+        trial(agent::try_to_arm(options, &std::env::temp_dir()))
+    } else {
+        let needed = "each is loaded, attached and checked against /proc";
+        let check = Check::ok("probes", needed, "not tried: that takes the privileges above");
+        (check.with(Status::NotTried, "", "sudo runner-agent doctor"), Vec::new())
+    };
+    let is_armed = trial.status == Status::Ok;
+    checks.push(trial);
+    checks.push(kernel::rings(options, is_armed));
+    checks.extend(settings::checks(&machine));
+    checks.extend(runner::checks(&machine));
+    Diagnosis {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        can_run: is_armed,
+        tier: is_armed.then_some(tier::NAME),
+        blind_spots: tier::BLIND_SPOTS,
+        would_help: tier::WOULD_HELP,
+        checks,
+        probes,
+    }
+}
+
+/// What trying to arm brought.
+fn trial(result: Result<Vec<(String, Option<u32>)>, LoadError>) -> (Check, Vec<LoadedProbe>) {
+    let needed = "each is loaded, attached and checked against /proc";
+    match result {
+        Ok(mut probes) => {
+            probes.sort();
+            let probes: Vec<LoadedProbe> = probes
+                .into_iter()
+                .map(|(name, verified_instructions)| LoadedProbe { name, verified_instructions })
+                .collect();
+            let largest = probes.iter().filter_map(|probe| Some((probe.verified_instructions?, &probe.name))).max();
+            let verifier = match largest {
+                Some((count, name)) => format!("; the verifier's longest was {name}, {count} of 1000000 instructions"),
+                None => String::new(),
+            };
+            let found = format!("{} loaded and attached, self-check passed{verifier}", probes.len());
+            (Check::ok("probes", needed, found), probes)
+        }
+        Err(error) => {
+            let fix = match &error {
+                LoadError::SelfCheck(_) => "report it with the kernel's release; the probes misread this kernel",
+                LoadError::Program { .. } => {
+                    "check `lockdown` below and whether a container's seccomp profile or an LSM forbids bpf(2)"
+                }
+                _ => "",
+            };
+            let lost = "`run` refuses to start a command that it can't watch";
+            (Check::ok("probes", needed, error.to_string()).with(Status::Failed, lost, fix), Vec::new())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_probe_fails_the_check_and_says_where_to_look() {
+        let error = LoadError::Program { program: "sys_exit", action: "load", detail: "EPERM".into() };
+        let (check, probes) = trial(Err(error));
+        assert_eq!((check.status, probes.len()), (Status::Failed, 0));
+        assert!(check.found.contains("sys_exit") && check.fix.unwrap().contains("lockdown"));
+    }
+
+    #[test]
+    fn loaded_probes_are_counted_with_the_longest() {
+        let (check, probes) = trial(Ok(vec![("b".into(), Some(5)), ("a".into(), Some(9)), ("c".into(), None)]));
+        assert_eq!(check.status, Status::Ok);
+        assert!(check.found.starts_with("3 loaded"), "{}", check.found);
+        assert!(check.found.contains("longest was a, 9 of"), "{}", check.found);
+        assert_eq!(probes[0].name, "a");
+    }
+}

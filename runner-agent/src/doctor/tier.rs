@@ -1,0 +1,85 @@
+//! The tier of this version, and what it can't see. The same words stand in `docs/doctor.md`.
+
+use serde::Serialize;
+
+/// Name of the tier.
+pub const NAME: &str = "tracepoint";
+
+/// The tier in a sentence.
+pub const IN_WORDS: &str = "raw tracepoints for processes and opened files, cgroup hooks for the network; loads on ordinary \
+                            kernels, sees after the fact, refuses nothing";
+
+/// What would see more.
+pub const WOULD_HELP: &str = "a kernel that loads fentry or LSM programs: hooks on security_file_open and security_file_receive \
+                              see the first three, and can refuse. They come with a later version; this one uses the \
+                              tracepoint tier on every kernel.";
+
+/// Something that this tier can't see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BlindSpot {
+    /// Stable name.
+    pub id: &'static str,
+    /// What goes by unseen.
+    pub what: &'static str,
+    /// What is seen of it all the same, or what to do.
+    pub instead: &'static str,
+}
+
+/// All of them, the ones that a stronger tier closes first.
+pub const BLIND_SPOTS: &[BlindSpot] = &[
+    BlindSpot {
+        id: "io-uring-open",
+        what: "files opened through io_uring",
+        instead: "setting up io_uring is a finding, connects through it are seen; kernel.io_uring_disabled=2 closes it",
+    },
+    BlindSpot {
+        id: "passed-descriptor",
+        what: "file descriptors that were opened outside the job and passed in (inherited, SCM_RIGHTS, pidfd_getfd)",
+        instead: "start the agent from a process that has no secret files open",
+    },
+    BlindSpot {
+        id: "closed-in-between",
+        what: "an open whose descriptor another thread closes before the system call has returned",
+        instead: "takes a race of microseconds, which a job can run on purpose; where the secret is sent to is seen",
+    },
+    BlindSpot {
+        id: "failed-open",
+        what: "opens that fail: a file that is not there, or may not be read",
+        instead: "nothing was read",
+    },
+    BlindSpot {
+        id: "compat-packet-socket",
+        what: "packet sockets made by the 32-bit socket(2) call",
+        instead: "switch 32-bit emulation off (ia32_emulation=0); raw IP sockets are seen either way",
+    },
+    BlindSpot {
+        id: "encrypted-names",
+        what: "names that are resolved over a Unix socket (nss-resolve, nscd) or encrypted (DNS over HTTPS or TLS)",
+        instead: "the connect is seen with its address, and lacks the name",
+    },
+    BlindSpot {
+        id: "nothing-blocked",
+        what: "nothing is refused: a finding tells what has already happened",
+        instead: "--fail-on ends the job with 3; a policy with mode block is refused by this version, never weakened",
+    },
+    BlindSpot {
+        id: "own-memory",
+        what: "secrets in the environment or memory of the process that uses them",
+        instead: "reading another process's environment or memory through /proc is seen; where it is sent to is seen",
+    },
+    BlindSpot {
+        id: "daemon-children",
+        what: "processes that a daemon outside the job starts for it: container engines, systemd-run, at, cron",
+        instead: "unless they are put into the job's cgroup; see the check `engine-sockets`",
+    },
+    BlindSpot {
+        id: "new-names",
+        what: "a hard link or another name for a secret file that was itself made after the job's start",
+        instead: "files that exist at the start are recognised under any name",
+    },
+    BlindSpot {
+        id: "indirect-carrying",
+        what: "secrets that travel between processes through files, sockets or shared memory",
+        instead: "a child, a pipeline and a shell that captures output are followed; read and connect are told either way",
+    },
+];
