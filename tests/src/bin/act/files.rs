@@ -202,7 +202,7 @@ fn storm(arguments: &[OsString]) -> io::Result<()> {
     Ok(())
 }
 
-/// FOLDER COUNT: `FOLDER/NUMBER/.npmrc` made, and opened for reading once each.
+/// FOLDER COUNT: `FOLDER/NUMBER/.npmrc`, opened for reading once each.
 fn watched_storm(arguments: &[OsString]) -> io::Result<()> {
     let count: u32 = parsed(arguments, 1)?;
     for number in 0..count {
