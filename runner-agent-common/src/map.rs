@@ -57,7 +57,8 @@ pub const FILTER_WORDS: usize = (FILTER_BITS / 64) as usize;
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct NameFilter {
-    /// Differs from filter to filter, and is never 0: what was judged under another is judged again.
+    /// Never 0, and changed by user space with each new filter and by the probes whenever something moves in the file
+    /// tree: a file may then lie below a watched directory. What was judged under another is judged again.
     pub generation: u64,
     /// Bit `h % FILTER_BITS` is set for each watched hash `h`.
     pub words: [u64; FILTER_WORDS],
@@ -66,7 +67,8 @@ pub struct NameFilter {
 /// An open file that the filter let go by: judged once, remembered until its place in the table is needed.
 ///
 /// A file is the same file as long as all of this is equal: `name` is the kernel's own hash of the name, salted with
-/// the parent directory, so a rename or another directory shows; the inode number shows a link put in its place.
+/// the parent directory, so that another name or directory shows; the inode number shows a link put in its place; the
+/// generation shows that a directory further up may have another name now.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Unwatched {

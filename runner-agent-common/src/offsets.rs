@@ -141,6 +141,8 @@ pub mod action {
     pub const SENDTO: u8 = 5;
     /// sendmsg(2).
     pub const SENDMSG: u8 = 6;
+    /// Moved something in the file tree: rename(2), mount(2), pivot_root(2) and their like.
+    pub const MOVE: u8 = 7;
 }
 
 /// System call numbers that the probe's table covers; the ones of interest are all below.

@@ -19,7 +19,7 @@ const WAKE_WINDOW_BYTES: u64 = 256;
 
 /// Adds one to a counter. Atomic, because a probe can be preempted between load and store.
 #[inline(always)]
-fn count(counter: *mut u64) {
+pub fn count(counter: *mut u64) {
     // The result is unused on purpose: that makes it the plain atomic add that every BPF instruction set has. The
     // standard atomics are not there for this target.
     // SAFETY: the pointer comes from a live map value, is aligned, and is only ever touched by atomic adds.

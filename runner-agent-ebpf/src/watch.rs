@@ -8,6 +8,7 @@ use runner_agent_common::map::{
 };
 use zerocopy::FromBytes;
 
+use crate::emit;
 use crate::kernel::{Address, offset, read};
 use crate::maps::{FILES, NAME_FILTER, NAMES, UNWATCHED};
 use crate::path::{Dentry, INLINE_NAME, Place};
@@ -44,6 +45,15 @@ pub fn watched(place: Place) -> Option<Watched> {
         unsafe { core::ptr::write(remembered, unwatched) };
     }
     watched
+}
+
+/// Makes every file be judged anew: something moved in the file tree.
+#[inline(always)]
+pub fn forget_unwatched() {
+    if let Some(filter) = NAME_FILTER.get_ptr_mut(0) {
+        // SAFETY: field address of a live map value.
+        emit::count(unsafe { &raw mut (*filter).generation });
+    }
 }
 
 /// `d_name.hash_len`, `d_name.name` and `d_inode` of a directory entry.

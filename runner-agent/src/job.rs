@@ -28,7 +28,7 @@ pub struct Job {
 /// A secret that a process may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taint {
-    /// Numbers of the notices of the reads, oldest first; at most [`MAX_READS`].
+    /// Numbers of the notices of the reads and of the programs that read, oldest first; at most [`MAX_READS`].
     pub reads: Vec<u64>,
     /// Titles of what was read, for people.
     pub titles: Vec<Arc<str>>,

@@ -102,7 +102,8 @@ pub struct Account {
     pub decoded: u64,
     /// Of these, refused.
     pub refused: u64,
-    /// Notices that found the outbox full.
+    /// Notices that didn't reach the log: its queue was full, or writing failed. What the terminal missed is told as a
+    /// loss and not counted here, because the log has it.
     pub notices_dropped: u64,
 }
 
@@ -145,9 +146,9 @@ impl Account {
 /// Something was lost since the last notice of this kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Probe, or `user` for refused records, or `outbox` for notices.
+    /// Probe, or `user` for refused records, or the name of a sink for notices.
     pub place: &'static str,
-    /// Why: `ring full`, `oversize`, `busy`, `map full`, `refused`, `outbox full`.
+    /// Why: `ring full`, `oversize`, `busy`, `map full`, `refused`, `queue full`, `write failed`.
     pub reason: &'static str,
     /// How many.
     pub count: u64,

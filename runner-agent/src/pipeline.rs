@@ -222,7 +222,9 @@ impl Pipeline {
             verdict: if owner || !read { Verdict::Allowed } else { Verdict::Audited },
         };
         if read {
-            let taint = Taint { reads: vec![self.next_seq], titles: vec![access.title.clone()], by_owners: owner };
+            // The program that read, and the read.
+            let reads = process.exec_seq.into_iter().chain([self.next_seq]).collect();
+            let taint = Taint { reads, titles: vec![access.title.clone()], by_owners: owner };
             state.taints.read(&process, taint, &self.table);
         }
         self.happened(&fixed.header, Some(process), Activity::File(access), out);

@@ -46,6 +46,13 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     }
     let result: u64 = ctx.arg(1);
     let result = result as i64;
+    // Whoever moves something: what lies below it may be watched now. Nothing is kept of who it was.
+    if actions & NATIVE == action::MOVE || actions >> COMPAT_SHIFT == action::MOVE {
+        if result == 0 {
+            watch::forget_unwatched();
+        }
+        return 0;
+    }
     // The most frequent one; who opened, and whether it is what the native table says, is asked of few.
     if actions & NATIVE == action::OPEN && task::is_in_latest_job() {
         if result >= 0

@@ -6,6 +6,7 @@ use runner_agent_common::map::Counters;
 use runner_agent_common::record::probe;
 
 use crate::notice::{Account, Loss};
+use crate::sink::SinkLoss;
 
 /// Counts what user space received, and remembers what losses were told.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl Bookkeeper {
     }
 
     /// Losses that were not told yet.
-    pub(super) fn news(&mut self, account: &Account) -> Vec<Loss> {
+    pub(super) fn news(&mut self, account: &Account, sinks: &[SinkLoss]) -> Vec<Loss> {
         let mut losses = Vec::new();
         for (&place, counters) in &account.probes {
             let reasons = [
@@ -45,7 +46,10 @@ impl Bookkeeper {
             }
         }
         self.tell("user", "refused", account.refused, &mut losses);
-        self.tell("outbox", "outbox full", account.notices_dropped, &mut losses);
+        for loss in sinks {
+            self.tell(loss.sink, "queue full", loss.dropped, &mut losses);
+            self.tell(loss.sink, "write failed", loss.failed, &mut losses);
+        }
         losses
     }
 
@@ -69,8 +73,8 @@ mod tests {
         let mut book = Bookkeeper { received: 7, decoded: 7, ..Bookkeeper::default() };
         let account = book.account(&kernel, 0);
         assert_eq!((account.lost(), account.difference()), (3, 0));
-        assert_eq!(book.news(&account), [Loss { place: "exec", reason: "ring full", count: 3 }]);
-        assert_eq!(book.news(&account), []);
+        assert_eq!(book.news(&account, &[]), [Loss { place: "exec", reason: "ring full", count: 3 }]);
+        assert_eq!(book.news(&account, &[]), []);
         kernel[usize::from(probe::EXEC)].submitted = 6;
         assert_eq!(book.account(&kernel, 0).difference(), 2, "one unaccounted in the kernel, one on the ring");
     }

@@ -7,14 +7,17 @@ use runner_agent_common::record::flag;
 use super::account::Bookkeeper;
 use crate::decode::{Record, decode};
 use crate::job::Job;
-use crate::kernel::Kernel;
 use crate::kernel::procfs::Snapshot;
-use crate::notice::{Content, Notice};
+use crate::kernel::{Kernel, LoadError};
+use crate::notice::{Account, Content, Loss, Notice};
 use crate::order::Order;
 use crate::pipeline::Pipeline;
 use crate::record_file::Recorder;
 use crate::report::summary::Summary;
-use crate::sink::Outbox;
+use crate::sink::{Outbox, SinkLoss};
+
+/// Name of the sink that has to have everything.
+pub const LOG: &str = "log";
 
 /// The way of a record, from ring to outbox.
 pub(super) struct Flow {
@@ -83,18 +86,26 @@ impl Flow {
         }
     }
 
-    /// Notices that found an outbox full.
-    pub(super) fn dropped(&self) -> u64 {
-        self.outboxes.iter().map(Outbox::dropped).sum()
+    /// The account of records so far, and the losses in it that were not told yet.
+    pub(super) fn settle_losses(&mut self, kernel: &Kernel) -> Result<(Account, Vec<Loss>), LoadError> {
+        let sinks: Vec<SinkLoss> = self.outboxes.iter().map(Outbox::loss).collect();
+        let account = self.book.account(&kernel.counters()?, missing_in_log(&sinks));
+        let losses = self.book.news(&account, &sinks);
+        Ok((account, losses))
     }
 
-    /// Waits for the sinks. Returns the summary, and how many notices were lost on the way out.
+    /// Waits for the sinks. Returns the summary, and how many notices the log lacks.
     pub(super) fn finish(self) -> (Summary, u64) {
         if let Some(recorder) = self.recorder {
             recorder.finish();
         }
-        (self.summary, self.outboxes.into_iter().map(Outbox::finish).sum())
+        let sinks: Vec<SinkLoss> = self.outboxes.into_iter().map(Outbox::finish).collect();
+        (self.summary, missing_in_log(&sinks))
     }
+}
+
+fn missing_in_log(sinks: &[SinkLoss]) -> u64 {
+    sinks.iter().filter(|loss| loss.sink == LOG).map(|loss| loss.dropped + loss.failed).sum()
 }
 
 /// A process that the job did not give birth to is introduced by `/proc`, and so are its ancestors.
@@ -106,7 +117,11 @@ fn introduce(record: &Record, pipeline: &mut Pipeline) {
     for key in [fork.header.process, fork.parent] {
         let Some(snapshot) = Snapshot::read(key.tgid).filter(|snapshot| snapshot.is(key)) else { continue };
         let mut lineage = vec![(key, snapshot)];
-        while let Some(parent) = lineage.last().and_then(|(_, child)| Snapshot::read(child.parent)) {
+        // What is above the agent is the runner's own, and no part of the job's story.
+        let agent = std::process::id();
+        while let Some(parent) =
+            lineage.last().filter(|(key, _)| key.tgid != agent).and_then(|(_, child)| Snapshot::read(child.parent))
+        {
             // The exact key of the parent is known from the record; of those above only what /proc tells.
             let key = if parent.is(fork.parent) { fork.parent } else { parent.rough_key() };
             lineage.push((key, parent));

@@ -26,6 +26,9 @@ pub fn launch(cgroup: &Path, command: &[OsString]) -> (u8, String) {
     let Some((program, arguments)) = command.split_first() else {
         return (NOT_ARMED, "no command to launch".to_owned());
     };
+    if program.is_empty() {
+        return (NOT_FOUND, "the command is empty; name a program after `--`".to_owned());
+    }
     let error = Command::new(program).args(arguments).exec();
     let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     (code, format!("{}: {error}", program.display()))

@@ -10,6 +10,7 @@ mod signals;
 mod watched;
 mod trial;
 
+pub use flow::LOG;
 pub use run::{Outcome, RunError, RunOptions, run};
 pub use self_check::act as act_as_child;
 pub use trial::try_to_arm;

@@ -213,8 +213,8 @@ impl Armed {
         }
         let Self { kernel, cgroup, job, mut flow, .. } = self;
         flow.flush();
-        let account = flow.book.account(&kernel.counters()?, flow.dropped());
-        for loss in flow.book.news(&account) {
+        let (account, losses) = flow.settle_losses(&kernel)?;
+        for loss in losses {
             flow.announce(Some(&job), Content::Loss(loss));
         }
         let state = flow.pipeline.end_job(SLOT);
@@ -235,8 +235,8 @@ impl Armed {
     }
 
     fn tell_losses(&mut self) -> Result<(), RunError> {
-        let account = self.flow.book.account(&self.kernel.counters()?, self.flow.dropped());
-        for loss in self.flow.book.news(&account) {
+        let (_, losses) = self.flow.settle_losses(&self.kernel)?;
+        for loss in losses {
             self.flow.announce(Some(&self.job), Content::Loss(loss));
         }
         self.flow.send();

@@ -163,7 +163,7 @@ fn outboxes(args: &RunArgs, encoder: Encoder) -> Result<Vec<Outbox>, String> {
     if let Some(path) = &args.log {
         let log = JsonLines::create(path, encoder)
             .map_err(|error| format!("can't write the log {}: {error}; the command was not started", path.display()))?;
-        outboxes.push(Outbox::start("log", log, |_| true).map_err(cannot)?);
+        outboxes.push(Outbox::start(agent::LOG, log, |_| true).map_err(cannot)?);
     }
     Ok(outboxes)
 }
@@ -173,6 +173,10 @@ fn finish(args: &RunArgs, outcome: &Outcome) -> ExitCode {
         let log: Option<&Path> = args.log.as_deref();
         let text = outcome.summary.render(Style::for_stderr(), log);
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+    if let (Some(log), 1..) = (&args.log, outcome.account.notices_dropped) {
+        let missing = outcome.account.notices_dropped;
+        complain(&format!("the log {} is not whole: {missing} notices could not be written", log.display()));
     }
     if let Some(signal) = outcome.status.signal() {
         die_of(signal);

@@ -107,7 +107,7 @@ impl Kernel {
             files.insert(file, 1, 0).map_err(|error| map_error("FILES", "fill", &error))?;
         }
         let mut filter: Array<_, NameFilter> = map(&mut self.ebpf, "NAME_FILTER")?;
-        filter.set(0, keys.filter(self.generation), 0).map_err(|error| map_error("NAME_FILTER", "fill", &error))
+        filter.set(0, keys.filter(self.generation << 32), 0).map_err(|error| map_error("NAME_FILTER", "fill", &error))
     }
 
     /// Makes a cgroup a job: hooks first, so that nothing of the job goes by unseen, then the entry in the map.

@@ -40,7 +40,7 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// Fields that the probes need don't exist in this kernel.
-    #[error("this kernel lacks fields that the probes read: {}; the supported range is 5.10 to 7.2", fields.join(", "))]
+    #[error("this kernel lacks fields that the probes read: {}; it is older or newer than the probes know, and no offset is ever guessed", fields.join(", "))]
     MissingFields {
         /// `structure::field` of each.
         fields: Vec<String>,

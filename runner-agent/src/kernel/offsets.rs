@@ -141,6 +141,12 @@ pub fn syscall_actions() -> [u8; runner_agent_common::offsets::SYSCALLS] {
         (425, action::IO_URING), // io_uring_setup
         (42, action::CONNECT),   // connect
         (44, action::SENDTO),    // sendto
+        (82, action::MOVE),      // rename
+        (155, action::MOVE),     // pivot_root
+        (165, action::MOVE),     // mount
+        (264, action::MOVE),     // renameat
+        (316, action::MOVE),     // renameat2
+        (429, action::MOVE),     // move_mount
         (46, action::SENDMSG),   // sendmsg
         (307, action::SENDMSG),  // sendmmsg, whose first message starts where that of sendmsg does
     ];
@@ -151,6 +157,12 @@ pub fn syscall_actions() -> [u8; runner_agent_common::offsets::SYSCALLS] {
         (342, action::OPEN),     // open_by_handle_at
         (437, action::OPEN),     // openat2
         (425, action::IO_URING), // io_uring_setup
+        (21, action::MOVE),      // mount
+        (38, action::MOVE),      // rename
+        (217, action::MOVE),     // pivot_root
+        (302, action::MOVE),     // renameat
+        (353, action::MOVE),     // renameat2
+        (429, action::MOVE),     // move_mount
     ];
     let mut table = [0; runner_agent_common::offsets::SYSCALLS];
     for (number, action) in native {

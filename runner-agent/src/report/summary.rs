@@ -181,10 +181,11 @@ impl Summary {
             programs.iter().take(6).map(|(exe, count)| format!("{} ×{count}", crate::text::base_name(exe))).collect();
         let _ = writeln!(
             out,
-            "{}  {} program starts, {} programs: {}{}",
+            "{}  {} program starts, {} programs{}{}{}",
             style.heading("processes   "),
             self.execs,
             programs.len(),
+            if top.is_empty() { "" } else { ": " },
             printable(&top.join(", ")),
             if programs.len() > top.len() { ", …" } else { "" }
         );

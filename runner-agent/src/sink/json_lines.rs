@@ -1,8 +1,8 @@
 //! The event log: one JSON object a line, chained.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::outbox::Sink;
@@ -19,11 +19,28 @@ pub struct JsonLines {
 }
 
 impl JsonLines {
-    /// Starts a new log. A file that is there already is replaced only if it is a regular file.
+    /// Starts a new log in place of what is there. A symbolic link is refused: in a directory that everybody writes to,
+    /// anybody could have put one there.
     ///
-    /// The log holds argument vectors and paths, so nobody but its owner may read it (mode 0600).
+    /// The log holds argument vectors and paths, so nobody but its owner may read it (mode 0600, also if it was there).
     pub fn create(path: &Path, encoder: Encoder) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(no_follow)
+            .open(path)
+            .map_err(|error| match error.raw_os_error() {
+                Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => {
+                    io::Error::new(error.kind(), "it is a symbolic link; name the file itself")
+                }
+                _ => error,
+            })?;
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
         Ok(Self { file, chain: Chain::default(), encoder, buffer: Vec::new() })
     }
 }

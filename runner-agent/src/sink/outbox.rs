@@ -21,6 +21,7 @@ pub trait Sink: Send + 'static {
 
 /// The queue in front of a sink. Offering never waits.
 pub struct Outbox {
+    name: &'static str,
     sender: Option<Sender<Notice>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
@@ -31,18 +32,30 @@ pub struct Outbox {
 struct Shared {
     waiting: AtomicUsize,
     dropped: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Notices that a sink did not get, or could not deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkLoss {
+    /// Name of the sink.
+    pub sink: &'static str,
+    /// Notices that found the queue full.
+    pub dropped: u64,
+    /// Notices that the sink failed to deliver.
+    pub failed: u64,
 }
 
 impl Outbox {
     /// Starts the sink's thread. `wants` says which notices it takes.
-    pub fn start(name: &str, mut sink: impl Sink, wants: fn(&Notice) -> bool) -> std::io::Result<Self> {
+    pub fn start(name: &'static str, mut sink: impl Sink, wants: fn(&Notice) -> bool) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
         let shared = Arc::new(Shared::default());
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new()
             .name(format!("sink-{name}"))
-            .spawn(move || deliver_all(&receiver, &mut sink, &of_thread))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), shared, wants })
+            .spawn(move || deliver_all(name, &receiver, &mut sink, &of_thread))?;
+        Ok(Self { name, sender: Some(sender), thread: Some(thread), shared, wants })
     }
 
     /// Queues a notice, or counts it as dropped when the queue is full.
@@ -59,24 +72,28 @@ impl Outbox {
         }
     }
 
-    /// Notices that were dropped, or that the sink failed to deliver.
-    pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+    /// What was lost so far.
+    pub fn loss(&self) -> SinkLoss {
+        SinkLoss {
+            sink: self.name,
+            dropped: self.shared.dropped.load(Ordering::Relaxed),
+            failed: self.shared.failed.load(Ordering::Relaxed),
+        }
     }
 
-    /// Waits until everything queued is delivered, and ends the thread. Returns how many notices were lost.
-    pub fn finish(mut self) -> u64 {
+    /// Waits until everything queued is delivered, and ends the thread. Returns what was lost.
+    pub fn finish(mut self) -> SinkLoss {
         drop(self.sender.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("a sink's thread panicked; its log is incomplete");
         }
-        self.dropped()
+        self.loss()
     }
 }
 
-fn deliver_all(receiver: &Receiver<Notice>, sink: &mut impl Sink, shared: &Shared) {
+fn deliver_all(name: &str, receiver: &Receiver<Notice>, sink: &mut impl Sink, shared: &Shared) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut has_failed = false;
     while let Ok(first) = receiver.recv() {
@@ -84,9 +101,9 @@ fn deliver_all(receiver: &Receiver<Notice>, sink: &mut impl Sink, shared: &Share
         batch.extend(receiver.try_iter().take(BATCH - 1));
         shared.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
         if let Err(error) = sink.deliver(&batch) {
-            shared.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            shared.failed.fetch_add(batch.len() as u64, Ordering::Relaxed);
             if !std::mem::replace(&mut has_failed, true) {
-                tracing::error!("can't write notices: {error}; what is lost from here on is counted");
+                tracing::error!("can't write notices to the {name}: {error}; what is lost from here on is counted");
             }
         }
         batch.clear();
