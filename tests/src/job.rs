@@ -76,6 +76,7 @@ impl Job {
     }
 
     /// Puts a file below the job's home, folders included.
+    #[must_use]
     pub fn file(self, below: &str, content: &str) -> Self {
         let path = self.home.path().join(below);
         fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder can be made");
@@ -84,36 +85,42 @@ impl Job {
     }
 
     /// Uses this policy.
+    #[must_use]
     pub fn policy(self, yaml: &str) -> Self {
         let path = self.path("policy.yml");
         self.file("policy.yml", yaml).option("--policy").option(path)
     }
 
     /// One more option of `run`.
+    #[must_use]
     pub fn option(mut self, option: impl AsRef<OsStr>) -> Self {
         self.options.push(option.as_ref().to_owned());
         self
     }
 
     /// One more word of the command.
+    #[must_use]
     pub fn word(mut self, word: impl AsRef<OsStr>) -> Self {
         self.command.push(word.as_ref().to_owned());
         self
     }
 
     /// One more variable of the environment, which has `PATH` and `HOME` alone.
+    #[must_use]
     pub fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.into(), value.as_ref().to_owned()));
         self
     }
 
     /// Starts the agent by way of another command (nsenter, setpriv, unshare), to which the agent's own is appended.
+    #[must_use]
     pub fn by<T: AsRef<OsStr>>(mut self, wrapper: impl IntoIterator<Item = T>) -> Self {
         self.wrapper.extend(wrapper.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
     /// Writes no log.
+    #[must_use]
     pub fn without_log(mut self) -> Self {
         self.with_log = false;
         self
@@ -209,12 +216,14 @@ impl Running {
 
 impl Run {
     /// Fails unless the command ended well and nothing of it was lost.
+    #[must_use]
     pub fn whole(self) -> Self {
         assert!(self.status.success(), "ended with {:?}:\n{}{}", self.status, self.stdout, self.stderr);
         self.nothing_lost()
     }
 
     /// Fails if anything was lost, or went missing uncounted.
+    #[must_use]
     pub fn nothing_lost(self) -> Self {
         let account = self.log.ended().at("/account");
         assert_eq!((&account["lost"], &account["difference"]), (&0.into(), &0.into()), "{account}");

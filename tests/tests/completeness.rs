@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use end_to_end::{Job, binary, needs};
+use end_to_end::{Job, Line, binary, needs};
 
 const ACT: &str = env!("CARGO_BIN_EXE_act");
 
@@ -55,7 +55,7 @@ fn under_full_load_each_exec_watched_open_and_connect_is_in_the_log_exactly_once
     assert!((0..WATCHED).all(|number| files.contains_key(&run.path(&format!("w/{number}/.npmrc")))));
     assert_eq!(UNWATCHED + WATCHED, 200_000);
 
-    let processes = counted(log.of("exit").map(|exit| exit.key()));
+    let processes = counted(log.of("exit").map(Line::key));
     assert!(processes.values().all(|&count| count == 1), "a process ends once");
     assert_eq!((log.account("/lost"), log.account("/difference")), (0, 0));
 }

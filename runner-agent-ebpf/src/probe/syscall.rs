@@ -131,17 +131,24 @@ fn opened(member: &Member, descriptor: u64, syscall: u32, actions: u8, why: Watc
 }
 
 /// The cgroup hook sees sockets of the IP families only; packet, VSOCK and the rest are seen here. Raw IP sockets come
-/// from the hook, so that each is recorded once.
+/// from the hook, so that each is recorded once; those of a process that left the job's cgroup come from here.
 #[inline(always)]
 fn socket_created(member: &Member, regs: Address, flags: u32) {
     let family: u64 = read(regs + offset!(regs_arg0));
     let family = family as u32;
-    // AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK don't leave the machine by themselves, or are judged elsewhere.
-    if matches!(family, 1 | 2 | 10 | 16) {
+    // AF_UNIX and AF_NETLINK don't leave the machine by themselves.
+    if matches!(family, 1 | 16) {
         return;
     }
     let socket_type: u64 = read(regs + offset!(regs_arg1));
     let protocol: u64 = read(regs + offset!(regs_arg2));
+    // AF_INET and AF_INET6 are the cgroup hook's, as long as it runs for this process.
+    if matches!(family, 2 | 10)
+        && (is_judged_by_address(socket_type as u32 & !SOCK_FLAGS, protocol as u32)
+            || task::job_by_cgroup() == Some(member.job))
+    {
+        return;
+    }
     let mut record = Socket {
         header: task::header(member, kind::SOCKET, probe::SOCKET, size_of::<Socket>()),
         family,

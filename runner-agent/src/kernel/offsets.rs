@@ -148,6 +148,7 @@ pub fn syscall_actions() -> [u8; runner_agent_common::offsets::SYSCALLS] {
         (316, action::MOVE),     // renameat2
         (429, action::MOVE),     // move_mount
         (46, action::SENDMSG),   // sendmsg
+        (307, action::SENDMSG),  // sendmmsg, whose first message starts where that of sendmsg does
     ];
     let compat = [
         (5, action::OPEN),       // open

@@ -13,7 +13,7 @@ fn a_container_is_part_of_the_job_with_its_files_programs_and_network() {
 
     let program = run.log.exec_with(&["in-container"]);
     assert_eq!(program.at("/process/container"), true);
-    let outside: Vec<&Line> = run.log.of("exec").filter(|exec| exec.at("/process/exe") == &ACT).collect();
+    let outside: Vec<&Line> = run.log.of("exec").filter(|exec| *exec.at("/process/exe") == ACT).collect();
     assert!(outside.iter().all(|exec| exec.at("/process/container").is_null()));
 
     let connect = run.log.connect("127.0.0.1", 9);

@@ -156,10 +156,10 @@ fn a_killed_agent_leaves_nothing_attached() {
 fn a_daemon_left_behind_is_ended_and_named() {
     needs!();
     let run = job(&[ACT, "exec", "daemon", "sleep", "1000"]).run().whole();
-    let pid = run.stdout.trim();
+    let pid: u32 = run.stdout.trim().parse().expect("a pid");
     assert_eq!(run.log.ended().list("/leftovers"), [format!("sleep (pid {pid})")]);
-    assert!(wait_until(SOON, || !runs(pid.parse().expect("a pid"))), "it still runs");
-    let exit = run.log.of("exit").find(|exit| exit.at("/process/pid").to_string() == pid).expect("its end");
+    assert!(wait_until(SOON, || !runs(pid)), "it still runs");
+    let exit = run.log.of("exit").find(|exit| *exit.at("/process/pid") == pid).expect("its end");
     assert_eq!(exit.number("signal"), 9);
 }
 

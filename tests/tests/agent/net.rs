@@ -157,9 +157,9 @@ fn a_process_that_leaves_the_cgroup_is_found_and_its_connect_recorded() {
 }
 
 #[test]
-fn datagrams_from_outside_the_cgroup_are_recorded_too() {
+fn every_way_to_a_destination_from_outside_the_cgroup_is_recorded() {
     needs!();
-    for trick in ["udp-sendto", "udp-sendmsg", "tcp-fast-open"] {
+    for trick in ["udp-sendto", "udp-sendmsg", "udp-sendmmsg", "udp-connected", "tcp-fast-open", "mptcp"] {
         for address in ["127.0.0.9", "::1"] {
             let elsewhere = Cgroup::create();
             let cgroup = elsewhere.path().to_str().unwrap().to_owned();
@@ -167,6 +167,18 @@ fn datagrams_from_outside_the_cgroup_are_recorded_too() {
             let connect = run.log.connect(address, PORT);
             assert!(connect.is("outside_cgroup"), "{trick}");
         }
+    }
+}
+
+#[test]
+fn a_raw_socket_from_outside_the_cgroup_is_found_once() {
+    needs!();
+    let elsewhere = Cgroup::create();
+    let cgroup = elsewhere.path().to_str().expect("a path of this machine's is text").to_owned();
+    for [family, protocol] in [["2", "1"], ["10", "58"]] {
+        let run = act(&["space", "leave-cgroup", &cgroup, ACT, "net", "socket", family, "3", protocol]).run().whole();
+        assert_eq!(run.log.of("socket").count(), 1);
+        assert_eq!(run.log.findings("raw-socket").count(), 1);
     }
 }
 
@@ -183,7 +195,7 @@ fn a_process_that_stays_outside_the_cgroup_is_ended_with_the_job() {
 
 fn inode(path: &std::path::Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).unwrap().ino()
+    std::fs::metadata(path).expect("the cgroup is there").ino()
 }
 
 #[test]

@@ -28,7 +28,9 @@ fn chain<'a>(run: &'a Run, severity: &str) -> &'a Line {
     let connect = run.log.connect(DROP, 443);
     assert_eq!(finding.text("severity"), severity);
     assert_eq!(finding.key(), connect.key(), "the finding is about who connects");
-    for line in [read, connect] {
+    let before = |exec: &&Line| exec.key() == read.key() && exec.number("seq") < read.number("seq");
+    let reader = run.log.of("exec").filter(before).last();
+    for line in [read, connect, reader.expect("the reader runs a program")] {
         assert!(finding.evidence().contains(&line.number("seq")), "{:?} lacks {:?}", finding.0, line.0);
     }
     assert!(finding.evidence().is_sorted());

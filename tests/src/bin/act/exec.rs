@@ -70,7 +70,7 @@ fn not_utf8(arguments: &[OsString]) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other("the program failed")) }
 }
 
-/// A process that lives shorter than its child.
+/// PROGRAM ARGUMENTS…: becomes the program when the parent has ended.
 fn orphan(arguments: &[OsString]) -> io::Result<()> {
     // SAFETY: this program has one thread, so the child can go on as its parent would.
     if returned(i64::from(unsafe { libc::fork() }))? != 0 {

@@ -88,12 +88,12 @@ fn creat(arguments: &[OsString]) -> io::Result<()> {
 struct Handle {
     bytes: u32,
     kind: i32,
-    handle: [u8; 128],
+    data: [u8; 128],
 }
 
 fn by_handle(arguments: &[OsString]) -> io::Result<()> {
     let path = c_string(secret(arguments));
-    let mut handle = Handle { bytes: 128, kind: 0, handle: [0; 128] };
+    let mut handle = Handle { bytes: 128, kind: 0, data: [0; 128] };
     let mut mount = 0_i32;
     // SAFETY: all three live through the call, and the handle has the room that it announces.
     returned(unsafe {
@@ -202,7 +202,7 @@ fn storm(arguments: &[OsString]) -> io::Result<()> {
     Ok(())
 }
 
-/// FOLDER COUNT: `FOLDER/NUMBER/.npmrc` made, and opened for reading once each.
+/// FOLDER COUNT: `FOLDER/NUMBER/.npmrc`, opened for reading once each.
 fn watched_storm(arguments: &[OsString]) -> io::Result<()> {
     let count: u32 = parsed(arguments, 1)?;
     for number in 0..count {
