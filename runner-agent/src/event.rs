@@ -20,7 +20,7 @@ pub struct Process {
     pub depth: u32,
     /// Path of the executable; empty when never learnt.
     pub exe: Arc<str>,
-    /// Arguments, secrets removed.
+    /// The first arguments, secrets removed; at most [`REMEMBERED_ARGUMENT_BYTES`] in all. The exec's event has them all.
     pub argv: Arc<[String]>,
     /// Whether `argv` is all of it.
     pub argv_whole: bool,
@@ -44,6 +44,10 @@ pub struct Process {
 
 /// Ancestors that are kept with a process. A job can fork in a chain without end.
 pub const MAX_DEPTH: u32 = 64;
+
+/// Bytes of arguments that are remembered with a process and repeated in its later notices. A job can start programs with
+/// megabytes of arguments as fast as it likes; they are told once.
+pub const REMEMBERED_ARGUMENT_BYTES: usize = 1024;
 
 impl Process {
     /// The process and its ancestors, nearest first.
@@ -75,6 +79,10 @@ pub struct Event {
 pub enum Activity {
     /// A program was started in the process.
     Exec {
+        /// Arguments, secrets removed.
+        argv: Arc<[String]>,
+        /// Whether `argv` is all of it.
+        argv_whole: bool,
         /// Whether the process was outside its job's cgroup.
         outside_cgroup: bool,
     },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use runner_agent_common::map::Counters;
 
-use crate::event::{Event, Finding};
+use crate::event::{Activity, Event, Finding};
 use crate::policy::Mode;
 
 /// One notice.
@@ -19,6 +19,20 @@ pub struct Notice {
     pub job: Option<Arc<str>>,
     /// What.
     pub content: Content,
+}
+
+impl Notice {
+    /// About how many bytes it takes while it waits.
+    pub fn weight(&self) -> usize {
+        const WITHOUT_ARGUMENTS: usize = 512;
+        let arguments = match &self.content {
+            Content::Event(Event { activity: Activity::Exec { argv, .. }, .. }) => {
+                argv.iter().map(|argument| argument.len() + size_of::<String>()).sum()
+            }
+            _ => 0,
+        };
+        WITHOUT_ARGUMENTS + arguments
+    }
 }
 
 /// What a notice tells.

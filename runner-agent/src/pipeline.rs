@@ -79,7 +79,9 @@ impl Pipeline {
 
     /// Takes in what `/proc` says about a process that is older than the agent, or was adopted.
     pub fn snapshot(&mut self, key: ProcessKey, parent: Option<ProcessKey>, mut program: Program) {
-        program.argv = self.redactor.arguments(program.argv.to_vec()).into();
+        let argv: Arc<[String]> = self.redactor.arguments(program.argv.to_vec()).into();
+        program.argv = arguments::first_arguments(&argv);
+        program.argv_whole &= program.argv.len() == argv.len();
         self.table.snapshot(key, parent, program);
     }
 
@@ -170,13 +172,19 @@ impl Pipeline {
 
     fn executed(&mut self, exec: &StartedProgram, out: &mut Vec<Notice>) {
         let fixed = &exec.fixed;
-        let program = exec.program(&self.redactor);
+        let argv = exec.arguments(&self.redactor);
+        let program = exec.program(&argv);
         let process = self.table.exec(fixed.header.process, fixed.parent, program, self.next_seq);
         if let Some(state) = self.jobs.get_mut(&fixed.header.job) {
             state.taints.exec(&process, &self.table);
         }
         let outside_cgroup = fixed.header.flags & flag::OUTSIDE_CGROUP != 0;
-        self.happened(&fixed.header, Some(process), Activity::Exec { outside_cgroup }, out);
+        self.happened(
+            &fixed.header,
+            Some(process),
+            Activity::Exec { argv, argv_whole: exec.is_whole(), outside_cgroup },
+            out,
+        );
     }
 
     fn file(&mut self, fixed: &record::File, path: &[u8], out: &mut Vec<Notice>) {

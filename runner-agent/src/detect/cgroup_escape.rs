@@ -7,7 +7,7 @@ use crate::policy::{Policy, Severity};
 pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding> {
     let how = match &event.activity {
         Activity::CgroupMove { inside: false, .. } => "was moved out of the job's cgroup",
-        Activity::Exec { outside_cgroup: true } => "was started outside the job's cgroup",
+        Activity::Exec { outside_cgroup: true, .. } => "was started outside the job's cgroup",
         Activity::Connect(connection) if connection.outside_cgroup => "connected from outside the job's cgroup",
         _ => return None,
     };

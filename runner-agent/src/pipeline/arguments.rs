@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use runner_agent_common::record::{self, ProcessKey, flag};
 
+use crate::event::REMEMBERED_ARGUMENT_BYTES;
 use crate::process::Program;
 use crate::redact::Redactor;
 use crate::text;
@@ -70,16 +71,22 @@ impl Waiting {
 }
 
 impl StartedProgram {
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.argv.len() >= self.fixed.argv_total as usize
     }
 
-    /// What the process table is told, secrets removed.
-    pub(super) fn program(&self, redactor: &Redactor) -> Program {
+    /// All arguments, secrets removed.
+    pub(super) fn arguments(&self, redactor: &Redactor) -> Arc<[String]> {
+        redactor.arguments(text::arguments(&self.argv)).into()
+    }
+
+    /// What the process table is told of the program; `argv` is what [`Self::arguments`] gave.
+    pub(super) fn program(&self, argv: &Arc<[String]>) -> Program {
         let fixed = &self.fixed;
+        let argv_remembered = first_arguments(argv);
         Program {
-            argv_whole: self.is_whole(),
-            argv: redactor.arguments(text::arguments(&self.argv)).into(),
+            argv_whole: self.is_whole() && argv_remembered.len() == argv.len(),
+            argv: argv_remembered,
             exe: self.exe.clone(),
             cwd: self.cwd.clone(),
             uid: fixed.header.uid,
@@ -90,6 +97,20 @@ impl StartedProgram {
             exe_unlinked: fixed.header.flags & flag::UNLINKED != 0,
         }
     }
+}
+
+/// As many of the first arguments as are remembered with a process.
+pub(super) fn first_arguments(argv: &Arc<[String]>) -> Arc<[String]> {
+    let mut left = REMEMBERED_ARGUMENT_BYTES;
+    let fitting = argv
+        .iter()
+        .take_while(|argument| {
+            let fits = argument.len() < left;
+            left = left.saturating_sub(argument.len() + 1);
+            fits
+        })
+        .count();
+    if fitting == argv.len() { argv.clone() } else { argv[..fitting].into() }
 }
 
 #[cfg(test)]
@@ -140,7 +161,18 @@ mod tests {
         let mut waiting = Waiting::default();
         assert!(waiting.begin(exec(b"a\0b", 30)).is_none());
         let cut = waiting.continue_with(&continuation(20), b"tail").unwrap();
-        assert!(!cut.program(&Redactor::default()).argv_whole);
+        assert!(!cut.program(&cut.arguments(&Redactor::default())).argv_whole);
+    }
+
+    #[test]
+    fn a_process_remembers_few_of_many_arguments_and_says_so() {
+        let argv = [b"x\0".repeat(20), b"y".repeat(5000)].concat();
+        let program = exec(&argv, argv.len());
+        let all = program.arguments(&Redactor::default());
+        let remembered = program.program(&all);
+        assert_eq!((all.len(), remembered.argv.len(), remembered.argv_whole), (21, 20, false));
+        let few = exec(b"a\0b\0", 4);
+        assert!(few.program(&few.arguments(&Redactor::default())).argv_whole);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 
 use crate::notice::Notice;
 
-/// Notices that wait at most; a burst of a full ring fits.
-const CAPACITY: usize = 65_536;
+/// Bytes that wait at most, by [`Notice::weight`]; a burst of a full ring fits.
+const CAPACITY: usize = 32 << 20;
 
 /// Notices that a sink is handed at once.
 const BATCH: usize = 512;
@@ -63,11 +63,13 @@ impl Outbox {
         if !(self.wants)(notice) {
             return;
         }
-        let is_full = self.shared.waiting.load(Ordering::Relaxed) >= CAPACITY;
-        let sent = !is_full && self.sender.as_ref().is_some_and(|sender| sender.send(notice.clone()).is_ok());
-        if sent {
-            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        } else {
+        let weight = notice.weight();
+        // Counted before it is sent: the thread takes it off again, and must not be first.
+        let waiting = self.shared.waiting.fetch_add(weight, Ordering::Relaxed) + weight;
+        let sent =
+            waiting <= CAPACITY && self.sender.as_ref().is_some_and(|sender| sender.send(notice.clone()).is_ok());
+        if !sent {
+            self.shared.waiting.fetch_sub(weight, Ordering::Relaxed);
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -99,13 +101,68 @@ fn deliver_all(name: &str, receiver: &Receiver<Notice>, sink: &mut impl Sink, sh
     while let Ok(first) = receiver.recv() {
         batch.push(first);
         batch.extend(receiver.try_iter().take(BATCH - 1));
-        shared.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        let weight = batch.iter().map(Notice::weight).sum();
         if let Err(error) = sink.deliver(&batch) {
             shared.failed.fetch_add(batch.len() as u64, Ordering::Relaxed);
             if !std::mem::replace(&mut has_failed, true) {
                 tracing::error!("can't write notices to the {name}: {error}; what is lost from here on is counted");
             }
         }
+        // Only now: what is being delivered takes memory too.
+        shared.waiting.fetch_sub(weight, Ordering::Relaxed);
         batch.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notice::{Content, Loss};
+
+    fn notice(seq: u64) -> Notice {
+        Notice { seq, at_ns: 0, job: None, content: Content::Loss(Loss { place: "x", reason: "y", count: 1 }) }
+    }
+
+    /// Takes a batch only when it is let, and keeps the numbers.
+    struct Gate {
+        open: Receiver<()>,
+        seen: Arc<std::sync::Mutex<Vec<u64>>>,
+    }
+
+    impl Sink for Gate {
+        fn deliver(&mut self, batch: &[Notice]) -> std::io::Result<()> {
+            // Closed for good means open.
+            let _ = self.open.recv();
+            self.seen.lock().unwrap().extend(batch.iter().map(|notice| notice.seq));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_sink_that_stands_still_costs_what_does_not_fit_and_nothing_else() {
+        let (opener, open) = channel();
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let outbox = Outbox::start("gate", Gate { open, seen: seen.clone() }, |_| true).unwrap();
+        let fitting = (CAPACITY / notice(0).weight()) as u64;
+        for seq in 0..fitting + 100 {
+            outbox.offer(&notice(seq));
+        }
+        assert_eq!(outbox.loss(), SinkLoss { sink: "gate", dropped: 100, failed: 0 });
+        drop(opener);
+        assert_eq!(outbox.finish().dropped, 100);
+        assert!(seen.lock().unwrap().iter().copied().eq(0..fitting), "in order, and each once");
+    }
+
+    #[test]
+    fn what_a_sink_fails_to_deliver_is_counted() {
+        struct Broken;
+        impl Sink for Broken {
+            fn deliver(&mut self, _: &[Notice]) -> std::io::Result<()> {
+                Err(std::io::Error::other("broken"))
+            }
+        }
+        let outbox = Outbox::start("broken", Broken, |_| true).unwrap();
+        (0..5).for_each(|seq| outbox.offer(&notice(seq)));
+        assert_eq!(outbox.finish(), SinkLoss { sink: "broken", dropped: 0, failed: 5 });
     }
 }

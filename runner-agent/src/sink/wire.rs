@@ -45,7 +45,7 @@ impl Encoder {
             seq: notice.seq,
             kind,
             job: notice.job.as_deref(),
-            process: process.map(|process| self.process(process)),
+            process: process.map(|process| self.process(process, &notice.content)),
             detail,
             prev,
         };
@@ -58,14 +58,19 @@ impl Encoder {
         jiff::Timestamp::from_nanosecond(since_1970).map_or_else(|_| since_1970.to_string(), |at| format!("{at:.9}"))
     }
 
-    fn process<'a>(&self, process: &'a Process) -> ProcessLine<'a> {
+    fn process<'a>(&self, process: &'a Process, content: &'a Content) -> ProcessLine<'a> {
+        // The exec's own line has every argument, later ones what is remembered of them.
+        let (argv, argv_whole) = match content {
+            Content::Event(Event { activity: Activity::Exec { argv, argv_whole, .. }, .. }) => (argv, *argv_whole),
+            _ => (&process.argv, process.argv_whole),
+        };
         ProcessLine {
             key: key_text(process.key),
             pid: process.key.tgid,
             parent: process.parent_key.map(key_text),
             exe: &process.exe,
-            argv: &process.argv,
-            argv_whole: process.argv_whole,
+            argv,
+            argv_whole,
             cwd: &process.cwd,
             uid: process.uid,
             cgroup: process.cgroup,
@@ -77,7 +82,7 @@ impl Encoder {
 
     fn event(event: &Event) -> (&'static str, Option<&Process>, Detail<'_>) {
         let (kind, detail) = match &event.activity {
-            Activity::Exec { outside_cgroup } => ("exec", Detail::Exec { outside_cgroup: *outside_cgroup }),
+            Activity::Exec { outside_cgroup, .. } => ("exec", Detail::Exec { outside_cgroup: *outside_cgroup }),
             Activity::Exit { status } => ("exit", exit_detail(*status)),
             Activity::File(file) => ("file", file_detail(file)),
             Activity::Connect(connection) => ("connect", connect_detail(connection)),
