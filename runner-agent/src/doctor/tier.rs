@@ -53,6 +53,11 @@ pub const BLIND_SPOTS: &[BlindSpot] = &[
         instead: "switch 32-bit emulation off (ia32_emulation=0); raw IP sockets are seen either way",
     },
     BlindSpot {
+        id: "outside-cgroup",
+        what: "of a process that left the job's cgroup: connects by io_uring or 32-bit calls, later messages of a sendmmsg, DNS",
+        instead: "that it left is a finding, and its plain connects and sends are seen by their system calls",
+    },
+    BlindSpot {
         id: "encrypted-names",
         what: "names that are resolved over a Unix socket (nss-resolve, nscd) or encrypted (DNS over HTTPS or TLS)",
         instead: "the connect is seen with its address, and lacks the name",
