@@ -118,7 +118,7 @@ fn judge(filter: &NameFilter, mut place: Place, inode: Address, inode_number: u6
 fn bit(filter: &NameFilter, hash: u64) -> bool {
     let at = hash & (FILTER_BITS - 1);
     // SAFETY: `at / 64` is below FILTER_WORDS by the mask; the verifier sees the same bound.
-    let word = unsafe { *filter.words.as_ptr().add((at / 64) as usize) };
+    let word = unsafe { filter.words.get_unchecked((at / 64) as usize) };
     word & (1 << (at % 64)) != 0
 }
 

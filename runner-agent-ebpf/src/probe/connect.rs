@@ -48,6 +48,7 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
     PASS
 }
 
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "loads of one context, for one reason")]
 #[inline(always)]
 fn record(ctx: &SockAddrContext, family: u16, probe: u16) {
     let Some(member) = task::current_member() else { return };
@@ -84,6 +85,7 @@ fn record(ctx: &SockAddrContext, family: u16, probe: u16) {
 }
 
 /// A socket of an IP family is created: raw, ping, SCTP and whatever else no address hook will judge.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "loads of one context, for one reason")]
 #[cgroup_sock(sock_create)]
 pub fn sock_create(ctx: SockContext) -> i32 {
     // SAFETY: the context outlives the program.

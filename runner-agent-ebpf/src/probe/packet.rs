@@ -74,6 +74,7 @@ fn headers(ctx: &SkBuffContext) -> Option<Headers> {
 }
 
 /// Reads from the packet's linear part, which holds the headers of everything that a socket sends or receives.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "the two ends of one packet")]
 #[inline(always)]
 fn at<T: FromBytes>(ctx: &SkBuffContext, offset: usize) -> Option<T> {
     // SAFETY: the context outlives the program; the verifier turns these two loads into the packet's bounds.

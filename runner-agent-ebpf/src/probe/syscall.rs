@@ -34,8 +34,10 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     if number >= SYSCALLS as u64 {
         return 0;
     }
-    // SAFETY: `number` is below the table's length; volatile because user space replaces the table before loading.
-    let actions = unsafe { core::ptr::read_volatile(SYSCALL_ACTIONS.as_ptr().add(number as usize)) };
+    // SAFETY: `number` is below the table's length.
+    let entry = unsafe { SYSCALL_ACTIONS.as_ptr().add(number as usize) };
+    // SAFETY: as above; volatile because user space replaces the table before loading.
+    let actions = unsafe { core::ptr::read_volatile(entry) };
     if actions == 0 {
         return 0;
     }

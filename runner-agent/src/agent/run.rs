@@ -192,12 +192,7 @@ impl Armed {
     /// Ends what is left, waits for the last records, closes the account.
     fn settle(mut self, status: ExitStatus) -> Result<Outcome, RunError> {
         self.flow.take_in(&mut self.kernel, now_ns());
-        let members = self.kernel.members(SLOT)?;
-        let mut leftovers: Vec<String> = Vec::new();
-        for key in members {
-            let name = self.flow.pipeline.processes().get(key).map_or("?", |process| process.name()).to_owned();
-            leftovers.push(format!("{name} (pid {})", key.tgid));
-        }
+        let left = self.kernel.members(SLOT)?;
         self.cgroup.kill()?;
         let kernel = &self.kernel;
         // Those that left the cgroup; a map that can't be read is told by the next call.
@@ -213,6 +208,12 @@ impl Armed {
         }
         let Self { kernel, cgroup, job, mut flow, .. } = self;
         flow.flush();
+        // Named only now: one may have been about to become another program when the command ended.
+        let leftovers = left.into_iter().map(|key| {
+            let name = flow.pipeline.processes().get(key).map_or("?", |process| process.name());
+            format!("{name} (pid {})", key.tgid)
+        });
+        let leftovers = leftovers.collect();
         let (account, losses) = flow.settle_losses(&kernel)?;
         for loss in losses {
             flow.announce(Some(&job), Content::Loss(loss));
