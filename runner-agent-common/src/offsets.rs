@@ -31,8 +31,6 @@ pub struct Offsets {
     pub task_files: u32,
     /// `task_struct::nsproxy`.
     pub task_nsproxy: u32,
-    /// `task_struct::comm`.
-    pub task_comm: u32,
     /// `task_struct::thread_info.status`.
     pub task_thread_status: u32,
     /// `signal_struct::live`.
@@ -53,8 +51,6 @@ pub struct Offsets {
     pub files_fdt: u32,
     /// `fdtable::fd`.
     pub fdtable_fd: u32,
-    /// `fdtable::max_fds`.
-    pub fdtable_max_fds: u32,
     /// `file::f_path`.
     pub file_path: u32,
     /// `file::f_inode`.
@@ -103,8 +99,6 @@ pub struct Offsets {
     pub cgroup_kn: u32,
     /// `cgroup::root`.
     pub cgroup_root: u32,
-    /// `cgroup::level`.
-    pub cgroup_level: u32,
     /// `kernfs_node::id`.
     pub kernfs_id: u32,
     /// `kernfs_node` parent pointer (`parent`, or `__parent` on newer kernels).

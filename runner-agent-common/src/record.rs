@@ -122,8 +122,6 @@ pub struct Header {
     pub process: ProcessKey,
     /// Length of the whole record, this header included, in bytes.
     pub len: u32,
-    /// Thread id in the initial pid namespace.
-    pub tid: u32,
     /// Slot of the job, as user space gave it out.
     pub job: u32,
     /// Bits of [`flag`].
@@ -132,10 +130,6 @@ pub struct Header {
     pub kind: u16,
     /// One of [`probe`].
     pub probe: u16,
-    /// Effective user id.
-    pub uid: u32,
-    /// The task's name (`comm`), NUL-padded.
-    pub comm: [u8; 16],
 }
 
 /// A process came to be. [`Header::process`] is the child.
@@ -180,8 +174,8 @@ pub struct Exec {
     pub argv_len: u32,
     /// Bytes of the whole argument vector, NULs included; what is missing here follows in [`ExecArgs`].
     pub argv_total: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// User id.
+    pub uid: u32,
 }
 
 /// More of an argument vector. Followed by `len` bytes.
@@ -238,8 +232,6 @@ pub struct Connect {
     pub socket: u64,
     /// Cgroup (v2) id of the calling task.
     pub cgroup: u64,
-    /// Cookie of the socket's network namespace, 0 when the hook has none.
-    pub network_namespace: u64,
     /// Address family of the socket call: 2 (AF_INET) or 10 (AF_INET6).
     pub family: u16,
     /// Destination port, host order.

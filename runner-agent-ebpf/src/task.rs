@@ -1,8 +1,7 @@
 //! Who is running: process identity, and which job it belongs to by lineage or by cgroup.
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_uid_gid,
-    bpf_ktime_get_boot_ns,
+    bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_task, bpf_ktime_get_boot_ns,
 };
 use runner_agent_common::map::Task;
 use runner_agent_common::record::{Fork, Header, ProcessKey, flag, kind, probe};
@@ -122,17 +121,5 @@ pub fn adopt(task: Address, job: u32) -> Member {
 /// The front of a record about a member.
 #[inline(always)]
 pub fn header(member: &Member, kind: u16, probe: u16, len: usize) -> Header {
-    Header {
-        at_ns: now(),
-        process: member.key,
-        len: len as u32,
-        tid: read(member.task + offset!(task_pid)),
-        job: member.job,
-        flags: 0,
-        kind,
-        probe,
-        // SAFETY: the helper has no preconditions; the low half is the user id.
-        uid: unsafe { bpf_get_current_uid_gid() } as u32,
-        comm: read(member.task + offset!(task_comm)),
-    }
+    Header { at_ns: now(), process: member.key, len: len as u32, job: member.job, flags: 0, kind, probe }
 }

@@ -15,11 +15,6 @@ pub fn from_bytes(bytes: &[u8]) -> String {
     text
 }
 
-/// A fixed, NUL-padded name such as `comm`.
-pub fn from_padded(bytes: &[u8]) -> String {
-    from_bytes(bytes.split(|&byte| byte == 0).next().unwrap_or_default())
-}
-
 /// An argument vector: NUL after each argument. The last one lacks it when the vector was cut.
 pub fn arguments(bytes: &[u8]) -> Vec<String> {
     let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);

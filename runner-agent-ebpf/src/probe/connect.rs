@@ -5,7 +5,7 @@
 //! network namespace. Connected UDP is seen once, at its connect.
 //! Misses: sockets made outside the job and passed in, and processes that left the cgroup, which `syscall.rs` records.
 
-use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie};
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
 use runner_agent_common::record::{Connect, Socket, kind, probe};
@@ -74,8 +74,6 @@ fn record(ctx: &SockAddrContext, family: u16, probe: u16) {
         // SAFETY: the helper takes the program's own context.
         socket: unsafe { bpf_get_socket_cookie(call.cast()) },
         cgroup: task::current_cgroup(),
-        // SAFETY: as above.
-        network_namespace: unsafe { bpf_get_netns_cookie(call.cast()) },
         family,
         port: u16::from_be(port as u16),
         protocol: protocol as u16,

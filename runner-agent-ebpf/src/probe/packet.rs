@@ -110,13 +110,10 @@ fn dns(ctx: &SkBuffContext, direction: u8) -> Option<()> {
             at_ns: task::now(),
             process: ProcessKey { start_ns: 0, tgid: 0, reserved: 0 },
             len: 0,
-            tid: 0,
             job,
             flags: 0,
             kind: kind::DNS,
             probe: probe::DNS,
-            uid: 0,
-            comm: [0; 16],
         },
         // SAFETY: the helper takes the program's own context.
         socket: unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) },

@@ -5,7 +5,7 @@
 //! Sees: every process of a job and of its descendants, in whatever cgroup or namespace they run.
 //! Misses: threads (they are their process), and the part of an argument vector beyond 2 MiB, which is flagged.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::{bpf_get_current_uid_gid, bpf_probe_read_user};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use runner_agent_common::record::{Exec, ExecArgs, Exit, Fork, ProcessKey, flag, kind, probe};
@@ -135,7 +135,8 @@ fn send_exec(member: &Member, exe: Address, arguments: &Arguments, scratch: &mut
         cwd_len,
         argv_len,
         argv_total: arguments.total,
-        reserved: 0,
+        // SAFETY: the helper has no preconditions; the low half is the user id.
+        uid: unsafe { bpf_get_current_uid_gid() } as u32,
     };
     record.header.flags = flags;
     emit::put(scratch, &record);

@@ -65,6 +65,11 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         }
         return 0;
     }
+    // These matter only where the cgroup hooks don't run.
+    let by_hooks = matches!(actions & NATIVE, action::CONNECT | action::SENDTO | action::SENDMSG);
+    if by_hooks && task::is_in_latest_job() {
+        return 0;
+    }
     let Some(member) = task::current_member() else { return 0 };
     let compat = is_compat(task);
     let action = if compat { actions >> COMPAT_SHIFT } else { actions & NATIVE };
@@ -242,7 +247,6 @@ fn addressed(member: &Member, regs: Address, action: u8, flags: u32) {
         address: destination,
         socket: 0,
         cgroup: task::current_cgroup(),
-        network_namespace: 0,
         family: socket_address.family,
         port: u16::from_be_bytes(socket_address.port),
         // The protocol asked for is not kept where it is cheap to read; stream and datagram are told apart by type.

@@ -137,7 +137,7 @@ fn compare(seen: &Seen, truth: &Snapshot, canary: &Path) -> Result<(), String> {
     same("pid", &key.tgid, &truth.pid)?;
     same("parent", &exec.parent.tgid, &truth.parent)?;
     same("start time (ticks)", &(key.start_ns / TICK_NS), &truth.start_ticks)?;
-    same("uid", &exec.header.uid, &truth.program.uid)?;
+    same("uid", &exec.uid, &truth.program.uid)?;
     same("executable", &String::from_utf8_lossy(exe).as_ref(), &&*truth.program.exe)?;
     same("arguments", &argv, &&truth.cmdline)?;
     same("mount namespace", &exec.mount_namespace, &truth.program.mount_namespace)?;

@@ -21,7 +21,6 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         task_fs: finder.field("task_struct", &["fs"]),
         task_files: finder.field("task_struct", &["files"]),
         task_nsproxy: finder.field("task_struct", &["nsproxy"]),
-        task_comm: finder.field("task_struct", &["comm"]),
         // x86 keeps the 32-bit mark in `status`; elsewhere it is a flag, and 32-bit calls don't share the table.
         task_thread_status: finder.field("task_struct", &["thread_info.status", "thread_info.flags"]),
         signal_live: finder.field("signal_struct", &["live"]),
@@ -33,7 +32,6 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         fs_pwd: finder.field("fs_struct", &["pwd"]),
         files_fdt: finder.field("files_struct", &["fdt"]),
         fdtable_fd: finder.field("fdtable", &["fd"]),
-        fdtable_max_fds: finder.field("fdtable", &["max_fds"]),
         file_path: finder.field("file", &["f_path"]),
         file_inode: finder.field("file", &["f_inode"]),
         file_private_data: finder.field("file", &["private_data"]),
@@ -58,7 +56,6 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         mnt_namespace_inum: finder.field("mnt_namespace", &["ns.inum"]),
         cgroup_kn: finder.field("cgroup", &["kn"]),
         cgroup_root: finder.field("cgroup", &["root"]),
-        cgroup_level: finder.field("cgroup", &["level"]),
         kernfs_id: finder.field("kernfs_node", &["id"]),
         kernfs_parent: finder.field("kernfs_node", &["__parent", "parent"]),
         cgroup_root_hierarchy_id: finder.field("cgroup_root", &["hierarchy_id"]),

@@ -89,7 +89,7 @@ impl StartedProgram {
             argv: argv_remembered,
             exe: self.exe.clone(),
             cwd: self.cwd.clone(),
-            uid: fixed.header.uid,
+            uid: fixed.uid,
             cgroup: fixed.cgroup,
             mount_namespace: fixed.mount_namespace,
             stdin_pipe: fixed.stdin_pipe,
