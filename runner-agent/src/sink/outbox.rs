@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use crate::notice::Notice;
 
 /// Bytes that wait at most, by [`Notice::weight`]; a burst of a full ring fits.
-const CAPACITY: usize = 16 << 20;
+const CAPACITY: usize = 12 << 20;
 
 /// Notices that a sink is handed at once.
 const BATCH: usize = 512;
