@@ -37,16 +37,17 @@ impl Flow {
         Self { order, pipeline, book, summary, outboxes, recorder, notices }
     }
 
-    /// Empties the rings and passes on what happened up to `until_ns`.
-    pub(super) fn take_in(&mut self, kernel: &mut Kernel, until_ns: u64) {
+    /// Takes what waits on the rings and passes on what happened up to `until_ns`. True when there is more to take.
+    pub(super) fn take_in(&mut self, kernel: &mut Kernel, until_ns: u64) -> bool {
         let Self { order, pipeline, book, recorder, notices, .. } = self;
-        kernel.drain(|bytes| {
+        let complete_until = kernel.drain(|bytes| {
             book.received += 1;
             if let Some(recorder) = recorder.as_mut() {
                 recorder.record(bytes);
             }
             order.push(bytes);
         });
+        let until_ns = complete_until.map_or(until_ns, |complete| complete.min(until_ns));
         if let Some(recorder) = recorder.as_mut() {
             recorder.round(until_ns);
         }
@@ -63,6 +64,7 @@ impl Flow {
         });
         pipeline.tick(until_ns, notices);
         self.send();
+        complete_until.is_some()
     }
 
     /// Passes on what still waits for something that will not come.

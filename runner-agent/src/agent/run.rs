@@ -177,7 +177,7 @@ impl Armed {
                 _ = tick.tick() => Input::Tick,
             };
             match input {
-                Input::RingReady | Input::Tick => self.flow.take_in(&mut self.kernel, now_ns()),
+                Input::RingReady | Input::Tick => self.take_in(),
                 Input::Signal(arrived) => pass_on(arrived, &child),
                 Input::Ended(status) => break status,
             }
@@ -189,9 +189,19 @@ impl Armed {
         self.settle(status)
     }
 
+    /// Takes in what there is; under a flood only so much that signals and the command's end are seen too.
+    fn take_in(&mut self) {
+        const ROUNDS: usize = 64;
+        for _ in 0..ROUNDS {
+            if !self.flow.take_in(&mut self.kernel, now_ns()) {
+                return;
+            }
+        }
+    }
+
     /// Ends what is left, waits for the last records, closes the account.
     fn settle(mut self, status: ExitStatus) -> Result<Outcome, RunError> {
-        self.flow.take_in(&mut self.kernel, now_ns());
+        self.take_in();
         let left = self.kernel.members(SLOT)?;
         self.cgroup.kill()?;
         let kernel = &self.kernel;
@@ -199,7 +209,7 @@ impl Armed {
         child::end_processes(|| kernel.members(SLOT).unwrap_or_default()).map_err(io_error("end what is left"))?;
         let deadline = Instant::now() + SETTLE_WITHIN;
         loop {
-            self.flow.take_in(&mut self.kernel, u64::MAX);
+            while self.flow.take_in(&mut self.kernel, u64::MAX) {}
             let account = self.flow.book.account(&self.kernel.counters()?, 0);
             if account.received == account.submitted() || Instant::now() >= deadline {
                 break;

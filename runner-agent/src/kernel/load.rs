@@ -12,6 +12,7 @@ use runner_agent_common::record::{ProcessKey, probe};
 use super::cgroup::JobCgroup;
 use super::watch::WatchKeys;
 use super::{LoadError, btf::Btf, offsets, support};
+use crate::decode::peek_at_ns;
 
 /// The kernel side, built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/runner-agent.bpf.o"));
@@ -28,6 +29,9 @@ const TRACEPOINTS: [(&str, &str); 5] = [
 /// Programs on the job's cgroup.
 const CGROUP_HOOKS: [&str; 7] =
     ["connect4", "connect6", "sendmsg4", "sendmsg6", "sock_create", "packet_out", "packet_in"];
+
+/// Records of one ring that are handed over at once.
+const MOST_AT_ONCE: usize = 4096;
 
 /// How to load.
 #[derive(Clone, Debug)]
@@ -145,13 +149,25 @@ impl Kernel {
         Ok(())
     }
 
-    /// Hands over everything that waits on the rings, the critical one first.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) {
+    /// Hands over what waits on the rings, the critical one first; at most [`MOST_AT_ONCE`] records of each, because a job
+    /// can fill a ring faster than it is emptied. Returns until when everything was handed over, if a ring has more.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> Option<u64> {
+        let mut complete_until = None;
         for ring in [&mut self.critical, &mut self.bulk] {
-            while let Some(item) = ring.next() {
+            let mut last_ns = 0;
+            let mut left = MOST_AT_ONCE;
+            while left > 0
+                && let Some(item) = ring.next()
+            {
+                last_ns = peek_at_ns(&item);
                 each(&item);
+                left -= 1;
+            }
+            if left == 0 {
+                complete_until = Some(complete_until.map_or(last_ns, |until: u64| until.min(last_ns)));
             }
         }
+        complete_until
     }
 
     /// Descriptors that become readable when a ring has filled enough to be worth a wake-up.
