@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use crate::notice::Notice;
+use crate::notice::{Content, Notice};
 
 /// Bytes that wait at most, by [`Notice::weight`]; a burst of a full ring fits.
 const CAPACITY: usize = 12 << 20;
@@ -58,7 +58,8 @@ impl Outbox {
         Ok(Self { name, sender: Some(sender), thread: Some(thread), shared, wants })
     }
 
-    /// Queues a notice, or counts it as dropped when the queue is full.
+    /// Queues a notice, or counts it as dropped when the queue is full of events. Findings and what the agent says of
+    /// itself always find room: a job can flood the queue with events, and these are bounded by themselves.
     pub fn offer(&self, notice: &Notice) {
         if !(self.wants)(notice) {
             return;
@@ -66,8 +67,9 @@ impl Outbox {
         let weight = notice.weight();
         // Counted before it is sent: the thread takes it off again, and must not be first.
         let waiting = self.shared.waiting.fetch_add(weight, Ordering::Relaxed) + weight;
-        let sent =
-            waiting <= CAPACITY && self.sender.as_ref().is_some_and(|sender| sender.send(notice.clone()).is_ok());
+        let is_event = matches!(notice.content, Content::Event(_));
+        let sent = (waiting <= CAPACITY || !is_event)
+            && self.sender.as_ref().is_some_and(|sender| sender.send(notice.clone()).is_ok());
         if !sent {
             self.shared.waiting.fetch_sub(weight, Ordering::Relaxed);
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -117,10 +119,12 @@ fn deliver_all(name: &str, receiver: &Receiver<Notice>, sink: &mut impl Sink, sh
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notice::{Content, Loss};
+    use crate::event::{Activity, Event};
+    use crate::notice::Loss;
 
     fn notice(seq: u64) -> Notice {
-        Notice { seq, at_ns: 0, job: None, content: Content::Loss(Loss { place: "x", reason: "y", count: 1 }) }
+        let event = Event { seq, at_ns: 0, process: None, activity: Activity::IoUring };
+        Notice { seq, at_ns: 0, job: None, content: Content::Event(event) }
     }
 
     /// Takes a batch only when it is let, and keeps the numbers.
@@ -148,9 +152,11 @@ mod tests {
             outbox.offer(&notice(seq));
         }
         assert_eq!(outbox.loss(), SinkLoss { sink: "gate", dropped: 100, failed: 0 });
+        let loss = Content::Loss(Loss { place: "x", reason: "y", count: 1 });
+        outbox.offer(&Notice { seq: fitting, content: loss, ..notice(0) });
         drop(opener);
         assert_eq!(outbox.finish().dropped, 100);
-        assert!(seen.lock().unwrap().iter().copied().eq(0..fitting), "in order, and each once");
+        assert!(seen.lock().unwrap().iter().copied().eq(0..=fitting), "in order, each once, and what is no event too");
     }
 
     #[test]
