@@ -18,6 +18,15 @@ pub struct Process {
     pub parent: Option<Arc<Process>>,
     /// How many ancestors hang on `parent`.
     pub depth: u32,
+    /// What it runs.
+    pub program: Program,
+    /// Sequence number of the notice that told of this program.
+    pub exec_seq: Option<u64>,
+}
+
+/// The program that a process runs.
+#[derive(Clone, Debug)]
+pub struct Program {
     /// Path of the executable; empty when never learnt.
     pub exe: Arc<str>,
     /// The first arguments, secrets removed; at most [`REMEMBERED_ARGUMENT_BYTES`] in all. The exec's event has them all.
@@ -38,8 +47,23 @@ pub struct Process {
     pub stdout_pipe: u64,
     /// Whether the executable has no name in any directory (memfd, deleted).
     pub exe_unlinked: bool,
-    /// Sequence number of the notice that told of this program.
-    pub exec_seq: Option<u64>,
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self {
+            exe: "".into(),
+            argv: Arc::new([]),
+            argv_whole: true,
+            cwd: "".into(),
+            uid: 0,
+            cgroup: 0,
+            mount_namespace: 0,
+            stdin_pipe: 0,
+            stdout_pipe: 0,
+            exe_unlinked: false,
+        }
+    }
 }
 
 /// Ancestors that are kept with a process. A job can fork in a chain without end.
@@ -57,7 +81,7 @@ impl Process {
 
     /// The executable's base name, or `?`.
     pub fn name(&self) -> &str {
-        if self.exe.is_empty() { "?" } else { crate::text::base_name(&self.exe) }
+        if self.program.exe.is_empty() { "?" } else { crate::text::base_name(&self.program.exe) }
     }
 }
 

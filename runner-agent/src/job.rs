@@ -82,12 +82,12 @@ impl Taints {
 
     /// A program whose standard input is a pipe that carries a secret holds it.
     pub fn exec(&mut self, process: &Process, table: &ProcessTable) {
-        if process.stdin_pipe == 0 {
+        if process.program.stdin_pipe == 0 {
             return;
         }
         // A pipe that the whole job inherited as its input says nothing about who reads whom.
-        self.read_pipes.insert(process.stdin_pipe);
-        if let Some(taint) = self.by_pipe.get(&process.stdin_pipe).cloned() {
+        self.read_pipes.insert(process.program.stdin_pipe);
+        if let Some(taint) = self.by_pipe.get(&process.program.stdin_pipe).cloned() {
             self.set(process, &taint, table);
         }
     }
@@ -119,7 +119,7 @@ impl Taints {
 
     /// Marks a process, and everything down its pipeline.
     fn set(&mut self, process: &Process, taint: &Arc<Taint>, table: &ProcessTable) {
-        let mut reached = vec![(process.key, process.stdout_pipe, process.parent.clone())];
+        let mut reached = vec![(process.key, process.program.stdout_pipe, process.parent.clone())];
         let mut next = 0;
         while let Some((key, pipe, parent)) = reached.get(next).cloned() {
             next += 1;
@@ -127,11 +127,11 @@ impl Taints {
             if pipe == 0 || self.by_pipe.insert(pipe, taint.clone()).as_ref() == Some(taint) {
                 continue;
             }
-            for reader in table.alive().filter(|reader| reader.stdin_pipe == pipe && reader.key != key) {
-                reached.push((reader.key, reader.stdout_pipe, reader.parent.clone()));
+            for reader in table.alive().filter(|reader| reader.program.stdin_pipe == pipe && reader.key != key) {
+                reached.push((reader.key, reader.program.stdout_pipe, reader.parent.clone()));
             }
             if let Some(parent) = parent
-                && parent.stdout_pipe != pipe
+                && parent.program.stdout_pipe != pipe
             {
                 self.captures.push((parent.key, pipe, taint.clone()));
             }
@@ -200,7 +200,7 @@ impl JobState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Program;
+    use crate::event::Program;
 
     fn key(tgid: u32) -> ProcessKey {
         ProcessKey { start_ns: 1, tgid, reserved: 0 }

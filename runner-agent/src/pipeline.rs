@@ -13,12 +13,12 @@ use arguments::{StartedProgram, Waiting};
 
 use crate::decode::Record;
 use crate::detect;
-use crate::event::{Activity, Connection, Event, FileAccess, Process};
+use crate::event::{Activity, Connection, Event, FileAccess, Process, Program};
 use crate::job::{Job, JobState, Taint};
 use crate::names::address_of;
 use crate::notice::{Content, Notice};
 use crate::policy::{Destination, Protocol, Reader, Verdict};
-use crate::process::{ProcessTable, Program};
+use crate::process::ProcessTable;
 use crate::redact::Redactor;
 use crate::text;
 
@@ -212,7 +212,7 @@ impl Pipeline {
         };
         let owner = class.may_read(&Reader {
             exe: &exe_for_rules(&process),
-            argv: &process.argv,
+            argv: &process.program.argv,
             pid: process.key.tgid,
             path: known_as.as_deref().unwrap_or(&path),
         });
@@ -327,7 +327,11 @@ impl Pipeline {
 
 /// The executable as rules about programs see it: one that has no name any more is nobody's.
 fn exe_for_rules(process: &Process) -> Arc<str> {
-    if process.exe_unlinked { format!("{} (deleted)", process.exe).into() } else { process.exe.clone() }
+    if process.program.exe_unlinked {
+        format!("{} (deleted)", process.program.exe).into()
+    } else {
+        process.program.exe.clone()
+    }
 }
 
 /// Protocol of a connect; system calls seen from outside tell only stream or datagram.

@@ -8,55 +8,13 @@ use std::sync::Arc;
 
 use runner_agent_common::record::ProcessKey;
 
-use crate::event::{MAX_DEPTH, Process};
+use crate::event::{MAX_DEPTH, Process, Program};
 
 /// How long an ended process is remembered for records that come late, nanoseconds of record time.
 const REMEMBER_NS: u64 = 5_000_000_000;
 
 /// How many ended processes are remembered at most.
 const REMEMBER_COUNT: usize = 8192;
-
-/// What a program start tells of a process.
-#[derive(Clone, Debug)]
-pub struct Program {
-    /// Path of the executable.
-    pub exe: Arc<str>,
-    /// Arguments, secrets removed.
-    pub argv: Arc<[String]>,
-    /// Whether the arguments are all there.
-    pub argv_whole: bool,
-    /// Working directory.
-    pub cwd: Arc<str>,
-    /// User id.
-    pub uid: u32,
-    /// Cgroup (v2) id.
-    pub cgroup: u64,
-    /// Inode number of the mount namespace.
-    pub mount_namespace: u32,
-    /// Pipe on standard input, 0 when none.
-    pub stdin_pipe: u64,
-    /// Pipe on standard output, 0 when none.
-    pub stdout_pipe: u64,
-    /// Whether the executable has no name in any directory.
-    pub exe_unlinked: bool,
-}
-
-impl Default for Program {
-    fn default() -> Self {
-        Self {
-            exe: "".into(),
-            argv: Arc::new([]),
-            argv_whole: true,
-            cwd: "".into(),
-            uid: 0,
-            cgroup: 0,
-            mount_namespace: 0,
-            stdin_pipe: 0,
-            stdout_pipe: 0,
-            exe_unlinked: false,
-        }
-    }
-}
 
 /// The processes of all jobs, and the ancestors that lead to them.
 #[derive(Debug, Default)]
@@ -93,10 +51,10 @@ impl ProcessTable {
         let process = match self.get(child) {
             // Descriptors are inherited too; a redirection before an exec shows in the exec.
             None => {
-                let program = Program { cgroup, ..program_of(&parent_process) };
+                let program = Program { cgroup, ..parent_process.program.clone() };
                 build(child, descent, program, parent_process.exec_seq)
             }
-            Some(known) if known.parent.is_none() => build(child, descent, program_of(known), known.exec_seq),
+            Some(known) if known.parent.is_none() => build(child, descent, known.program.clone(), known.exec_seq),
             Some(_) => return,
         };
         self.put(process);
@@ -117,7 +75,7 @@ impl ProcessTable {
 
     /// What `/proc` says about a process that is older than the agent; ignored where records know better.
     pub fn snapshot(&mut self, key: ProcessKey, parent: Option<ProcessKey>, program: Program) {
-        if self.get(key).is_some_and(|process| !process.exe.is_empty()) {
+        if self.get(key).is_some_and(|process| !process.program.exe.is_empty()) {
             return;
         }
         let descent = match parent {
@@ -207,40 +165,8 @@ impl Descent {
 }
 
 fn build(key: ProcessKey, descent: Descent, program: Program, exec_seq: Option<u64>) -> Process {
-    let Program { exe, argv, argv_whole, cwd, uid, cgroup, mount_namespace, stdin_pipe, stdout_pipe, exe_unlinked } =
-        program;
-    Process {
-        key,
-        parent_key: descent.key,
-        parent: descent.parent,
-        depth: descent.depth,
-        exe,
-        argv,
-        argv_whole,
-        cwd,
-        uid,
-        cgroup,
-        mount_namespace,
-        stdin_pipe,
-        stdout_pipe,
-        exe_unlinked,
-        exec_seq,
-    }
-}
-
-fn program_of(process: &Process) -> Program {
-    Program {
-        exe: process.exe.clone(),
-        argv: process.argv.clone(),
-        argv_whole: process.argv_whole,
-        cwd: process.cwd.clone(),
-        uid: process.uid,
-        cgroup: process.cgroup,
-        mount_namespace: process.mount_namespace,
-        stdin_pipe: process.stdin_pipe,
-        stdout_pipe: process.stdout_pipe,
-        exe_unlinked: process.exe_unlinked,
-    }
+    let Descent { key: parent_key, parent, depth } = descent;
+    Process { key, parent_key, parent, depth, program, exec_seq }
 }
 
 #[cfg(test)]

@@ -65,5 +65,5 @@ fn who(event: &Event) -> String {
 
 /// The executable of an event's process, for subjects.
 fn exe(event: &Event) -> &str {
-    event.process.as_ref().map_or("?", |process| &process.exe)
+    event.process.as_ref().map_or("?", |process| &process.program.exe)
 }

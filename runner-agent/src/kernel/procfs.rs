@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use runner_agent_common::record::ProcessKey;
 
-use crate::process::Program;
+use crate::event::Program;
 use crate::text;
 
 /// Kernel clock ticks a second in `/proc/PID/stat` (`USER_HZ`, fixed at 100 on every architecture we build for).

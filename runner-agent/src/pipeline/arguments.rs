@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use runner_agent_common::record::{self, ProcessKey, flag};
 
+use crate::event::Program;
 use crate::event::REMEMBERED_ARGUMENT_BYTES;
-use crate::process::Program;
 use crate::redact::Redactor;
 use crate::text;
 

@@ -65,7 +65,7 @@ impl Summary {
         match &event.activity {
             Activity::Exec { .. } => {
                 self.execs += 1;
-                let exe = event.process.as_ref().map_or("?", |process| &*process.exe);
+                let exe = event.process.as_ref().map_or("?", |process| &*process.program.exe);
                 if self.programs.len() < MAX_DESCRIBED || self.programs.contains_key(exe) {
                     *self.programs.entry(exe.to_owned()).or_default() += 1;
                 }
@@ -123,7 +123,7 @@ impl Summary {
             if let Some(seq) = process.exec_seq
                 && finding.evidence.contains(&seq)
             {
-                let argv = shorten(&process.argv.join(" "));
+                let argv = shorten(&process.program.argv.join(" "));
                 self.describe(seq, format!("exec     {} — {argv}", pid_and_name(process)));
             }
         }

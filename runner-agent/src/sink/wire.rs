@@ -62,21 +62,21 @@ impl Encoder {
         // The exec's own line has every argument, later ones what is remembered of them.
         let (argv, argv_whole) = match content {
             Content::Event(Event { activity: Activity::Exec { argv, argv_whole, .. }, .. }) => (argv, *argv_whole),
-            _ => (&process.argv, process.argv_whole),
+            _ => (&process.program.argv, process.program.argv_whole),
         };
         ProcessLine {
             key: key_text(process.key),
             pid: process.key.tgid,
             parent: process.parent_key.map(key_text),
-            exe: &process.exe,
+            exe: &process.program.exe,
             argv,
             argv_whole,
-            cwd: &process.cwd,
-            uid: process.uid,
-            cgroup: process.cgroup,
-            container: process.mount_namespace != 0 && process.mount_namespace != self.mount_namespace,
-            stdin_pipe: process.stdin_pipe,
-            stdout_pipe: process.stdout_pipe,
+            cwd: &process.program.cwd,
+            uid: process.program.uid,
+            cgroup: process.program.cgroup,
+            container: process.program.mount_namespace != 0 && process.program.mount_namespace != self.mount_namespace,
+            stdin_pipe: process.program.stdin_pipe,
+            stdout_pipe: process.program.stdout_pipe,
         }
     }
 
