@@ -5,6 +5,9 @@
 //! refuse anything else at compile time. Records travel in native byte order: both ends are the same machine.
 #![no_std]
 
+pub mod address;
+pub mod decide;
+pub mod egress;
 pub mod map;
 pub mod offsets;
 pub mod record;

@@ -28,8 +28,14 @@ pub struct Task {
     pub start_ns: u64,
     /// Slot of its job.
     pub job: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Bits of [`task_flag`].
+    pub flags: u32,
+}
+
+/// Bits of [`Task::flags`]; a child begins with its parent's.
+pub mod task_flag {
+    /// It may hold a secret: it read a secret file, or descends from or listens to a process that did.
+    pub const HOLDS_SECRET: u32 = 1 << 0;
 }
 
 /// A file watched by identity.
@@ -144,6 +150,7 @@ pub fn hash_name(part: u64, name: &[u8]) -> u64 {
 #[cfg(feature = "user")]
 mod pod {
     use super::{Counters, FileKey, NameFilter, Task};
+    use crate::egress::{Asker, AskerKey, ExeKey, JobRules, RuleCount, RuleEntry, RuleKey};
     use crate::offsets::Offsets;
 
     // SAFETY: `repr(C)`, integers only, no padding (the `IntoBytes` derive proves it), every bit pattern valid
@@ -157,6 +164,20 @@ mod pod {
     unsafe impl aya::Pod for NameFilter {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Offsets {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Asker {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for AskerKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ExeKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for JobRules {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RuleCount {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RuleEntry {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RuleKey {}
 }
 
 #[cfg(test)]

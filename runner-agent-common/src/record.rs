@@ -58,8 +58,10 @@ pub mod probe {
     pub const DNS: u16 = 13;
     /// `sys_exit`, connect(2) and sends of a job process that has left its job's cgroup.
     pub const SYSCALL_CONNECT: u16 = 14;
+    /// `cgroup_skb` egress, packets that no verdict covers.
+    pub const PACKET: u16 = 15;
     /// How many probes there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
     /// Names for people and metrics, indexed by probe.
     pub const NAMES: [&str; COUNT] = [
         "fork",
@@ -77,6 +79,7 @@ pub mod probe {
         "cgroup-move",
         "dns",
         "syscall-connect",
+        "packet",
     ];
 }
 
@@ -96,6 +99,8 @@ pub mod flag {
     pub const BY_INODE: u32 = 1 << 5;
     /// The process is a thread's exec or was born outside the job's cgroup.
     pub const OUTSIDE_CGROUP: u32 = 1 << 6;
+    /// The kernel side ended the process: what it was about to do can't be refused on this tier.
+    pub const KILLED: u32 = 1 << 7;
 }
 
 /// A process for all time: a pid alone comes back, a pid with its start time does not.
@@ -240,6 +245,12 @@ pub struct Connect {
     pub protocol: u16,
     /// Socket type: 1 stream, 2 datagram, …
     pub socket_type: u16,
+    /// Number of the rule that decided, see [`crate::egress::rule`].
+    pub rule: u32,
+    /// One of [`crate::egress::verdict`].
+    pub verdict: u16,
+    /// Always zero.
+    pub reserved: u16,
 }
 
 /// A socket of a family or type that the address hooks can't judge was created.
@@ -254,8 +265,10 @@ pub struct Socket {
     pub socket_type: u32,
     /// Protocol, as asked for.
     pub protocol: u32,
+    /// One of [`crate::egress::verdict`].
+    pub verdict: u16,
     /// Always zero.
-    pub reserved: u32,
+    pub reserved: u16,
 }
 
 /// io_uring was set up: from here on, opens of this process pass the tracepoint tier unseen.

@@ -19,12 +19,17 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod path;
 #[cfg(target_arch = "bpf")]
+mod socket;
+#[cfg(target_arch = "bpf")]
 mod task;
+#[cfg(target_arch = "bpf")]
+mod verdict;
 #[cfg(target_arch = "bpf")]
 mod watch;
 #[cfg(target_arch = "bpf")]
 mod probe {
     //! One family of hooks per file.
+    mod answer;
     mod cgroup;
     mod connect;
     mod packet;

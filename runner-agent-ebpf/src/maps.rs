@@ -1,7 +1,11 @@
 //! Maps and globals, each with who writes it and who reads it.
 
-use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use runner_agent_common::egress::{
+    ASKERS as ASKERS_MOST, Asker, AskerKey, ExeKey, JobRules, RuleCount, RuleEntry, RuleKey, SocketRuling,
+};
 use runner_agent_common::map::{Counters, FileKey, NameFilter, Task, UNWATCHED_PLACES, Unwatched};
 use runner_agent_common::offsets::{Offsets, SYSCALLS};
 use runner_agent_common::record::probe;
@@ -48,6 +52,31 @@ pub static FILES: HashMap<FileKey, u32> = HashMap::with_max_entries(8192, 0);
 /// that two CPUs wrote at once matches no file.
 #[map]
 pub static UNWATCHED: Array<Unwatched> = Array::with_max_entries(UNWATCHED_PLACES, 0);
+
+/// What holds for a job that the kernel side decides for, by slot. User space writes.
+#[map]
+pub static JOB_RULES: HashMap<u32, JobRules> = HashMap::with_max_entries(64, 0);
+
+/// The rules, by job, protocol, port and network. User space writes and sets the size.
+#[map]
+pub static EGRESS: LpmTrie<RuleKey, RuleEntry> = LpmTrie::with_max_entries(1024, 0);
+
+/// Executables that rules name: bits of [`runner_agent_common::egress::Alternative::exes`]. User space writes and sets the
+/// size.
+#[map]
+pub static EXES: HashMap<ExeKey, u64> = HashMap::with_max_entries(1024, 0);
+
+/// How often each rule decided. User space sets the size and reads.
+#[map]
+pub static RULE_COUNTS: PerCpuArray<RuleCount> = PerCpuArray::with_max_entries(64, 0);
+
+/// What was decided about a socket; goes with the socket.
+#[btf_map]
+pub static SOCKETS: SkStorage<SocketRuling> = SkStorage::new();
+
+/// Who asked the resolver from which port. The packet probe writes, user space reads.
+#[map]
+pub static ASKERS: LruHashMap<AskerKey, Asker> = LruHashMap::with_max_entries(ASKERS_MOST, 0);
 
 /// Room to build one variable-length record.
 #[repr(C)]

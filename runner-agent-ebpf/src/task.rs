@@ -2,13 +2,15 @@
 
 use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_task, bpf_ktime_get_boot_ns,
+    bpf_send_signal,
 };
-use runner_agent_common::map::Task;
+use runner_agent_common::egress::job_flag;
+use runner_agent_common::map::{Task, task_flag};
 use runner_agent_common::record::{Fork, Header, ProcessKey, flag, kind, probe};
 
 use crate::emit;
 use crate::kernel::{Address, offset, pointer, read};
-use crate::maps::{JOBS, LATEST_JOB, RING_BULK, TASKS};
+use crate::maps::{JOB_RULES, JOBS, LATEST_JOB, RING_BULK, TASKS};
 
 /// A process of a job.
 #[derive(Clone, Copy)]
@@ -19,6 +21,8 @@ pub struct Member {
     pub key: ProcessKey,
     /// Its job.
     pub job: u32,
+    /// Bits of [`task_flag`].
+    pub flags: u32,
 }
 
 /// Nanoseconds since boot.
@@ -89,14 +93,15 @@ pub fn current_member() -> Option<Member> {
 pub fn known(task: Address, tgid: u32) -> Option<Member> {
     // SAFETY: the value is copied at once. An entry is removed when its process exits, so it can't be a predecessor's.
     let entry = unsafe { TASKS.get(tgid) }.copied()?;
-    Some(Member { task, key: ProcessKey { start_ns: entry.start_ns, tgid, reserved: 0 }, job: entry.job })
+    let key = ProcessKey { start_ns: entry.start_ns, tgid, reserved: 0 };
+    Some(Member { task, key, job: entry.job, flags: entry.flags })
 }
 
 /// Enters a process into a job; false when the map is full, and then its cgroup still decides.
 #[inline(always)]
-pub fn enter(key: ProcessKey, job: u32) -> bool {
-    let entry = Task { start_ns: key.start_ns, job, reserved: 0 };
-    let entered = TASKS.insert(key.tgid, entry, 0).is_ok();
+pub fn enter(member: &Member) -> bool {
+    let entry = Task { start_ns: member.key.start_ns, job: member.job, flags: member.flags };
+    let entered = TASKS.insert(member.key.tgid, entry, 0).is_ok();
     if !entered {
         emit::count_map_full(probe::FORK);
     }
@@ -106,8 +111,8 @@ pub fn enter(key: ProcessKey, job: u32) -> bool {
 /// Takes in a process that stands in a job's cgroup and was not born to it, and tells user space.
 #[inline(always)]
 pub fn adopt(task: Address, job: u32) -> Member {
-    let member = Member { task, key: key_of(task), job };
-    enter(member.key, job);
+    let member = Member { task, key: key_of(task), job, flags: 0 };
+    enter(&member);
     let mut record = Fork {
         header: header(&member, kind::FORK, probe::FORK, size_of::<Fork>()),
         parent: key_of(pointer(task, offset!(task_real_parent))),
@@ -122,4 +127,28 @@ pub fn adopt(task: Address, job: u32) -> Member {
 #[inline(always)]
 pub fn header(member: &Member, kind: u16, probe: u16, len: usize) -> Header {
     Header { at_ns: now(), process: member.key, len: len as u32, job: member.job, flags: 0, kind, probe }
+}
+
+/// Notes that a member holds a secret. User space notes it too, for what only it can tell; this is for what is known at
+/// once.
+#[inline(always)]
+pub fn holds_secret(member: &Member) {
+    let Some(entry) = TASKS.get_ptr_mut(member.key.tgid) else { return };
+    // SAFETY: a live map value; bits are only ever set, and a lost race sets the same one.
+    unsafe { (*entry).flags |= task_flag::HOLDS_SECRET };
+}
+
+/// Whether what no rule allows is refused for this job.
+#[inline(always)]
+pub fn is_blocking(job: u32) -> bool {
+    // SAFETY: the value is read at once; user space writes it before the job starts.
+    unsafe { JOB_RULES.get(job) }.is_some_and(|rules| rules.flags & job_flag::BLOCK != 0)
+}
+
+/// Ends the process that runs, before it returns to its program. The last resort where a hook can tell and can't refuse.
+#[inline(always)]
+pub fn end_current() {
+    const SIGKILL: u32 = 9;
+    // SAFETY: the helper has no preconditions; that it failed (an ending process) changes nothing.
+    unsafe { bpf_send_signal(SIGKILL) };
 }

@@ -3,6 +3,9 @@
 //! Hook: raw tracepoint `cgroup_attach_task(cgroup, path, task, threadgroup)`. Kernel floor: 5.5.
 //! Sees: every move of a process through `cgroup.procs`, by whomever.
 //! Misses: a child born straight into another cgroup (`CLONE_INTO_CGROUP`); its exec says where it is.
+//!
+//! Where the job is blocked, a member that moves a member out is ended: outside, the job's address hooks don't run. The
+//! one that was moved, if that is another, is ended by user space.
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -32,18 +35,25 @@ pub fn cgroup_attach(ctx: RawTracePointContext) -> i32 {
     let tgid: u32 = read(task + offset!(task_tgid));
     match (task::known(task, tgid), target) {
         (Some(member), target) => {
-            let record = CgroupMove {
+            let is_inside = target == Some(member.job);
+            let mut record = CgroupMove {
                 header: task::header(&member, kind::CGROUP_MOVE, probe::CGROUP_MOVE, size_of::<CgroupMove>()),
                 by: task::key_of(task::current()),
                 to,
-                inside: u32::from(target == Some(member.job)),
+                inside: u32::from(is_inside),
                 reserved: 0,
             };
+            // The runner may move what it likes; a job may not.
+            let by_the_job = task::known(task::current(), record.by.tgid).is_some();
+            if !is_inside && by_the_job && task::is_blocking(member.job) {
+                record.header.flags |= flag::KILLED;
+                task::end_current();
+            }
             emit::fixed(&RING_CRITICAL, probe::CGROUP_MOVE, &record);
         }
         (None, Some(job)) => {
-            let member = Member { task, key: task::key_of(task), job };
-            task::enter(member.key, job);
+            let member = Member { task, key: task::key_of(task), job, flags: 0 };
+            task::enter(&member);
             let mut record = Fork {
                 header: task::header(&member, kind::FORK, probe::FORK, size_of::<Fork>()),
                 parent: task::key_of(pointer(task, offset!(task_real_parent))),

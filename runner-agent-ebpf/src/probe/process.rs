@@ -40,8 +40,9 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
         task: child,
         key: ProcessKey { start_ns: read(child + offset!(task_start_boottime)), tgid, reserved: 0 },
         job: parent.job,
+        flags: parent.flags,
     };
-    task::enter(member.key, member.job);
+    task::enter(&member);
     let record = Fork {
         header: task::header(&member, kind::FORK, probe::FORK, size_of::<Fork>()),
         parent: parent.key,

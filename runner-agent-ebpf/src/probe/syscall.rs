@@ -7,6 +7,7 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use runner_agent_common::egress::{rule, verdict};
 use runner_agent_common::offsets::{SYSCALLS, action};
 use runner_agent_common::record::{Connect, File, IoUring, Socket, flag, kind, probe};
 use zerocopy::FromBytes;
@@ -105,12 +106,17 @@ fn watched_descriptor(task: Address, descriptor: u64) -> Option<Watched> {
 
 #[inline(never)]
 fn opened(member: &Member, descriptor: u64, syscall: u32, actions: u8, why: Watched) {
+    const FMODE_READ: u32 = 1;
     let file = file_on(member.task, descriptor);
     let compat = is_compat(member.task);
     if compat && actions >> COMPAT_SHIFT != action::OPEN {
         return;
     }
     let flags = if compat { flag::COMPAT } else { 0 };
+    // A file that is watched by identity is a secret for sure; of one watched by name only user space can tell.
+    if why == Watched::ByInode && read::<u32>(file + offset!(file_mode)) & FMODE_READ != 0 {
+        task::holds_secret(member);
+    }
     emit::with_scratch(probe::FILE, |scratch| {
         let fixed = size_of::<File>() as u32;
         path::walk(file + offset!(file_path), scratch);
@@ -143,16 +149,17 @@ fn opened(member: &Member, descriptor: u64, syscall: u32, actions: u8, why: Watc
 fn socket_created(member: &Member, regs: Address, flags: u32) {
     let family: u64 = read(regs + offset!(regs_arg0));
     let family = family as u32;
-    // AF_UNIX and AF_NETLINK don't leave the machine by themselves.
-    if matches!(family, 1 | 16) {
+    // AF_UNIX, AF_NETLINK and AF_ALG don't leave the machine by themselves.
+    if matches!(family, 1 | 16 | 38) {
         return;
     }
     let socket_type: u64 = read(regs + offset!(regs_arg1));
     let protocol: u64 = read(regs + offset!(regs_arg2));
-    // AF_INET and AF_INET6 are the cgroup hook's, as long as it runs for this process.
+    // AF_INET and AF_INET6 are the cgroup hooks', as long as they run for this process.
+    let is_outside = task::job_by_cgroup() != Some(member.job);
+    let is_blocking = task::is_blocking(member.job);
     if matches!(family, 2 | 10)
-        && (is_judged_by_address(socket_type as u32 & !SOCK_FLAGS, protocol as u32)
-            || task::job_by_cgroup() == Some(member.job))
+        && !(is_outside && (is_blocking || !is_judged_by_address(socket_type as u32 & !SOCK_FLAGS, protocol as u32)))
     {
         return;
     }
@@ -161,9 +168,19 @@ fn socket_created(member: &Member, regs: Address, flags: u32) {
         family,
         socket_type: socket_type as u32 & !SOCK_FLAGS,
         protocol: protocol as u32,
+        verdict: verdict::NONE,
         reserved: 0,
     };
     record.header.flags = flags;
+    if is_outside {
+        record.header.flags |= flag::OUTSIDE_CGROUP;
+    }
+    if is_blocking {
+        // No hook on the way of this socket could refuse anything; the process doesn't come to use it.
+        record.verdict = verdict::BLOCKED;
+        record.header.flags |= flag::KILLED;
+        task::end_current();
+    }
     emit::fixed(&RING_CRITICAL, probe::SOCKET, &record);
 }
 
@@ -252,6 +269,9 @@ fn addressed(member: &Member, regs: Address, action: u8, flags: u32) {
         // The protocol asked for is not kept where it is cheap to read; stream and datagram are told apart by type.
         protocol: 0,
         socket_type: read(socket + offset!(socket_type)),
+        rule: rule::DEFAULT,
+        verdict: verdict::NONE,
+        reserved: 0,
     };
     record.header.flags = flags | flag::OUTSIDE_CGROUP;
     emit::fixed(&RING_CRITICAL, probe::SYSCALL_CONNECT, &record);

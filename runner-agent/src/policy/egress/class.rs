@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use runner_agent_common::address;
 
 use crate::policy::words;
 
@@ -73,32 +74,47 @@ pub const METADATA: &[(IpAddr, &str)] = &[
     (v4(169, 254, 169, 250), "Rancher"),
 ];
 
-/// IPv4 networks that are not the internet, first match wins. Source: IANA special-purpose address registry, but the
-/// documentation networks (192.0.2.0/24, …) stay public: nothing answers there, and examples use them as the internet.
-const V4: &[(u32, u32, AddressClass)] = &[
-    (0x0000_0000, 8, AddressClass::Unspecified),
-    (0x7f00_0000, 8, AddressClass::Loopback),
-    (0x0a00_0000, 8, AddressClass::Private),
-    (0xac10_0000, 12, AddressClass::Private),
-    (0xc0a8_0000, 16, AddressClass::Private),
-    (0x6440_0000, 10, AddressClass::Private),
-    (0xa9fe_0000, 16, AddressClass::LinkLocal),
-    (0xc000_0000, 24, AddressClass::Private),
-    (0xc612_0000, 15, AddressClass::Private),
-    (0xe000_0000, 4, AddressClass::Multicast),
-    (0xffff_ffff, 32, AddressClass::Multicast),
-    (0xf000_0000, 4, AddressClass::Private),
-];
+impl AddressClass {
+    /// From the contract's number for it.
+    fn from_code(code: u8) -> Self {
+        match code {
+            address::class::LOOPBACK => Self::Loopback,
+            address::class::PRIVATE => Self::Private,
+            address::class::LINK_LOCAL => Self::LinkLocal,
+            address::class::METADATA => Self::Metadata,
+            address::class::MULTICAST => Self::Multicast,
+            address::class::UNSPECIFIED => Self::Unspecified,
+            _ => Self::Public,
+        }
+    }
 
-/// IPv6 networks that are not the internet, by their leading bits.
-const V6: &[(u128, u32, AddressClass)] = &[
-    (0, 128, AddressClass::Unspecified),
-    (1, 128, AddressClass::Loopback),
-    (0xfc00 << 112, 7, AddressClass::Private),
-    (0xfe80 << 112, 10, AddressClass::LinkLocal),
-    (0xfec0 << 112, 10, AddressClass::Private),
-    (0xff00 << 112, 8, AddressClass::Multicast),
-];
+    /// The contract's number for it.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Public => address::class::PUBLIC,
+            Self::Loopback => address::class::LOOPBACK,
+            Self::Private => address::class::PRIVATE,
+            Self::LinkLocal => address::class::LINK_LOCAL,
+            Self::Metadata => address::class::METADATA,
+            Self::Multicast => address::class::MULTICAST,
+            Self::Unspecified => address::class::UNSPECIFIED,
+        }
+    }
+}
+
+/// The contract's networks with their classes; those of one address first match wins.
+fn special_networks() -> Vec<(IpNet, AddressClass)> {
+    let four = address::V4.iter().map(|&(network, length, class)| {
+        (IpNet::new_assert(Ipv4Addr::from_bits(network).into(), length as u8), AddressClass::from_code(class))
+    });
+    let six = address::V6.iter().map(|&(first, length, class)| {
+        let network = Ipv6Addr::from_bits(u128::from(first) << 96);
+        (IpNet::new_assert(network.into(), length as u8), AddressClass::from_code(class))
+    });
+    let single = [(0, AddressClass::Unspecified), (1, AddressClass::Loopback)]
+        .map(|(bits, class)| (IpNet::from(IpAddr::V6(Ipv6Addr::from_bits(bits))), class));
+    four.chain(single).chain(six).collect()
+}
 
 /// The address that is really meant: IPv4-mapped IPv6 is IPv4.
 pub fn normalise(address: IpAddr) -> IpAddr {
@@ -107,38 +123,19 @@ pub fn normalise(address: IpAddr) -> IpAddr {
 
 /// The class of an address as such: the strictest that any of its ports has.
 pub fn classify(address: IpAddr) -> AddressClass {
-    let address = normalise(address);
-    if METADATA.iter().any(|(known, _)| *known == address) {
-        return AddressClass::Metadata;
-    }
-    match address {
-        IpAddr::V4(address) => of_v4(address),
-        IpAddr::V6(address) => {
-            let bits = address.to_bits();
-            // RFC 6052: a translator turns the last four bytes into an IPv4 destination, which then decides.
-            if bits >> 32 == 0x0064_ff9b_u128 << 64 {
-                return classify(IpAddr::V4(Ipv4Addr::from_bits(bits as u32)));
-            }
-            V6.iter()
-                .find(|(network, length, _)| (bits ^ network) >> (128 - length) == 0)
-                .map_or(AddressClass::Public, |&(_, _, class)| class)
-        }
-    }
-}
-
-fn of_v4(address: Ipv4Addr) -> AddressClass {
-    V4.iter()
-        .find(|(network, length, _)| (address.to_bits() ^ network) >> (32 - length) == 0)
-        .map_or(AddressClass::Public, |&(_, _, class)| class)
+    classify_endpoint(address, 0)
 }
 
 /// The class of an address and port. Port 53 of a metadata address is that cloud's DNS and counts as link-local: still
 /// closed to names and broad networks, open when it is the configured resolver, and no credential is to be had there.
 pub fn classify_endpoint(address: IpAddr, port: u16) -> AddressClass {
-    match classify(address) {
-        AddressClass::Metadata if port == super::DNS_PORT => AddressClass::LinkLocal,
-        class => class,
-    }
+    AddressClass::from_code(match normalise(address) {
+        IpAddr::V4(address) => address::classify_v4(address.to_bits(), port),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            address::classify_v6([96, 64, 32, 0].map(|shift| (bits >> shift) as u32), port)
+        }
+    })
 }
 
 /// The classes that addresses of a network have, without repetition, [`AddressClass::Public`] included if there is any.
@@ -154,35 +151,16 @@ pub fn classes_of(network: IpNet) -> Vec<AddressClass> {
     // Every special network that overlaps contributes; the ends decide whether anything else is left.
     add(classify(network.network()));
     add(classify(network.broadcast()));
-    let (bits, size) = match network {
-        IpNet::V4(net) => (u128::from(net.network().to_bits()), 32),
-        IpNet::V6(net) => (net.network().to_bits(), 128),
-    };
-    let mut special = |start: u128, length: u32, class: AddressClass| {
-        let common = length.min(u32::from(network.prefix_len()));
-        if common == 0 || (bits ^ start) >> (size - common) == 0 {
+    let special = special_networks()
+        .into_iter()
+        .chain(METADATA.iter().map(|(address, _)| (IpNet::from(*address), AddressClass::Metadata)));
+    let mut inside_special = false;
+    for (known, class) in special {
+        if network.contains(&known) || known.contains(&network) {
             add(class);
         }
-    };
-    for (address, _) in METADATA {
-        match (address, network) {
-            (IpAddr::V4(address), IpNet::V4(_)) => special(address.to_bits().into(), 32, AddressClass::Metadata),
-            (IpAddr::V6(address), IpNet::V6(_)) => special(address.to_bits(), 128, AddressClass::Metadata),
-            _ => {}
-        }
+        inside_special |= known.contains(&network);
     }
-    match network {
-        IpNet::V4(_) => V4.iter().for_each(|&(start, length, class)| special(start.into(), length, class)),
-        IpNet::V6(_) => V6.iter().for_each(|&(start, length, class)| special(start, length, class)),
-    }
-    let inside_special = match network {
-        IpNet::V4(net) => V4.iter().any(|&(start, length, _)| {
-            length <= u32::from(net.prefix_len()) && (net.network().to_bits() ^ start) >> (32 - length) == 0
-        }),
-        IpNet::V6(net) => V6.iter().any(|&(start, length, _)| {
-            length <= u32::from(net.prefix_len()) && (net.network().to_bits() ^ start) >> (128 - length) == 0
-        }),
-    };
     if inside_special || (network.prefix_len() == network.max_prefix_len()) {
         classes.retain(|class| *class != AddressClass::Public || classify(network.network()) == AddressClass::Public);
     } else if !classes.contains(&AddressClass::Public) {

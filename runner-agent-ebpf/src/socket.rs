@@ -1,0 +1,92 @@
+//! What is kept in a socket: its last ruling, and whom it thinks it talks to.
+
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use runner_agent_common::decide::{Destination, Ruling};
+use runner_agent_common::egress::{SocketRuling, socket_flag};
+use runner_agent_common::record::ProcessKey;
+
+use crate::maps::SOCKETS;
+use crate::task::Member;
+
+/// `BPF_SK_STORAGE_GET_F_CREATE`.
+const CREATE: u64 = 1;
+
+/// What is kept in a socket; null if there is nothing. (An `Option` would leave a register unset, which verifiers refuse
+/// to copy.)
+///
+/// # Safety
+/// `socket` is a full socket that the verifier knows, or null.
+#[inline(always)]
+pub unsafe fn ruling_of(socket: *mut core::ffi::c_void, create: bool) -> *mut SocketRuling {
+    if socket.is_null() {
+        return core::ptr::null_mut();
+    }
+    let map = core::ptr::from_ref(&SOCKETS).cast_mut().cast();
+    // SAFETY: the caller vouches for the socket; a storage map's address is what the helper wants.
+    unsafe { bpf_sk_storage_get(map, socket, core::ptr::null_mut(), if create { CREATE } else { 0 }) }.cast()
+}
+
+/// Remembers that a destination was allowed.
+///
+/// # Safety
+/// `kept` is a live value of [`SOCKETS`].
+#[inline(always)]
+pub unsafe fn remember(
+    kept: *mut SocketRuling,
+    member: &Member,
+    destination: &Destination,
+    ruling: &Ruling,
+    is_connect: bool,
+) {
+    // SAFETY: the caller vouches for the value. Two threads that use one socket for two destinations at once may leave a
+    // mixture; a packet that it doesn't fit is judged anew.
+    let kept = unsafe { &mut *kept };
+    kept.address = zerocopy::transmute!(destination.words);
+    kept.port = destination.port;
+    kept.family = destination.family;
+    kept.protocol = destination.protocol;
+    kept.until_ns = if ruling.is_general { ruling.until_ns } else { 0 };
+    kept.owner = member.key;
+    kept.job = member.job;
+    kept.rule = ruling.rule;
+    kept.flags = socket_flag::ALLOWED | if is_connect { socket_flag::CONNECTED } else { 0 };
+}
+
+/// Remembers whom a redirected question was meant for.
+///
+/// # Safety
+/// `kept` is a live value of [`SOCKETS`].
+#[inline(always)]
+pub unsafe fn remember_wanted(kept: *mut SocketRuling, wanted: &Destination) {
+    // SAFETY: the caller vouches for the value.
+    let kept = unsafe { &mut *kept };
+    kept.wanted = zerocopy::transmute!(wanted.words);
+    kept.wanted_family = wanted.family;
+    kept.flags |= socket_flag::REDIRECTED;
+}
+
+/// Remembers who made a socket that no address hook judges.
+///
+/// # Safety
+/// `kept` is a live value of [`SOCKETS`].
+#[inline(always)]
+pub unsafe fn remember_owner(kept: *mut SocketRuling, owner: ProcessKey, job: u32) {
+    // SAFETY: the caller vouches for the value.
+    let kept = unsafe { &mut *kept };
+    kept.owner = owner;
+    kept.job = job;
+}
+
+/// Whether a destination is the one that was allowed last.
+#[inline(always)]
+pub fn is_about(kept: &SocketRuling, destination: &Destination) -> bool {
+    let words: [u32; 4] = zerocopy::transmute!(kept.address);
+    kept.flags & socket_flag::ALLOWED != 0
+        && kept.port == destination.port
+        && kept.family == destination.family
+        && kept.protocol == destination.protocol
+        && words[0] == destination.words[0]
+        && words[1] == destination.words[1]
+        && words[2] == destination.words[2]
+        && words[3] == destination.words[3]
+}
