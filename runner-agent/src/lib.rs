@@ -16,6 +16,7 @@ pub mod job;
 pub mod detect;
 pub mod notice;
 pub mod pipeline;
+pub mod rules;
 pub mod kernel;
 pub mod ledger;
 pub mod report;

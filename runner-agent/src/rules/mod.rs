@@ -1,0 +1,423 @@
+//! A policy's egress rules as the kernel's rule map holds them: from rules to entries, and from answers to entries.
+//!
+//! Pure: the map itself is the kernel module's. Entries are whole: the map finds the longest prefix only, so each carries
+//! the rules of the networks around it too.
+
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use runner_agent_common::address::class;
+use runner_agent_common::egress::{
+    ALTERNATIVES, ANY_EXE, Alternative, KEY_BITS, NEVER_NS, RuleEntry, RuleKey, alternative_flag, job_flag, rule,
+};
+
+use crate::policy::egress::{ExeName, LOOPBACK_RULE, RESOLVER_RULE, Target, classify, normalise};
+use crate::policy::{EgressPolicy, Mode, Policy};
+use place::{Group, Place, contains_ports};
+
+/// Addresses that may be learnt from answers at one time. What comes beyond is refused with a clear answer, not forgotten.
+pub const MAX_LEARNT: usize = 16_384;
+
+/// Entries that learnt addresses may take: several ports a rule.
+const LEARNT_ENTRIES: usize = 4 * MAX_LEARNT;
+
+/// Entries that rules of a policy may take.
+pub const MAX_STATIC: usize = 262_144;
+
+/// Different lists of executables that one policy may have: a bit each, and one bit for any.
+const MAX_EXE_LISTS: usize = 63;
+
+/// Why a policy's rules don't fit into the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RulesError {
+    /// More rules at one destination than an entry holds.
+    #[error(
+        "{count} rules meet at {network}, and the kernel side holds {ALTERNATIVES} for one destination; merge some of \
+         {}", rules.join(", ")
+    )]
+    TooManyAtOnce {
+        /// Where.
+        network: IpNet,
+        /// How many.
+        count: usize,
+        /// Which.
+        rules: Vec<String>,
+    },
+    /// More entries than the map is made for.
+    #[error(
+        "the policy's rules take {0} entries, and the kernel side holds {MAX_STATIC}; write wider networks or `ports: any`"
+    )]
+    TooManyEntries(usize),
+    /// More lists of executables than there are bits.
+    #[error(
+        "the policy has {0} different `exe` lists, and the kernel side tells {MAX_EXE_LISTS} apart; make some of them equal"
+    )]
+    TooManyExeLists(usize),
+}
+
+/// Why an answer's addresses were not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LearnError {
+    /// As many as the job may learn.
+    #[error("the job has learnt {MAX_LEARNT} addresses; more are let in when some of them have expired")]
+    Full,
+    /// More rules at one address than an entry holds.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+}
+
+/// A change to the rule map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Writes an entry; the first number is the prefix length of the key in bits.
+    Put(u32, RuleKey, RuleEntry),
+    /// Removes one.
+    Remove(u32, RuleKey),
+}
+
+/// What a rule allows for learnt addresses.
+#[derive(Clone, Debug)]
+struct HostRule {
+    places: Vec<Place>,
+    alternative: Alternative,
+    class: crate::policy::AddressClass,
+}
+
+/// An address as it was learnt: by which rules (indices into `EgressPolicy::allow`), until when.
+type Learnt = BTreeMap<usize, u64>;
+
+/// The rules of one job.
+#[derive(Debug)]
+pub struct RuleTable {
+    slot: u32,
+    ids: Vec<Arc<str>>,
+    flags: u32,
+    exe_lists: Vec<Vec<ExeName>>,
+    groups: HashMap<Group, Networks>,
+    hosts: HashMap<usize, HostRule>,
+    learnt: HashMap<IpAddr, Learnt>,
+    learnt_entries: usize,
+}
+
+/// The networks of one group, and which prefix lengths there are: so the networks around an address are found by asking
+/// for each length once.
+#[derive(Debug, Default)]
+struct Networks {
+    rules: HashMap<IpNet, Vec<Alternative>>,
+    lengths: BTreeSet<u8>,
+}
+
+impl Networks {
+    fn add(&mut self, network: IpNet, alternative: Alternative) {
+        self.rules.entry(network).or_default().push(alternative);
+        self.lengths.insert(network.prefix_len());
+    }
+
+    /// The rules of this network and of those around it.
+    fn around(&self, network: IpNet) -> Vec<Alternative> {
+        let lengths = self.lengths.range(..=network.prefix_len());
+        let around = lengths.filter_map(|&length| IpNet::new(network.addr(), length).ok().map(|wider| wider.trunc()));
+        around.filter_map(|wider| self.rules.get(&wider)).flatten().copied().collect()
+    }
+}
+
+impl RuleTable {
+    /// The rules of a policy for the job in this slot.
+    pub fn new(slot: u32, policy: &Policy) -> Result<Self, RulesError> {
+        let egress = &policy.egress;
+        let mut table = Self {
+            slot,
+            ids: ids(egress),
+            flags: 0,
+            exe_lists: Vec::new(),
+            groups: HashMap::new(),
+            hosts: HashMap::new(),
+            learnt: HashMap::new(),
+            learnt_entries: 0,
+        };
+        if policy.mode == Mode::Block {
+            table.flags |= job_flag::BLOCK;
+        }
+        if policy.carry.after_secret_read == Mode::Block {
+            table.flags |= job_flag::CARRY_BLOCK;
+        }
+        for (index, deny) in egress.deny.iter().enumerate() {
+            let alternative = Alternative {
+                expires_ns: NEVER_NS,
+                exes: ANY_EXE,
+                rule: rule::FIRST + index as u32,
+                flags: alternative_flag::DENY | alternative_flag::MAY_CARRY_SECRETS,
+                ..Alternative::default()
+            };
+            for (network, class) in place::denied(deny) {
+                table.place(network, &place::of(deny.protocol, &deny.ports), alternative, class);
+            }
+        }
+        for (index, allow) in egress.allow.iter().enumerate() {
+            let alternative = Alternative {
+                expires_ns: NEVER_NS,
+                exes: table.exe_bits(&allow.exe)?,
+                rule: rule_number(egress, index),
+                class: allow.class.code(),
+                flags: if allow.may_carry_secrets { alternative_flag::MAY_CARRY_SECRETS } else { 0 },
+                ..Alternative::default()
+            };
+            let places = place::of(allow.protocol, &allow.ports);
+            match &allow.target {
+                Target::Cidr(network) => table.place(*network, &places, alternative, alternative.class),
+                Target::Host(_) => {
+                    places.iter().for_each(|place| table.flags |= place.flag());
+                    table.hosts.insert(index, HostRule { places, alternative, class: allow.class });
+                }
+            }
+        }
+        if !table.exe_lists.is_empty() {
+            table.flags |= job_flag::EXES;
+        }
+        let entries = table.static_entries();
+        if entries > MAX_STATIC {
+            return Err(RulesError::TooManyEntries(entries));
+        }
+        Ok(table)
+    }
+
+    /// Slot of the job.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Bits of [`job_flag`].
+    pub fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    /// Ids of the rules by their number.
+    pub fn ids(&self) -> &[Arc<str>] {
+        &self.ids
+    }
+
+    /// The lists of executables that rules name; list `n` has bit `n + 1`.
+    pub fn exe_lists(&self) -> &[Vec<ExeName>] {
+        &self.exe_lists
+    }
+
+    /// Entries that the map must be able to hold for this job.
+    pub fn capacity(&self) -> usize {
+        self.static_entries() + if self.hosts.is_empty() { 0 } else { LEARNT_ENTRIES }
+    }
+
+    /// Addresses that are learnt now.
+    pub fn learnt(&self) -> usize {
+        self.learnt.len()
+    }
+
+    /// The entries of the policy itself.
+    pub fn entries(&self) -> Result<Vec<Change>, RulesError> {
+        let mut changes = Vec::with_capacity(self.static_entries());
+        for (group, networks) in &self.groups {
+            for network in networks.rules.keys() {
+                let entry = self.entry(*network, networks.around(*network))?;
+                let (bits, key) = group.key(self.slot, *network);
+                changes.push(Change::Put(bits, key, entry));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Lets the job reach addresses by these rules (indices into `EgressPolicy::allow`) until then. Addresses whose class
+    /// is not a rule's are left out of it: a name never opens another class. Nothing is changed when this fails.
+    pub fn learn(&mut self, admitted: &[(IpAddr, &[usize], u64)]) -> Result<Vec<Change>, LearnError> {
+        let mut changes = Vec::new();
+        let mut fresh: HashMap<IpAddr, Learnt> = HashMap::new();
+        for &(address, rules, until_ns) in admitted {
+            let address = normalise(address);
+            let class = classify(address);
+            let is_meant = |index: &&usize| self.hosts.get(index).is_some_and(|host| host.class == class);
+            let fitting = rules.iter().filter(is_meant);
+            for &index in fitting {
+                let known =
+                    fresh.entry(address).or_insert_with(|| self.learnt.get(&address).cloned().unwrap_or_default());
+                let until = known.entry(index).or_default();
+                *until = (*until).max(until_ns);
+            }
+        }
+        let added = fresh.keys().filter(|address| !self.learnt.contains_key(address)).count();
+        if self.learnt.len() + added > MAX_LEARNT {
+            return Err(LearnError::Full);
+        }
+        let mut entries = self.learnt_entries;
+        for (&address, learnt) in &fresh {
+            let before = self.learnt.get(&address).map_or(0, |known| self.groups_of(address, known).len());
+            entries += self.groups_of(address, learnt).len() - before;
+            changes.extend(self.learnt_changes(address, learnt)?);
+        }
+        if entries > LEARNT_ENTRIES {
+            return Err(LearnError::Full);
+        }
+        self.learnt.extend(fresh);
+        self.learnt_entries = entries;
+        Ok(changes)
+    }
+
+    /// Forgets what has expired.
+    pub fn forget(&mut self, now_ns: u64) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let over: Vec<IpAddr> = self
+            .learnt
+            .iter()
+            .filter(|(_, learnt)| learnt.values().any(|&until| until <= now_ns))
+            .map(|(&address, _)| address)
+            .collect();
+        for address in over {
+            let Some(before) = self.learnt.remove(&address) else { continue };
+            let alive = before.iter().filter(|(_, until)| **until > now_ns);
+            let left: Learnt = alive.map(|(&rule, &until)| (rule, until)).collect();
+            let still = self.groups_of(address, &left);
+            for group in self.groups_of(address, &before).difference(&still) {
+                self.learnt_entries -= 1;
+                changes.push(self.without_learnt(*group, address));
+            }
+            // Fewer rules at one address always fit.
+            changes.extend(self.learnt_changes(address, &left).unwrap_or_default());
+            if !left.is_empty() {
+                self.learnt.insert(address, left);
+            }
+        }
+        changes
+    }
+
+    /// Every entry of the job, for its end.
+    pub fn all_keys(&self) -> Vec<(u32, RuleKey)> {
+        let fixed = self
+            .groups
+            .iter()
+            .flat_map(|(group, networks)| networks.rules.keys().map(|network| group.key(self.slot, *network)));
+        let learnt = self.learnt.iter().flat_map(|(&address, learnt)| {
+            let groups = self.groups_of(address, learnt).into_iter();
+            groups.map(move |group| group.key(self.slot, IpNet::from(address)))
+        });
+        fixed.chain(learnt).collect()
+    }
+
+    fn static_entries(&self) -> usize {
+        self.groups.values().map(|networks| networks.rules.len()).sum()
+    }
+
+    fn place(&mut self, network: IpNet, places: &[Place], alternative: Alternative, class: u8) {
+        for place in places {
+            self.flags |= place.flag();
+            let alternative = Alternative { class, port_low: place.low, port_high: place.high, ..alternative };
+            self.groups.entry(place.group(network.addr())).or_default().add(network.trunc(), alternative);
+        }
+    }
+
+    /// The bits of a list of executables.
+    fn exe_bits(&mut self, exe: &[ExeName]) -> Result<u64, RulesError> {
+        if exe.is_empty() {
+            return Ok(ANY_EXE);
+        }
+        let at = self.exe_lists.iter().position(|known| known == exe).unwrap_or_else(|| {
+            self.exe_lists.push(exe.to_vec());
+            self.exe_lists.len() - 1
+        });
+        if at >= MAX_EXE_LISTS {
+            return Err(RulesError::TooManyExeLists(at + 1));
+        }
+        Ok(1 << (at + 1))
+    }
+
+    /// The groups in which an address has entries of its own.
+    fn groups_of(&self, address: IpAddr, learnt: &Learnt) -> BTreeSet<Group> {
+        let rules = learnt.keys().filter_map(|index| self.hosts.get(index));
+        rules.flat_map(|host| host.places.iter()).map(|place| place.group(address)).collect()
+    }
+
+    fn learnt_changes(&self, address: IpAddr, learnt: &Learnt) -> Result<Vec<Change>, RulesError> {
+        let mut by_group: BTreeMap<Group, Vec<Alternative>> = BTreeMap::new();
+        for (index, &until_ns) in learnt {
+            let Some(host) = self.hosts.get(index) else { continue };
+            for place in &host.places {
+                by_group.entry(place.group(address)).or_default().push(Alternative {
+                    expires_ns: until_ns,
+                    flags: host.alternative.flags | alternative_flag::LEARNT,
+                    port_low: place.low,
+                    port_high: place.high,
+                    ..host.alternative
+                });
+            }
+        }
+        let network = IpNet::from(address);
+        let mut changes = Vec::new();
+        for (group, mut alternatives) in by_group {
+            alternatives.extend(self.groups.get(&group).map(|networks| networks.around(network)).unwrap_or_default());
+            let (bits, key) = group.key(self.slot, network);
+            changes.push(Change::Put(bits, key, self.entry(network, alternatives)?));
+        }
+        Ok(changes)
+    }
+
+    /// What is left at an address when nothing learnt is: the policy's own entry, or none.
+    fn without_learnt(&self, group: Group, address: IpAddr) -> Change {
+        let network = IpNet::from(address);
+        let (bits, key) = group.key(self.slot, network);
+        let fixed = self.groups.get(&group).filter(|networks| networks.rules.contains_key(&network));
+        match fixed.and_then(|networks| self.entry(network, networks.around(network)).ok()) {
+            Some(entry) => Change::Put(bits, key, entry),
+            None => Change::Remove(bits, key),
+        }
+    }
+
+    /// One entry: rules in ascending order, without those that can never decide here.
+    fn entry(&self, network: IpNet, mut alternatives: Vec<Alternative>) -> Result<RuleEntry, RulesError> {
+        alternatives.sort_by_key(|alternative| alternative.rule);
+        let mut kept: Vec<Alternative> = Vec::new();
+        for alternative in alternatives {
+            if !kept.iter().any(|earlier| covers(earlier, &alternative)) {
+                kept.push(alternative);
+            }
+        }
+        let mut entry = RuleEntry::default();
+        if kept.len() > ALTERNATIVES {
+            let mut rules: Vec<String> = kept.iter().map(|one| self.ids[one.rule as usize].to_string()).collect();
+            rules.dedup();
+            return Err(RulesError::TooManyAtOnce { network, count: kept.len(), rules });
+        }
+        entry.alternatives[..kept.len()].copy_from_slice(&kept);
+        Ok(entry)
+    }
+}
+
+/// Whether the later of two rules can never decide: whoever it would let through, the earlier decides about.
+fn covers(earlier: &Alternative, later: &Alternative) -> bool {
+    let same_programs = earlier.exes == ANY_EXE || earlier.exes == later.exes;
+    let may_carry = |one: &Alternative| one.flags & alternative_flag::MAY_CARRY_SECRETS;
+    (earlier.class == later.class || earlier.class == class::ANY)
+        && same_programs
+        && contains_ports(earlier, later)
+        && earlier.expires_ns >= later.expires_ns
+        && may_carry(earlier) >= may_carry(later)
+}
+
+/// The number of an allow rule.
+pub fn rule_number(egress: &EgressPolicy, allow: usize) -> u32 {
+    rule::FIRST + (egress.deny.len() + allow) as u32
+}
+
+/// Ids of rules by number.
+fn ids(egress: &EgressPolicy) -> Vec<Arc<str>> {
+    let fixed: [Arc<str>; rule::FIRST as usize] = ["default".into(), LOOPBACK_RULE.into(), RESOLVER_RULE.into()];
+    let deny = egress.deny.iter().map(|rule| rule.id.clone());
+    let allow = egress.allow.iter().map(|rule| rule.id.clone());
+    fixed.into_iter().chain(deny).chain(allow).collect()
+}
+
+/// Bits of a key whose network has this prefix length.
+fn key_bits(length: u8) -> u32 {
+    KEY_BITS + u32::from(length)
+}
