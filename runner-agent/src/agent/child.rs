@@ -15,9 +15,9 @@ use crate::kernel::procfs::Snapshot;
 pub(super) const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// A launcher for the command, in the cgroup, not started yet.
-pub(super) fn launcher(cgroup: &Path, command: &[OsString]) -> tokio::process::Command {
+pub(super) fn launcher(cgroup: &Path, command: &[OsString], close_sockets: bool) -> tokio::process::Command {
     let mut launcher = tokio::process::Command::new(OWN_PROGRAM);
-    launcher.arg0("runner-agent").args(launch::arguments(cgroup, command));
+    launcher.arg0("runner-agent").args(launch::arguments(cgroup, command, close_sockets));
     launcher
 }
 
@@ -26,7 +26,7 @@ const GO_WITHIN: Duration = Duration::from_secs(5);
 
 /// Ends processes by identity: each is opened first and compared after, so that no other process can be hit by a pid
 /// that came back. Returns those that were still there.
-pub(super) fn end_processes(members: impl Fn() -> Vec<ProcessKey>) -> io::Result<Vec<ProcessKey>> {
+pub(super) fn end_processes(mut members: impl FnMut() -> Vec<ProcessKey>) -> io::Result<Vec<ProcessKey>> {
     let deadline = Instant::now() + GO_WITHIN;
     let mut ended = Vec::new();
     loop {

@@ -89,7 +89,7 @@ impl Flow {
     }
 
     /// The account of records so far, and the losses in it that were not told yet.
-    pub(super) fn settle_losses(&mut self, kernel: &Kernel) -> Result<(Account, Vec<Loss>), LoadError> {
+    pub(super) fn settle_losses(&mut self, kernel: &mut Kernel) -> Result<(Account, Vec<Loss>), LoadError> {
         let sinks: Vec<SinkLoss> = self.outboxes.iter().map(Outbox::loss).collect();
         let account = self.book.account(&kernel.counters()?, missing_in_log(&sinks));
         let losses = self.book.news(&account, &sinks);

@@ -3,7 +3,9 @@
 //! A process of its own, so that the command's very first instruction runs inside the job. It is this program again,
 //! started as `runner-agent launch`, because placing a child between fork and exec would need unsafe code.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -19,8 +21,11 @@ pub const NOT_FOUND: u8 = 127;
 pub const NOT_ARMED: u8 = 125;
 
 /// Joins the cgroup and becomes the command. Returns only when that fails, with the exit code and what to say.
-pub fn launch(cgroup: &Path, command: &[OsString]) -> (u8, String) {
-    if let Err(error) = std::fs::write(cgroup.join("cgroup.procs"), "0") {
+pub fn launch(cgroup: &Path, command: &[OsString], close_sockets: bool) -> (u8, String) {
+    if close_sockets && let Err(message) = close_inherited_sockets() {
+        return (NOT_ARMED, message);
+    }
+    if let Err(error) = fs::write(cgroup.join("cgroup.procs"), "0") {
         return (NOT_ARMED, format!("can't join the job's cgroup {}: {error}", cgroup.display()));
     }
     let Some((program, arguments)) = command.split_first() else {
@@ -34,9 +39,47 @@ pub fn launch(cgroup: &Path, command: &[OsString]) -> (u8, String) {
     (code, format!("{}: {error}", program.display()))
 }
 
+/// Closes network sockets that somebody opened before the job: they belong to another cgroup, so no rule of the job would
+/// ever be asked about them.
+fn close_inherited_sockets() -> Result<(), String> {
+    const LAST_STANDARD: i32 = 2;
+    let cannot = |error: io::Error| format!("can't look at inherited descriptors: {error}");
+    let local = local_sockets().map_err(cannot)?;
+    // Listed before any is closed: the list is itself a descriptor.
+    let entries: Vec<_> = fs::read_dir("/proc/self/fd").map_err(cannot)?.flatten().collect();
+    for entry in entries {
+        let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        let (Some(number), Ok(target)) = (number, fs::read_link(entry.path())) else { continue };
+        let Some(inode) = target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')) else {
+            continue;
+        };
+        if local.contains(inode) {
+            continue;
+        }
+        if number <= LAST_STANDARD {
+            return Err(format!(
+                "descriptor {number} is a network connection that was opened before the job, and no rule could judge it; \
+                 start the command with its input and output on files or pipes"
+            ));
+        }
+        nix::unistd::close(number)
+            .map_err(|error| format!("can't close the inherited descriptor {number}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Inode numbers of the sockets that don't leave the machine.
+fn local_sockets() -> io::Result<HashSet<String>> {
+    const INODE: usize = 6;
+    let text = fs::read_to_string("/proc/self/net/unix")?;
+    Ok(text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(INODE)).map(ToOwned::to_owned).collect())
+}
+
 /// The arguments that make this program the launcher.
-pub(super) fn arguments(cgroup: &Path, command: &[OsString]) -> Vec<OsString> {
-    let mut arguments = vec!["launch".into(), "--cgroup".into(), cgroup.into(), "--".into()];
+pub(super) fn arguments(cgroup: &Path, command: &[OsString], close_sockets: bool) -> Vec<OsString> {
+    let mut arguments = vec!["launch".into(), "--cgroup".into(), cgroup.into()];
+    arguments.extend(close_sockets.then(|| "--close-sockets".into()));
+    arguments.push("--".into());
     arguments.extend(command.iter().cloned());
     arguments
 }

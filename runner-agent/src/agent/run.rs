@@ -20,7 +20,7 @@ use super::{child, self_check, signals};
 use crate::job::Job;
 use crate::kernel::cgroup::{Hierarchy, JobCgroup};
 use crate::kernel::procfs;
-use crate::kernel::{Kernel, LoadError, LoadOptions};
+use crate::kernel::{Kernel, LoadError, LoadOptions, Room};
 use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted};
 use crate::pipeline::Pipeline;
 use crate::policy::{Mode, Policy};
@@ -93,7 +93,7 @@ pub enum RunError {
     },
 }
 
-fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+pub(super) fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
     move |source| RunError::Io { what, source }
 }
 
@@ -129,17 +129,17 @@ struct Armed {
 impl Armed {
     fn arm(options: RunOptions) -> Result<Self, RunError> {
         let hierarchy = Hierarchy::find()?;
-        let mut kernel = Kernel::load(&options.load, hierarchy.job_level())?;
+        let mut kernel = Kernel::load(&options.load, hierarchy.job_level(), Room::default(), None)?;
         kernel.watch(&watch_keys(&options.policy))?;
-        kernel.attach_tracepoints()?;
+        kernel.attach_tracepoints(None)?;
         let mut book = Bookkeeper::default();
-        let received = self_check::run(&mut kernel, &hierarchy, &options.scratch)?;
+        let received = self_check::run(&mut kernel, &hierarchy, &options.scratch, None)?;
         book.received += received;
         book.decoded += received;
 
         let id: Arc<str> = format!("run-{}-{}", std::process::id(), now_ns()).into();
         let cgroup = hierarchy.create_job(&format!("runner-agent-job-{}", std::process::id()))?;
-        kernel.add_job(&cgroup, SLOT)?;
+        kernel.add_job(&cgroup, SLOT, None)?;
         let command: Vec<String> =
             options.command.iter().map(|word| crate::text::from_bytes(word.as_encoded_bytes())).collect();
         let secret_files = secret_files(&options.policy);
@@ -165,8 +165,9 @@ impl Armed {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked_for_losses = Instant::now();
-        let mut child =
-            child::launcher(self.cgroup.path(), &self.command).spawn().map_err(io_error("start the launcher"))?;
+        let mut child = child::launcher(self.cgroup.path(), &self.command, false)
+            .spawn()
+            .map_err(io_error("start the launcher"))?;
         let status = loop {
             let input = tokio::select! {
                 biased;
@@ -204,7 +205,7 @@ impl Armed {
         self.take_in();
         let left = self.kernel.members(SLOT)?;
         self.cgroup.kill()?;
-        let kernel = &self.kernel;
+        let kernel = &mut self.kernel;
         // Those that left the cgroup; a map that can't be read is told by the next call.
         child::end_processes(|| kernel.members(SLOT).unwrap_or_default()).map_err(io_error("end what is left"))?;
         let deadline = Instant::now() + SETTLE_WITHIN;
@@ -216,7 +217,7 @@ impl Armed {
             }
             self.kernel.wait_readable(Duration::from_millis(1));
         }
-        let Self { kernel, cgroup, job, mut flow, .. } = self;
+        let Self { mut kernel, cgroup, job, mut flow, .. } = self;
         flow.flush();
         // Named only now: one may have been about to become another program when the command ended.
         let leftovers = left.into_iter().map(|key| {
@@ -224,7 +225,7 @@ impl Armed {
             format!("{name} (pid {})", key.tgid)
         });
         let leftovers = leftovers.collect();
-        let (account, losses) = flow.settle_losses(&kernel)?;
+        let (account, losses) = flow.settle_losses(&mut kernel)?;
         for loss in losses {
             flow.announce(Some(&job), Content::Loss(loss));
         }
@@ -246,7 +247,7 @@ impl Armed {
     }
 
     fn tell_losses(&mut self) -> Result<(), RunError> {
-        let (_, losses) = self.flow.settle_losses(&self.kernel)?;
+        let (_, losses) = self.flow.settle_losses(&mut self.kernel)?;
         for loss in losses {
             self.flow.announce(Some(&self.job), Content::Loss(loss));
         }

@@ -49,12 +49,20 @@ enum Command {
     Launch {
         #[arg(long)]
         cgroup: PathBuf,
+        /// Close network sockets that were inherited.
+        #[arg(long)]
+        close_sockets: bool,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
     /// Do what a job does, once; the agent's self-check starts it.
     #[command(hide = true)]
-    SelfCheck { canary: PathBuf },
+    SelfCheck {
+        canary: PathBuf,
+        /// A loopback port that must be refused.
+        #[arg(long)]
+        closed: Option<u16>,
+    },
 }
 
 /// Runs the command line of this process.
@@ -76,12 +84,12 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, &mut out.lock()),
         Command::Completions(args) => generate::completions(&args, &mut out.lock()),
         Command::Man(args) => generate::man(&args, &mut out.lock()),
-        Command::Launch { cgroup, command } => {
-            let (code, message) = launch::launch(&cgroup, &command);
+        Command::Launch { cgroup, close_sockets, command } => {
+            let (code, message) = launch::launch(&cgroup, &command, close_sockets);
             complain(&message);
             Ok(ExitCode::from(code))
         }
-        Command::SelfCheck { canary } => Ok(match crate::agent::act_as_child(&canary) {
+        Command::SelfCheck { canary, closed } => Ok(match crate::agent::act_as_child(&canary, closed) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 complain(&error);

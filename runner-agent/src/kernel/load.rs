@@ -2,33 +2,26 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{CgroupAttachMode, CgroupSkb, Program, RawTracePoint};
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
-use runner_agent_common::map::{Counters, FileKey, NameFilter, Task};
+use runner_agent_common::egress::{ExeKey, JobRules, RuleCount, job_flag};
+use runner_agent_common::map::{Counters, FileKey, NameFilter, Task, task_flag};
 use runner_agent_common::record::{ProcessKey, probe};
 
 use super::cgroup::JobCgroup;
+use super::egress::{Askers, JobEgress, RuleMap};
+use super::links::{LinkState, Links};
+use super::maps::{Maps, map_error, missing, trie};
 use super::watch::WatchKeys;
-use super::{LoadError, btf::Btf, offsets, support};
+use super::{LoadError, btf::Btf, links, offsets, programs, support};
 use crate::decode::peek_at_ns;
+use crate::rules::RuleTable;
 
 /// The kernel side, built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/runner-agent.bpf.o"));
-
-/// Tracepoint programs and their tracepoints.
-const TRACEPOINTS: [(&str, &str); 5] = [
-    ("process_fork", "sched_process_fork"),
-    ("process_exec", "sched_process_exec"),
-    ("process_exit", "sched_process_exit"),
-    ("cgroup_attach", "cgroup_attach_task"),
-    ("sys_exit", "sys_exit"),
-];
-
-/// Programs on the job's cgroup.
-const CGROUP_HOOKS: [&str; 7] =
-    ["connect4", "connect6", "sendmsg4", "sendmsg6", "sock_create", "packet_out", "packet_in"];
 
 /// Records of one ring that are handed over at once.
 const MOST_AT_ONCE: usize = 4096;
@@ -50,19 +43,68 @@ impl Default for LoadOptions {
     }
 }
 
+/// What blocking needs of the maps; all zero where nothing is blocked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Entries of the rule map.
+    pub entries: u32,
+    /// Executables that rules name.
+    pub exes: u32,
+    /// Rules that are counted.
+    pub rules: u32,
+}
+
+impl Room {
+    /// Room for another job's rules, whose executables are so many files.
+    #[must_use]
+    pub fn and(self, table: &RuleTable, exe_files: usize) -> Self {
+        Self {
+            entries: self.entries + table.capacity() as u32,
+            exes: self.exes + exe_files as u32,
+            rules: self.rules + table.ids().len() as u32,
+        }
+    }
+
+    fn blocks(self) -> bool {
+        self != Self::default()
+    }
+}
+
+/// Where a job's resolver listens, on 127.0.0.1 and ::1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResolverPorts {
+    /// On 127.0.0.1.
+    pub v4: u16,
+    /// On ::1; 0 where the machine has no IPv6.
+    pub v6: u16,
+}
+
 /// The loaded probes.
 pub struct Kernel {
-    ebpf: Ebpf,
+    /// The programs; none where they were taken over, and then their links alone keep them.
+    ebpf: Option<Ebpf>,
+    maps: Maps,
     critical: RingBuf<MapData>,
     bulk: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, Counters>,
+    rules: Arc<Mutex<RuleMap>>,
+    askers: Option<HashMap<MapData, runner_agent_common::egress::AskerKey, runner_agent_common::egress::Asker>>,
+    links: Links,
+    blocks: bool,
+    /// Where the next job's rules begin in the counters.
+    counted: u32,
     /// Of the name filter.
     generation: u64,
 }
 
 impl Kernel {
-    /// Loads every probe, attached to nothing yet; jobs live in cgroups `job_cgroup_level` levels below the root.
-    pub fn load(options: &LoadOptions, job_cgroup_level: u32) -> Result<Self, LoadError> {
+    /// Loads every probe, attached to nothing yet; jobs live in cgroups `job_cgroup_level` levels below the root. With a
+    /// folder for pins, the maps are pinned there.
+    pub fn load(
+        options: &LoadOptions,
+        job_cgroup_level: u32,
+        room: Room,
+        pins: Option<&Path>,
+    ) -> Result<Self, LoadError> {
         support::require_privileges()?;
         let btf = Btf::read(&options.btf)?;
         let offsets = offsets::find(&btf, job_cgroup_level)?;
@@ -75,78 +117,209 @@ impl Kernel {
             .override_global("SYSCALL_ACTIONS", &actions, true)
             .map_max_entries("RING_CRITICAL", options.critical_ring_bytes)
             .map_max_entries("RING_BULK", options.bulk_ring_bytes)
+            .map_max_entries("EGRESS", room.entries.max(1))
+            .map_max_entries("EXES", room.exes.max(1))
+            .map_max_entries("RULE_COUNTS", room.rules.max(1))
             .load(OBJECT)
             .map_err(|error| LoadError::Object(Box::new(error)))?;
-        load_programs(&mut ebpf)?;
-        let critical = ring(&mut ebpf, "RING_CRITICAL")?;
-        let bulk = ring(&mut ebpf, "RING_BULK")?;
-        let counters = ebpf
-            .take_map("COUNTERS")
-            .ok_or_else(|| missing("COUNTERS"))
-            .and_then(|map| PerCpuArray::try_from(map).map_err(|error| map_error("COUNTERS", "open", &error)))?;
-        Ok(Self { ebpf, critical, bulk, counters, generation: 0 })
+        programs::load(&mut ebpf, room.blocks())?;
+        let maps = Maps::take(&mut ebpf)?;
+        if let Some(folder) = pins {
+            maps.pin(folder)?;
+        }
+        Self::with(Some(ebpf), maps, Links::default(), room.blocks())
+    }
+
+    /// Takes over what an agent that is gone has pinned: its maps, and the links of its job. Nothing is loaded, and
+    /// nothing lets go of a hook for a moment.
+    pub fn take_over(folder: &Path) -> Result<Self, LoadError> {
+        support::require_privileges()?;
+        let maps = Maps::open(folder)?;
+        let names = programs::TRACEPOINTS.iter().map(|(name, _)| *name).chain(programs::cgroup_hooks(true));
+        let links = Links::open(folder, &names.collect::<Vec<_>>())?;
+        Self::with(None, maps, links, true)
+    }
+
+    fn with(ebpf: Option<Ebpf>, mut maps: Maps, links: Links, blocks: bool) -> Result<Self, LoadError> {
+        let critical = maps.ring("RING_CRITICAL")?;
+        let bulk = maps.ring("RING_BULK")?;
+        let rules = Arc::new(Mutex::new(trie(maps.split("EGRESS")?)?));
+        let askers = HashMap::try_from(maps.split("ASKERS")?).map_err(|error| map_error("ASKERS", "open", &error))?;
+        Ok(Self { ebpf, maps, critical, bulk, rules, askers: Some(askers), links, blocks, counted: 0, generation: 0 })
     }
 
     /// Tells the probes what to watch. Names and files are additive: what is watched stays watched until the agent ends.
     pub fn watch(&mut self, keys: &WatchKeys) -> Result<(), LoadError> {
         self.generation += 1;
-        let mut names: HashMap<_, u64, u32> = map(&mut self.ebpf, "NAMES")?;
+        let mut names = self.maps.hash::<u64, u32>("NAMES")?;
         for hash in &keys.names {
             names.insert(hash, 1, 0).map_err(|error| map_error("NAMES", "fill", &error))?;
         }
-        let mut files: HashMap<_, FileKey, u32> = map(&mut self.ebpf, "FILES")?;
+        let mut files = self.maps.hash::<FileKey, u32>("FILES")?;
         for file in &keys.files {
             files.insert(file, 1, 0).map_err(|error| map_error("FILES", "fill", &error))?;
         }
-        let mut filter: Array<_, NameFilter> = map(&mut self.ebpf, "NAME_FILTER")?;
+        let mut filter = self.maps.array::<NameFilter>("NAME_FILTER")?;
         filter.set(0, keys.filter(self.generation << 32), 0).map_err(|error| map_error("NAME_FILTER", "fill", &error))
     }
 
-    /// Makes a cgroup a job: hooks first, so that nothing of the job goes by unseen, then the entry in the map.
-    pub fn add_job(&mut self, cgroup: &JobCgroup, slot: u32) -> Result<(), LoadError> {
+    /// Makes a job's rules hold, before it is a job. `exes` are the files that the table's lists of executables mean.
+    pub fn set_rules(
+        &mut self,
+        table: RuleTable,
+        exes: &[(FileKey, u64)],
+        resolver: ResolverPorts,
+    ) -> Result<JobEgress, LoadError> {
+        let (slot, rules) = (table.slot(), table.ids().len() as u32);
+        let job = JobRules {
+            flags: table.flags(),
+            resolver_v4: resolver.v4,
+            resolver_v6: resolver.v6,
+            counters: self.counted,
+            rules,
+        };
+        let egress = JobEgress::fill(table, self.rules.clone())?;
+        let mut map = self.maps.hash::<ExeKey, u64>("EXES")?;
+        for (file, bits) in exes {
+            let key = ExeKey { inode: file.inode, device: file.device, job: slot };
+            let known = map.get(&key, 0).unwrap_or_default();
+            map.insert(key, known | bits, 0).map_err(|error| map_error("EXES", "fill", &error))?;
+        }
+        let mut jobs = self.maps.hash::<u32, JobRules>("JOB_RULES")?;
+        jobs.insert(slot, job, 0).map_err(|error| map_error("JOB_RULES", "fill", &error))?;
+        self.counted += rules;
+        Ok(egress)
+    }
+
+    /// What holds for a job.
+    pub fn rules(&mut self, slot: u32) -> Option<JobRules> {
+        self.maps.hash::<u32, JobRules>("JOB_RULES").ok()?.get(&slot, 0).ok()
+    }
+
+    /// Sets what holds for a job: another resolver, or what was there before somebody changed it.
+    pub fn put_rules(&mut self, slot: u32, rules: JobRules) -> Result<(), LoadError> {
+        let mut jobs = self.maps.hash::<u32, JobRules>("JOB_RULES")?;
+        jobs.insert(slot, rules, 0).map_err(|error| map_error("JOB_RULES", "fill", &error))
+    }
+
+    /// The rules of a job that another agent has filled.
+    pub fn adopt_rules(&mut self, table: RuleTable) -> Result<JobEgress, LoadError> {
+        JobEgress::fill(table, self.rules.clone())
+    }
+
+    /// How often each rule of a job decided, by its number.
+    pub fn rule_counts(&mut self, slot: u32) -> Result<Vec<RuleCount>, LoadError> {
+        let Some(job) = self.rules(slot) else { return Ok(Vec::new()) };
+        let counts: PerCpuArray<_, RuleCount> = self.maps.per_cpu("RULE_COUNTS")?;
+        (0..job.rules)
+            .map(|rule| {
+                let per_cpu =
+                    counts.get(&(job.counters + rule), 0).map_err(|error| map_error("RULE_COUNTS", "read", &error))?;
+                Ok(per_cpu.iter().fold(RuleCount::default(), |sum, count| RuleCount {
+                    allowed: sum.allowed + count.allowed,
+                    blocked: sum.blocked + count.blocked,
+                    dropped: sum.dropped + count.dropped,
+                }))
+            })
+            .collect()
+    }
+
+    /// Who asked the resolver; can be taken once.
+    pub fn take_askers(&mut self) -> Result<Askers, LoadError> {
+        self.askers.take().map(Askers).ok_or_else(|| missing("ASKERS"))
+    }
+
+    /// Notes that a process holds a secret, if it is still there.
+    pub fn holds_secret(&mut self, key: ProcessKey) -> Result<(), LoadError> {
+        const MUST_EXIST: u64 = 2;
+        let mut tasks = self.maps.hash::<u32, Task>("TASKS")?;
+        let Ok(task) = tasks.get(&key.tgid, 0) else { return Ok(()) };
+        if task.start_ns != key.start_ns || task.flags & task_flag::HOLDS_SECRET != 0 {
+            return Ok(());
+        }
+        // It may have ended since; then nothing is written.
+        let _ = tasks.insert(key.tgid, Task { flags: task.flags | task_flag::HOLDS_SECRET, ..task }, MUST_EXIST);
+        Ok(())
+    }
+
+    /// Makes a cgroup a job: hooks first, so that nothing of the job goes by unseen, then the entry in the map. With a
+    /// folder for pins, the hooks stay when the agent goes.
+    pub fn add_job(&mut self, cgroup: &JobCgroup, slot: u32, pins: Option<&Path>) -> Result<(), LoadError> {
         let directory = File::open(cgroup.path()).map_err(|source| LoadError::Cgroup {
             action: "open",
             path: cgroup.path().to_owned(),
             source,
         })?;
-        for name in CGROUP_HOOKS {
-            // A link shares the hook with others by itself; the kernel refuses flags here.
-            let mode = CgroupAttachMode::Single;
-            match self.ebpf.program_mut(name) {
-                Some(Program::CgroupSockAddr(program)) => program.attach(&directory, mode).map(drop),
-                Some(Program::CgroupSock(program)) => program.attach(&directory, mode).map(drop),
-                Some(Program::CgroupSkb(program)) => attach_packets(program, &directory, name),
-                _ => return Err(missing(name)),
+        let ebpf = self.ebpf.as_mut().ok_or_else(|| missing("programs"))?;
+        for name in programs::cgroup_hooks(self.blocks) {
+            let link = programs::attach_to_cgroup(ebpf, name, &directory)?;
+            match pins {
+                Some(folder) => self.links.pin(name, link, folder)?,
+                None => self.links.hold(&format!("{slot}"), link),
             }
-            .map_err(|error| refused(name, "attach", &error))?;
         }
-        let mut jobs: HashMap<_, u64, u32> = map(&mut self.ebpf, "JOBS")?;
+        let mut jobs = self.maps.hash::<u64, u32>("JOBS")?;
         jobs.insert(cgroup.id(), slot, 0).map_err(|error| map_error("JOBS", "fill", &error))?;
-        let mut latest: Array<_, u64> = map(&mut self.ebpf, "LATEST_JOB")?;
+        self.prefer(cgroup)
+    }
+
+    /// Spares this job's processes a look-up on every open.
+    pub fn prefer(&mut self, cgroup: &JobCgroup) -> Result<(), LoadError> {
+        let mut latest = self.maps.array::<u64>("LATEST_JOB")?;
         latest.set(0, cgroup.id(), 0).map_err(|error| map_error("LATEST_JOB", "fill", &error))
     }
 
-    /// The cgroup is no job any more; its hooks go when the cgroup goes.
-    pub fn remove_job(&mut self, cgroup: &JobCgroup) -> Result<(), LoadError> {
-        let mut jobs: HashMap<_, u64, u32> = map(&mut self.ebpf, "JOBS")?;
-        jobs.remove(&cgroup.id()).map_err(|error| map_error("JOBS", "clear", &error))
+    /// The cgroup is no job any more: its hooks, its rules and what it learnt go.
+    pub fn remove_job(&mut self, cgroup: &JobCgroup, slot: u32, egress: Option<&JobEgress>) -> Result<(), LoadError> {
+        let mut jobs = self.maps.hash::<u64, u32>("JOBS")?;
+        jobs.remove(&cgroup.id()).map_err(|error| map_error("JOBS", "clear", &error))?;
+        self.links.release(&format!("{slot}"));
+        if let Some(egress) = egress {
+            egress.clear()?;
+            let mut rules = self.maps.hash::<u32, JobRules>("JOB_RULES")?;
+            rules.remove(&slot).map_err(|error| map_error("JOB_RULES", "clear", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether what no rule allows is refused to a job.
+    pub fn is_blocking(&mut self, slot: u32) -> bool {
+        self.rules(slot).is_some_and(|rules| rules.flags & job_flag::BLOCK != 0)
+    }
+
+    /// Whether a cgroup is known as this job.
+    pub fn is_job(&mut self, cgroup: u64, slot: u32) -> bool {
+        self.maps.hash::<u64, u32>("JOBS").is_ok_and(|jobs| jobs.get(&cgroup, 0).ok() == Some(slot))
     }
 
     /// Processes of a job that are alive, in its cgroup or not.
-    pub fn members(&self, slot: u32) -> Result<Vec<ProcessKey>, LoadError> {
-        let map = self.ebpf.map("TASKS").ok_or_else(|| missing("TASKS"))?;
-        let tasks: HashMap<_, u32, Task> = map.try_into().map_err(|error| map_error("TASKS", "open", &error))?;
+    pub fn members(&mut self, slot: u32) -> Result<Vec<ProcessKey>, LoadError> {
+        let tasks = self.maps.hash::<u32, Task>("TASKS")?;
         let members = tasks.iter().filter_map(Result::ok).filter(|(_, task)| task.job == slot);
         Ok(members.map(|(tgid, task)| ProcessKey { start_ns: task.start_ns, tgid, reserved: 0 }).collect())
     }
 
     /// Attaches the tracepoints: from here on members of jobs are recorded.
-    pub fn attach_tracepoints(&mut self) -> Result<(), LoadError> {
-        for (name, tracepoint) in TRACEPOINTS {
-            let program: &mut RawTracePoint = program(&mut self.ebpf, name)?;
-            program.attach(tracepoint).map_err(|error| refused(name, "attach", &error))?;
+    pub fn attach_tracepoints(&mut self, pins: Option<&Path>) -> Result<(), LoadError> {
+        let ebpf = self.ebpf.as_mut().ok_or_else(|| missing("programs"))?;
+        for (name, tracepoint) in programs::TRACEPOINTS {
+            let link = programs::attach_tracepoint(ebpf, name, tracepoint)?;
+            match pins {
+                Some(folder) => self.links.pin(name, link, folder)?,
+                None => self.links.hold(name, link),
+            }
         }
         Ok(())
+    }
+
+    /// What the kernel says of the links now.
+    pub fn links(&self) -> LinkState {
+        links::state()
+    }
+
+    /// Whether every pin is where it was put.
+    pub fn are_links_pinned(&self, folder: &Path) -> bool {
+        self.links.are_pinned(folder)
     }
 
     /// Hands over what waits on the rings, the critical one first; at most [`MOST_AT_ONCE`] records of each, because a job
@@ -187,11 +360,11 @@ impl Kernel {
     }
 
     /// Where each probe's records went, indexed by [`probe`].
-    pub fn counters(&self) -> Result<[Counters; probe::COUNT], LoadError> {
+    pub fn counters(&mut self) -> Result<[Counters; probe::COUNT], LoadError> {
+        let counters: PerCpuArray<_, Counters> = self.maps.per_cpu("COUNTERS")?;
         let mut sums = [Counters::default(); probe::COUNT];
         for (index, sum) in sums.iter_mut().enumerate() {
-            let per_cpu =
-                self.counters.get(&(index as u32), 0).map_err(|error| map_error("COUNTERS", "read", &error))?;
+            let per_cpu = counters.get(&(index as u32), 0).map_err(|error| map_error("COUNTERS", "read", &error))?;
             for counters in per_cpu.iter() {
                 sum.seen += counters.seen;
                 sum.submitted += counters.submitted;
@@ -206,95 +379,11 @@ impl Kernel {
 
     /// Names of the programs and the instructions that the verifier went through for each, where the kernel tells.
     pub fn complexity(&self) -> Vec<(String, Option<u32>)> {
-        self.ebpf
-            .programs()
+        let programs = self.ebpf.iter().flat_map(Ebpf::programs);
+        programs
             .map(|(name, program)| {
                 (name.to_owned(), program.info().ok().and_then(|info| info.verified_instruction_count()))
             })
             .collect()
     }
-}
-
-/// Has the verifier look at the programs on all CPUs at once: it takes most of the time until the agent is ready, and
-/// one program takes half of that.
-fn load_programs(ebpf: &mut Ebpf) -> Result<(), LoadError> {
-    let names = TRACEPOINTS.iter().map(|(name, _)| *name).chain(CGROUP_HOOKS);
-    let mut wanted: std::collections::HashMap<&str, &'static str> = names.map(|name| (name, name)).collect();
-    std::thread::scope(|scope| {
-        let mut loading = Vec::new();
-        for (found, program) in ebpf.programs_mut() {
-            if let Some(name) = wanted.remove(found) {
-                loading.push((name, scope.spawn(move || load_program(program))));
-            }
-        }
-        for (name, thread) in loading {
-            let loaded = thread.join().unwrap_or_else(|_| Err("the loader panicked".to_owned()));
-            loaded.map_err(|detail| LoadError::Program { program: name, action: "load", detail })?;
-        }
-        Ok(())
-    })?;
-    wanted.into_values().next().map_or(Ok(()), |name| Err(missing(name)))
-}
-
-fn load_program(program: &mut Program) -> Result<(), String> {
-    match program {
-        Program::RawTracePoint(program) => program.load(),
-        Program::CgroupSockAddr(program) => program.load(),
-        Program::CgroupSock(program) => program.load(),
-        Program::CgroupSkb(program) => program.load(),
-        _ => return Err("it is of a kind that this version doesn't load".to_owned()),
-    }
-    .map_err(|error| detail_of(&error))
-}
-
-fn attach_packets(program: &mut CgroupSkb, directory: &File, name: &str) -> Result<(), aya::programs::ProgramError> {
-    use aya::programs::CgroupSkbAttachType::{Egress, Ingress};
-    let direction = if name == "packet_out" { Egress } else { Ingress };
-    program.attach(directory, direction, CgroupAttachMode::Single).map(drop)
-}
-
-fn ring(ebpf: &mut Ebpf, name: &'static str) -> Result<RingBuf<MapData>, LoadError> {
-    let map = ebpf.take_map(name).ok_or_else(|| missing(name))?;
-    RingBuf::try_from(map).map_err(|error| map_error(name, "open", &error))
-}
-
-fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>
-where
-    T: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>,
-{
-    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
-    T::try_from(map).map_err(|error| map_error(name, "open", &error))
-}
-
-fn program<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut T, LoadError>
-where
-    &'a mut T: TryFrom<&'a mut Program, Error = aya::programs::ProgramError>,
-{
-    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
-    program.try_into().map_err(|error| refused(name, "load", &error))
-}
-
-fn refused(program: &'static str, action: &'static str, error: &dyn std::error::Error) -> LoadError {
-    LoadError::Program { program, action, detail: detail_of(error) }
-}
-
-/// The kernel's own words; the verifier's log is cut to its last lines, where the reason stands.
-fn detail_of(error: &dyn std::error::Error) -> String {
-    let mut detail = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        detail.push_str(": ");
-        detail.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    let lines: Vec<&str> = detail.lines().collect();
-    if lines.len() > 12 { lines[lines.len() - 12..].join("\n") } else { detail }
-}
-
-fn missing(name: &'static str) -> LoadError {
-    LoadError::Object(format!("the object has no {name}").into())
-}
-
-fn map_error(map: &'static str, action: &'static str, error: &dyn std::error::Error) -> LoadError {
-    LoadError::Map { map, action, detail: error.to_string() }
 }

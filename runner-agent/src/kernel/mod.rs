@@ -3,15 +3,25 @@
 
 pub mod btf;
 pub mod cgroup;
+pub mod egress;
+mod links;
 pub mod load;
+mod maps;
 pub mod offsets;
+pub mod pins;
 pub mod procfs;
+mod programs;
 pub mod support;
 pub mod watch;
 
 use std::path::PathBuf;
 
-pub use load::{Kernel, LoadOptions};
+pub use egress::JobEgress;
+pub use links::LinkState;
+pub use load::{Kernel, LoadOptions, ResolverPorts, Room};
+pub use pins::{PinRoot, Pins};
+
+use crate::rules::RulesError;
 
 /// Why the agent can't see what it must see. Each message ends in what would help.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +99,22 @@ pub enum LoadError {
         /// The kernel's answer.
         detail: String,
     },
+    /// Links or maps could not be pinned, or their pins can't be opened.
+    #[error("can't {action} {}: {source}", path.display())]
+    Pins {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The policy's rules don't fit.
+    #[error("the policy doesn't fit into the kernel side: {0}")]
+    Rules(#[from] RulesError),
+    /// Something took away, behind the agent's back, what blocking stands on.
+    #[error("blocking is not what it was: {0}; the job was ended, because nothing may run unblocked")]
+    Disarmed(String),
     /// The probes run, but what they report about a known process is wrong.
     #[error("the self-check failed: {0}; the probes misread this kernel, so nothing they say can be trusted")]
     SelfCheck(String),

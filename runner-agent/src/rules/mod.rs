@@ -230,6 +230,23 @@ impl RuleTable {
         Ok(changes)
     }
 
+    /// Every entry as it should be now, learnt ones included.
+    pub fn current(&self) -> Result<Vec<Change>, RulesError> {
+        let mut entries: HashMap<(u32, RuleKey), Change> = HashMap::new();
+        let mut take_in = |changes: Vec<Change>| {
+            for change in changes {
+                if let Change::Put(bits, key, _) = &change {
+                    entries.insert((*bits, *key), change);
+                }
+            }
+        };
+        take_in(self.entries()?);
+        for (&address, learnt) in &self.learnt {
+            take_in(self.learnt_changes(address, learnt)?);
+        }
+        Ok(entries.into_values().collect())
+    }
+
     /// Lets the job reach addresses by these rules (indices into `EgressPolicy::allow`) until then. Addresses whose class
     /// is not a rule's are left out of it: a name never opens another class. Nothing is changed when this fails.
     pub fn learn(&mut self, admitted: &[(IpAddr, &[usize], u64)]) -> Result<Vec<Change>, LearnError> {

@@ -141,6 +141,17 @@ fn an_address_is_open_from_its_answer_until_it_expires() {
     assert_eq!(job.decide(ip("203.0.113.9"), 443, TCP, None, 99).0, verdict::ALLOWED);
     assert_eq!(job.decide(ip("203.0.113.9"), 443, TCP, None, 100), (verdict::BLOCKED, "default"));
     assert_eq!(job.decide(ip("203.0.113.9"), 80, TCP, None, 99).0, verdict::BLOCKED);
+    let current: HashMap<_, _> = job
+        .table
+        .current()
+        .unwrap()
+        .into_iter()
+        .map(|change| match change {
+            Change::Put(bits, key, entry) => ((bits, key), entry),
+            Change::Remove(..) => unreachable!("what should be there is put"),
+        })
+        .collect();
+    assert_eq!(current, job.trie.0, "what should be in the map is what was put there");
     let changes = job.table.forget(100);
     job.trie.apply(&changes);
     assert_eq!((job.table.learnt(), job.trie.0.len()), (0, 1), "the network's own entry is left");

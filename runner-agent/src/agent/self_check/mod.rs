@@ -1,7 +1,10 @@
 //! Proof before the job starts that the probes read this kernel right: a child of our own does what a job does, and
 //! what the probes say of it is compared with what `/proc` says.
 
+mod refusals;
+
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::net::UdpSocket;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -15,10 +18,12 @@ use super::launch;
 use crate::decode::{Record, decode};
 use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::procfs::{Snapshot, TICK_NS};
-use crate::kernel::{Kernel, LoadError};
+use crate::kernel::{JobEgress, Kernel, LoadError};
+
+pub(super) use refusals::{ClosedPort, is_own};
 
 /// Slot of the check; jobs have smaller ones.
-const SLOT: u32 = u32::MAX;
+pub(super) const SLOT: u32 = u32::MAX;
 
 /// Name of the file that the child opens; watched, and like nothing else on a machine.
 pub(super) const CANARY: &str = "runner-agent-self-check.canary";
@@ -29,14 +34,16 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Port that the child's datagram socket is connected to; nothing is ever sent there.
 const PORT: u16 = 9;
 
-/// What the child does, in the process that is started as `runner-agent self-check`.
-pub fn act(canary: &Path) -> std::io::Result<()> {
+/// What the child does, in the process that is started as `runner-agent self-check`. With a port that its policy closes, it
+/// tries that too.
+pub fn act(canary: &Path, closed: Option<u16>) -> std::io::Result<()> {
     std::fs::File::open(canary)?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.connect(("127.0.0.1", PORT))?;
+    let refused = closed.map_or(Ok(()), refusals::act);
     // Stays alive until the agent has looked at it in /proc.
     std::io::stdin().lines().next();
-    Ok(())
+    refused.map_err(std::io::Error::other)
 }
 
 /// What the probes said of the child.
@@ -48,21 +55,30 @@ struct Seen {
     exited: bool,
 }
 
-/// Runs the check. Counters of the check's records stay in the account; returns how many were received.
-pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) -> Result<u64, LoadError> {
+/// Runs the check, with what must be refused if anything must. Counters of the check's records stay in the account; returns
+/// how many were received.
+pub(super) fn run(
+    kernel: &mut Kernel,
+    hierarchy: &Hierarchy,
+    runtime: &Path,
+    refusals: Option<(&ClosedPort, &JobEgress)>,
+) -> Result<u64, LoadError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| LoadError::SelfCheck(format!("{what}: {error}"));
     let scratch =
         Scratch::create(runtime).map_err(|error| failed("can't make a directory for the canary file", &error))?;
     let canary = scratch.path.join(CANARY);
     std::fs::write(&canary, "").map_err(|error| failed("can't write the canary file", &error))?;
     let cgroup = hierarchy.create_job(&format!("runner-agent-check-{}", std::process::id()))?;
-    kernel.add_job(&cgroup, SLOT)?;
-    let command: [OsString; 3] = [OWN_PROGRAM.into(), "self-check".into(), canary.clone().into()];
+    kernel.add_job(&cgroup, SLOT, None)?;
+    let mut command: Vec<OsString> = vec![OWN_PROGRAM.into(), "self-check".into(), canary.clone().into()];
+    if let Some((closed, _)) = refusals {
+        command.extend(["--closed".into(), closed.port().to_string().into()]);
+    }
     let mut child = Command::new(OWN_PROGRAM)
-        .args(launch::arguments(cgroup.path(), &command))
+        .args(launch::arguments(cgroup.path(), &command, false))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed("can't start a child", &error))?;
     let deadline = Instant::now() + WITHIN;
@@ -73,12 +89,20 @@ pub(super) fn run(kernel: &mut Kernel, hierarchy: &Hierarchy, runtime: &Path) ->
     });
     let snapshot = Snapshot::read(child.id());
     drop(child.stdin.take());
+    let mut said = String::new();
+    if let Some(mut errors) = child.stderr.take() {
+        let _ = errors.read_to_string(&mut said);
+    }
     let status = child.wait().map_err(|error| failed("can't wait for the child", &error))?;
     wait(kernel, &mut seen, &mut received, deadline, |seen| seen.exited);
-    kernel.remove_job(&cgroup)?;
+    kernel.remove_job(&cgroup, SLOT, refusals.map(|(_, egress)| egress))?;
     cgroup.remove()?;
     if !status.success() {
-        return Err(LoadError::SelfCheck(format!("the child ended with {status}")));
+        let said = said.trim().trim_start_matches("runner-agent: ");
+        return Err(LoadError::SelfCheck(format!("the child ended with {status}: {said}")));
+    }
+    if let Some((closed, _)) = refusals {
+        closed.saw_nothing().map_err(LoadError::SelfCheck)?;
     }
     let snapshot = snapshot.ok_or_else(|| LoadError::SelfCheck("the child is not in /proc".to_owned()))?;
     compare(&seen, &snapshot, &canary).map_err(LoadError::SelfCheck)?;
@@ -120,7 +144,7 @@ fn wait(kernel: &mut Kernel, seen: &mut Seen, received: &mut u64, deadline: Inst
                 // The launcher's own exec comes first; the child's replaces it.
                 Ok(Record::Exec { fixed, exe, argv, .. }) => seen.exec = Some((fixed, exe.to_vec(), argv.to_vec())),
                 Ok(Record::File { path, .. }) if path.ends_with(CANARY.as_bytes()) => seen.path = Some(path.to_vec()),
-                Ok(Record::Connect(connect)) => {
+                Ok(Record::Connect(connect)) if connect.header.job == SLOT => {
                     seen.connected |= connect.port == PORT && connect.address[..4] == [127, 0, 0, 1];
                 }
                 Ok(Record::Exit(_)) => seen.exited = true,

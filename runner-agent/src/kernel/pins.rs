@@ -1,0 +1,139 @@
+//! Where a job's links and maps are pinned, so that its rules outlive the agent: one folder a job, on a BPF file system.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use super::LoadError;
+
+/// `f_type` of a BPF file system, from linux/magic.h.
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// Where the system has its BPF file system, if it has one.
+const SYSTEM: &str = "/sys/fs/bpf";
+
+/// A folder that holds the folders of jobs.
+#[derive(Clone, Debug)]
+pub struct PinRoot {
+    path: PathBuf,
+    /// The agent mounted the file system, and takes it away with the last job.
+    is_ours: bool,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LoadError {
+    let path = path.to_owned();
+    move |source| LoadError::Pins { action, path, source }
+}
+
+impl PinRoot {
+    /// The folder asked for, which must be on a BPF file system; else one on the system's; else one on a file system that
+    /// is mounted at `bpf` below `runtime` for this.
+    pub fn find(asked: Option<&Path>, runtime: &Path) -> Result<Self, LoadError> {
+        if let Some(path) = asked {
+            let above = path.ancestors().find(|above| above.exists()).unwrap_or(path);
+            if !is_bpf_fs(above) {
+                let error = io::Error::other("it is not on a BPF file system; mount one with: mount -t bpf bpf DIR");
+                return Err(failed("pin to", path)(error));
+            }
+            return Self { path: path.to_owned(), is_ours: false }.made();
+        }
+        if is_bpf_fs(Path::new(SYSTEM)) {
+            return Self { path: Path::new(SYSTEM).join("runner-agent"), is_ours: false }.made();
+        }
+        let path = runtime.join("bpf");
+        make_folder(&path)?;
+        if !is_bpf_fs(&path) {
+            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+            mount("bpf", &path, "bpf", flags, Some(c"mode=0700"))
+                .map_err(|error| failed("mount a BPF file system at", &path)(error.into()))?;
+        }
+        Self { path, is_ours: true }.made()
+    }
+
+    /// Makes the folder, and sees to it that only root can enter: who can open a pin can take a rule away.
+    fn made(self) -> Result<Self, LoadError> {
+        make_folder(&self.path)?;
+        let metadata = fs::metadata(&self.path).map_err(failed("look at", &self.path))?;
+        if metadata.uid() != 0 {
+            let error = io::Error::other("it belongs to another user than root; choose a folder of root's");
+            return Err(failed("pin to", &self.path)(error));
+        }
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700))
+            .map_err(failed("close to others", &self.path))?;
+        Ok(self)
+    }
+
+    /// The folder of a job, which may not exist.
+    pub fn job(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes the folder of a job; it goes away with the value.
+    pub fn create(&self, name: &str) -> Result<Pins, LoadError> {
+        let folder = self.job(name);
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed("make", &folder))?;
+        Ok(Pins { folder, root: self.clone(), keep: false })
+    }
+
+    /// Takes the folder of a job over; it goes away with the value.
+    pub fn take_over(&self, name: &str) -> Pins {
+        Pins { folder: self.job(name), root: self.clone(), keep: false }
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), LoadError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make", path))
+}
+
+fn is_bpf_fs(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| i128::from(found.f_type) == i128::from(BPF_FS_MAGIC))
+}
+
+/// The folder of one job's pins. What is pinned there is let go when this is dropped.
+#[derive(Debug)]
+pub struct Pins {
+    folder: PathBuf,
+    root: PinRoot,
+    keep: bool,
+}
+
+impl Pins {
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Leaves everything pinned: the rules stay in force without an agent.
+    pub fn keep(mut self) {
+        self.keep = true;
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            fs::remove_file(entry?.path())?;
+        }
+        fs::remove_dir(&self.folder)?;
+        // Others may have jobs there; then it is not empty, and stays.
+        if self.root.is_ours && fs::read_dir(&self.root.path)?.next().is_none() {
+            match unmount(&self.root.path, UnmountFlags::empty()) {
+                // Busy: another agent has just opened it.
+                Ok(()) | Err(rustix::io::Errno::BUSY) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(error) = self.remove()
+        {
+            tracing::warn!("can't remove the pins in {}: {error}", self.folder.display());
+        }
+    }
+}
