@@ -1,7 +1,8 @@
 //! What the detectors of destinations share.
 
 use crate::event::{Activity, Connection, Event};
-use crate::policy::{AddressClass, Protocol, Verdict};
+use crate::policy::egress::smallest::{self, smallest};
+use crate::policy::{Destination, Verdict};
 
 /// The connection of an event that the policy doesn't allow.
 pub(super) fn denied(event: &Event) -> Option<&Connection> {
@@ -13,18 +14,13 @@ pub(super) fn denied(event: &Event) -> Option<&Connection> {
 
 /// The smallest policy line that would allow a connection.
 pub(super) fn fix(connection: &Connection) -> String {
-    let port = connection.port;
-    let protocol = if connection.protocol == Protocol::Udp { ", protocol: udp" } else { "" };
-    let class = match connection.ruling.class {
-        AddressClass::Public => String::new(),
-        class => format!(", class: {class}"),
-    };
-    let target = match (connection.names.first(), connection.address.is_ipv4()) {
-        (Some(name), _) => format!("host: {name}"),
-        (None, true) => format!("cidr: {}/32", connection.address),
-        (None, false) => format!("cidr: {}/128", connection.address),
-    };
-    format!("egress.allow: - {{ {target}, ports: [{port}]{protocol}{class}, why: \"…\" }}")
+    let Connection { address, port, protocol, names, ruling, .. } = connection;
+    // No line of `egress.allow` is stronger than a deny rule.
+    if let Some(rule) = ruling.rule.as_ref().filter(|rule| rule.contains("/egress.deny[")) {
+        return format!("egress.deny: take out or narrow {rule}, which closes this for every rule");
+    }
+    let destination = Destination { address: *address, port: *port, protocol: *protocol, names, exe: None };
+    format!("egress.allow: - {}", smallest::line(&smallest(&destination).rule))
 }
 
 /// What makes two denied connections the same finding: program and destination.

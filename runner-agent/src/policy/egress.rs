@@ -5,12 +5,17 @@
 
 mod class;
 mod rule;
+mod cover;
+mod near;
+pub mod smallest;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use class::{AddressClass, classes_of, classify, classify_endpoint, normalise};
+pub use near::{Difference, Near, NearMiss};
 pub use rule::{DenyRule, EgressRule, ExeName, PortRange, Ports, ProtocolMatch, Target};
+pub use smallest::{Smallest, smallest};
 
 use super::{Mode, words};
 

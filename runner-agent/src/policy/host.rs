@@ -104,6 +104,11 @@ impl HostPattern {
         cut > 0 && name[0] != b'.' && name[cut] == b'.' && name[cut + 1..].eq_ignore_ascii_case(suffix)
     }
 
+    /// Whether every name that `other` means is meant.
+    pub fn covers(&self, other: &Self) -> bool {
+        self == other || (self.wildcard && self.matches(&other.suffix))
+    }
+
     /// Whether this stands for more than one name.
     pub fn is_wildcard(&self) -> bool {
         self.wildcard

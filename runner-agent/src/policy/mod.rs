@@ -4,12 +4,15 @@
 //! that names the line a person would edit (`npm/egress.allow[0]`) and a `why`.
 
 pub mod host;
+pub mod suffix;
+pub mod encrypted_dns;
 pub mod egress;
 pub mod secret;
 pub mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use egress::{AddressClass, Destination, EgressPolicy, EgressRule, Protocol, Ruling, Verdict};
 pub use host::HostPattern;
@@ -128,6 +131,25 @@ pub struct Origin {
     /// SHA-256 in lower-case hex over the bytes of every file and shipped policy, in that order, each preceded by its
     /// name and length, so that two sets of files with the same concatenation differ.
     pub sha256: String,
+    /// Where each rule and each class of secret files is written, by its id. Rules that no file has (`proxy`) are not here.
+    pub written: BTreeMap<Arc<str>, Written>,
+}
+
+/// A place in a policy file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Written {
+    /// The file as given, or the name of a shipped policy.
+    pub file: PathBuf,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+impl std::fmt::Display for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
 }
 
 /// One effective policy of one job.
@@ -173,6 +195,7 @@ impl Policy {
         self.detect = self.detect.merge(other.detect);
         self.origin.files.extend(other.origin.files);
         self.origin.labels.extend(other.origin.labels);
+        self.origin.written.extend(other.origin.written);
         self
     }
 }

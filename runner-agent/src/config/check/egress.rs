@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use super::super::ecosystem::Ecosystem;
 use super::walk::{Cursor, Fields};
 use super::{ALLOW_KEYS, AllowLine, DENY_KEYS, DNS_KEYS, Draft, EGRESS_KEYS, lint};
-use crate::policy::egress::{DenyRule, EgressRule, ExeName, PortRange, Ports, ProtocolMatch, Target, classes_of};
+use crate::policy::egress::{
+    DNS_PORT, DenyRule, EgressRule, ExeName, PortRange, Ports, ProtocolMatch, Target, classes_of,
+};
 use crate::policy::{AddressClass, HostPattern};
 
 pub fn read(cursor: &Cursor, draft: &mut Draft) {
@@ -96,7 +98,7 @@ fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
             fields.error("has `cidr` but no `ports`; list them (`ports: [443]`), or write `ports: any`");
         }
         let network = network?;
-        class_of_network(&cursor, network, class_written.as_ref(), class);
+        class_of_network(&cursor, network, class_written.as_ref(), class, ports_read.as_ref());
         lint::network(&cursor, network);
         return rule(Target::Cidr(network), ports_read?).map(AllowLine::Rule);
     }
@@ -117,8 +119,18 @@ fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
 }
 
 /// A rule for a network names the class it is about, unless that is the internet.
-fn class_of_network(cursor: &Cursor, network: IpNet, written: Option<&Cursor>, class: Option<AddressClass>) {
-    let inside = classes_of(network);
+fn class_of_network(
+    cursor: &Cursor,
+    network: IpNet,
+    written: Option<&Cursor>,
+    class: Option<AddressClass>,
+    ports: Option<&Ports>,
+) {
+    let mut inside = classes_of(network);
+    // A cloud's DNS answers at its metadata address, and only there an address has two classes.
+    if inside.contains(&AddressClass::Metadata) && ports.is_some_and(|ports| ports.contains(DNS_PORT)) {
+        inside.push(AddressClass::LinkLocal);
+    }
     let words = |classes: &[AddressClass]| classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(" or ");
     match (written, class) {
         (None, _) if !inside.contains(&AddressClass::Public) => {

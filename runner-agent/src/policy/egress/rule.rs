@@ -55,7 +55,7 @@ words!(ProtocolMatch, "tcp, udp, any", {
 });
 
 impl ProtocolMatch {
-    fn matches(self, protocol: Protocol, ports: &Ports) -> bool {
+    pub(super) fn matches(self, protocol: Protocol, ports: &Ports) -> bool {
         match (self, protocol) {
             (Self::Tcp, Protocol::Tcp) | (Self::Udp, Protocol::Udp) | (Self::Any, Protocol::Tcp | Protocol::Udp) => {
                 true
@@ -74,7 +74,8 @@ impl ProtocolMatch {
 pub struct ExeName(pub Arc<str>);
 
 impl ExeName {
-    fn matches(&self, exe: &str) -> bool {
+    /// Whether a path's last part is this name.
+    pub fn matches(&self, exe: &str) -> bool {
         exe.rsplit('/').next() == Some(&*self.0)
     }
 }

@@ -179,6 +179,42 @@ fn the_first_rule_is_named_and_any_rule_that_matches_may_let_secrets_pass() {
     assert!(!policy.judge(Mode::Block, &to("198.51.100.7", 443, &names)).may_carry_secrets);
 }
 
+#[test]
+fn the_nearest_rule_comes_first_and_says_what_differed() {
+    let exe = EgressRule { exe: vec![ExeName("node".into())], ..host("exe", "mirror.example.org") };
+    let far = EgressRule { protocol: ProtocolMatch::Udp, ..exe.clone() };
+    let allow = vec![
+        host("other", "unrelated.example"),
+        host("sibling", "other.example.org"),
+        host("below", "*.mirror.example.org"),
+        EgressRule { id: "two".into(), ..far },
+        exe,
+        cidr("network", "203.0.113.0/24"),
+    ];
+    let policy = EgressPolicy { allow, ..EgressPolicy::default() };
+    let names = ["mirror.example.org".into()];
+    let curl = Destination { exe: Some("/usr/bin/curl"), ..to("198.51.100.7", 443, &names) };
+    let near = policy.near(&curl, 9);
+    let told: Vec<(&str, String)> = near.misses.iter().map(|miss| (&*miss.rule.id, miss.because.join("; "))).collect();
+    assert_eq!(
+        told,
+        [
+            ("exe", "it is for node, not curl".to_owned()),
+            ("two", "it is for udp, not tcp; it is for node, not curl".to_owned()),
+            ("sibling", "it is for other.example.org, not mirror.example.org".to_owned()),
+            (
+                "below",
+                "*.mirror.example.org means the names below mirror.example.org, never mirror.example.org itself"
+                    .to_owned()
+            ),
+        ]
+    );
+    let near = policy.near(&to("198.51.100.7", 443, &[]), 9);
+    assert_eq!((near.misses.len(), near.unnamed.len()), (0, 3));
+    assert_eq!(policy.rule_for_name("a.mirror.example.org").map(|rule| &*rule.id), Some("below"));
+    assert_eq!(policy.near_name("example.org", 9).len(), 4);
+}
+
 fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         any::<[u8; 4]>().prop_map(IpAddr::from),
@@ -198,6 +234,28 @@ proptest! {
             classify_endpoint(plain.into(), port),
             classify_endpoint(plain.to_ipv6_mapped().into(), port)
         );
+    }
+
+    #[test]
+    fn a_rule_matches_exactly_what_it_does_not_differ_from(
+        address in address(),
+        port in 0_u16..4,
+        protocol in prop::sample::select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Other(1)]),
+        named: bool,
+        exe in prop::option::of(prop::sample::select(vec!["/usr/bin/curl", "/usr/bin/node"])),
+        ports in prop_oneof![Just(Ports::Any), Just(Ports::one(2))],
+        wide in prop::sample::select(vec![ProtocolMatch::Tcp, ProtocolMatch::Any]),
+        class in prop::sample::select(vec![AddressClass::Public, AddressClass::Private, AddressClass::LinkLocal]),
+        by_name: bool,
+        only_node: bool,
+    ) {
+        let mut rule = if by_name { host("r", "a.example.org") } else { cidr("r", "10.0.0.0/8") };
+        (rule.ports, rule.protocol, rule.class) = (ports, wide, class);
+        rule.exe = if only_node { vec![ExeName("node".into())] } else { Vec::new() };
+        let names: &[Arc<str>] = if named { &["a.example.org".into()] } else { &[] };
+        let to = Destination { address, port, protocol, names, exe };
+        let matches = rule.matches(normalise(address), classify_endpoint(address, port), &to);
+        prop_assert_eq!(rule.differences(&to).is_empty(), matches);
     }
 
     #[test]
