@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::USAGE;
 use crate::config::cases::{self, CaseResult, Cases};
 use crate::config::load::{cases_path, load_shipped};
+use crate::config::machine::{missing_programs, system_resolver, unresolved};
 use crate::config::shipped::SHIPPED;
 use crate::config::{Problem, Runtime, Surroundings, load, raw, schema};
 use crate::policy::Policy;
@@ -47,10 +49,16 @@ pub struct CheckArgs {
     /// Where includes other than presets/NAME lie [default: the directory of each file].
     #[arg(long, value_name = "DIR")]
     pub policy_dir: Option<PathBuf>,
+    /// Ask for every host that a rule names, and warn of those that lead nowhere. Needs the network.
+    #[arg(long, requires = "files")]
+    pub resolve: bool,
     /// How to write the result.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
+
+/// How long `--resolve` may take for one file.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How to write a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -109,7 +117,7 @@ pub fn check(args: &CheckArgs, runtime: &Runtime, out: &mut dyn Write) -> anyhow
             })
             .collect()
     } else {
-        args.files.iter().map(|file| given(file, args.policy_dir.as_deref(), runtime)).collect()
+        args.files.iter().map(|file| given(file, args, runtime)).collect()
     };
     let passed = !checked.iter().any(Checked::failed);
     match args.format {
@@ -125,39 +133,59 @@ pub fn check(args: &CheckArgs, runtime: &Runtime, out: &mut dyn Write) -> anyhow
 }
 
 /// One file that was named.
-fn given(file: &Path, policy_dir: Option<&Path>, runtime: &Runtime) -> Checked {
+fn given(file: &Path, args: &CheckArgs, runtime: &Runtime) -> Checked {
     let beside = cases_path(file);
     let cases = beside.exists().then(|| {
         let bytes = raw::read(&beside).map_err(|error| vec![Problem::error(&beside, error.at, "", error.message)])?;
         cases::read(&beside, &bytes)
     });
-    let directory = policy_dir.or_else(|| file.parent()).filter(|directory| !directory.as_os_str().is_empty());
+    let directory =
+        args.policy_dir.as_deref().or_else(|| file.parent()).filter(|directory| !directory.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
     let runtime = Runtime { policy_dir: Some(directory.to_owned()), ..runtime.clone() };
-    one(file.to_owned(), cases, Some((directory, &runtime)), |surroundings| {
+    let machine = Machine { directory, runtime: &runtime, resolve: args.resolve };
+    one(file.to_owned(), cases, Some(&machine), |surroundings| {
         load(std::slice::from_ref(&file.to_owned()), surroundings)
     })
 }
 
 type Loaded = Result<(Policy, Vec<Problem>), Vec<Problem>>;
 
+/// The machine at hand.
+struct Machine<'a> {
+    /// Where includes lie.
+    directory: &'a Path,
+    runtime: &'a Runtime,
+    /// Whether names are to be asked for.
+    resolve: bool,
+}
+
 /// Checks a policy on the machine at hand, if there is one, and on the one that its cases make up.
 fn one(
     file: PathBuf,
     cases: Option<Result<Cases, Vec<Problem>>>,
-    machine: Option<(&Path, &Runtime)>,
+    machine: Option<&Machine>,
     load: impl Fn(&dyn Surroundings) -> Loaded,
 ) -> Checked {
     let mut problems = Vec::new();
-    if let Some((_, runtime)) = machine {
-        problems.extend(load(runtime).map_or_else(|problems| problems, |(_, warnings)| warnings));
+    if let Some(Machine { runtime, resolve, .. }) = machine {
+        match load(*runtime) {
+            Ok((policy, warnings)) => {
+                problems.extend(warnings);
+                problems.extend(missing_programs(&policy, &runtime.path));
+                if *resolve {
+                    problems.extend(unresolved(&policy, RESOLVE_LIMIT, &system_resolver()));
+                }
+            }
+            Err(wrong) => problems.extend(wrong),
+        }
     }
     let mut results = Vec::new();
     match cases {
         None => {}
         Some(Err(wrong)) => problems.extend(wrong),
         Some(Ok(mut cases)) => {
-            cases.runner.policy_dir = machine.map(|(directory, _)| directory.to_owned());
+            cases.runner.policy_dir = machine.map(|machine| machine.directory.to_owned());
             match load(&cases.runner) {
                 // What a made-up runner lacks is no news about the policy.
                 Ok((policy, _)) => results = cases::run(&policy, &cases),
@@ -197,7 +225,6 @@ fn text(checked: &[Checked], out: &mut dyn Write) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     use super::*;
 
@@ -212,7 +239,7 @@ mod tests {
             timeout: Duration::from_secs(1),
         };
         let mut out = Vec::new();
-        let code = check(&CheckArgs { files, policy_dir: None, format }, &runtime, &mut out).unwrap();
+        let code = check(&CheckArgs { files, policy_dir: None, resolve: false, format }, &runtime, &mut out).unwrap();
         (format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS), String::from_utf8(out).unwrap())
     }
 

@@ -7,7 +7,9 @@ mod lint;
 mod egress;
 mod secrets;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use globset::GlobBuilder;
 
@@ -18,6 +20,7 @@ use crate::policy::egress::{DenyRule, EgressRule, Ports, RefuseWith};
 use crate::policy::secret::SecretSpec;
 use crate::policy::{AppliesTo, CarryPolicy, DETECTORS, DetectPolicy, Mode, Severity};
 
+pub use lint::pairs;
 pub use walk::did_you_mean;
 pub(super) use walk::{Cursor, Findings};
 
@@ -71,6 +74,8 @@ pub struct Draft {
     pub carry: CarryPolicy,
     /// `detect`.
     pub detect: DetectPolicy,
+    /// Where each rule and each class of secret files is written, by its id.
+    pub written: BTreeMap<Arc<str>, At>,
 }
 
 /// One entry of `include`.
@@ -115,6 +120,15 @@ pub fn check(file: &Path, bytes: &[u8]) -> (Option<Draft>, Vec<Problem>) {
     let problems = findings.into_problems();
     let right = !problems.iter().any(Problem::is_error);
     (right.then_some(draft), problems)
+}
+
+/// What a line of `egress.allow` would be warned of, each without its place.
+pub fn warnings_of(line: &str) -> Vec<String> {
+    let text = format!("version: 1\nname: line\negress:\n  allow:\n    - {line}\n");
+    let (_, problems) = check(Path::new("line"), text.as_bytes());
+    // That the reason is missing is no news to whoever is handed the line.
+    let is_reason = |problem: &Problem| problem.path.rsplit('.').next() == Some("why");
+    problems.into_iter().filter(|problem| !is_reason(problem)).map(|problem| problem.message).collect()
 }
 
 fn policy(tree: &Node, findings: &Findings) -> Draft {

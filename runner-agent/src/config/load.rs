@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::check::{AllowLine, Draft, Include, check, did_you_mean};
+use super::check::{AllowLine, Draft, Include, check, did_you_mean, pairs};
 use super::ecosystem::{Ecosystem, Resolved, Surroundings};
 use super::problem::Problem;
 use super::raw::{self, At};
 use super::shipped::{DEFAULT, SHIPPED, find};
 use crate::policy::secret::{Place, SecretClass, SecretPolicy};
-use crate::policy::{EgressPolicy, Origin, Policy};
+use crate::policy::{EgressPolicy, Origin, Policy, Written};
 
 pub use expand::PROXY_RULE;
 
@@ -106,6 +106,7 @@ fn assemble(
         policy.origin.labels.extend(catalogue.origin.labels);
     }
     loader.proxies(&mut policy);
+    loader.closed(&policy);
     policy.egress.resolvers = surroundings.resolvers();
     policy.origin.sha256 = loader.hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     if loader.problems.iter().any(Problem::is_error) { Err(loader.problems) } else { Ok((policy, loader.problems)) }
@@ -161,6 +162,25 @@ impl Loader<'_> {
         }
         above.pop();
         policy
+    }
+
+    /// Allow rules of one file that a deny rule of another leaves nothing of; within a file, `check` says so. Shipped
+    /// policies are meant to be narrowed, so nothing is said of their rules.
+    fn closed(&mut self, policy: &Policy) {
+        for rule in policy.egress.allow.iter().filter(|rule| rule.source.is_none()) {
+            let Some(at) = policy.origin.written.get(&rule.id).filter(|at| policy.origin.files.contains(&at.file))
+            else {
+                continue;
+            };
+            if let Some(deny) = pairs::closed_by(rule, &policy.egress.deny) {
+                let by = match policy.origin.written.get(&deny.id) {
+                    Some(place) => format!("{} in {place}", deny.id),
+                    None => deny.id.to_string(),
+                };
+                let place = At { line: at.line, column: at.column };
+                self.problems.push(Problem::warning(&at.file, place, pairs::key(&rule.id), pairs::closed(&by)));
+            }
+        }
     }
 
     fn included(&mut self, include: &Include, from: &Source, above: &[PathBuf]) -> Option<Source> {
@@ -239,7 +259,9 @@ impl Loader<'_> {
                 ),
             }
         }
-        let mut origin = Origin::default();
+        let written = |At { line, column }| Written { file: source.name.clone(), line, column };
+        let written = draft.written.into_iter().map(|(id, at)| (id, written(at))).collect();
+        let mut origin = Origin { written, ..Origin::default() };
         if source.shipped {
             origin.labels.push(source.name.display().to_string());
         } else {

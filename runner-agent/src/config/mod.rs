@@ -11,6 +11,7 @@ pub mod schema;
 pub mod shipped;
 pub mod load;
 pub mod cases;
+pub mod machine;
 
 pub use ecosystem::{Runtime, Surroundings};
 pub use load::load;

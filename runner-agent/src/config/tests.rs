@@ -31,6 +31,30 @@ fn every_problem_of_a_file_is_told_at_once_with_its_place() {
 }
 
 #[test]
+fn every_rule_that_is_a_bad_idea_is_told_with_its_place() {
+    insta::assert_snapshot!(told(include_str!("tests/many-warnings.yml")));
+}
+
+#[test]
+fn a_deny_rule_of_one_file_that_closes_an_allow_rule_of_another_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "version: 1\nname: p\ninclude: [presets/default]\negress:\n  allow:\n    - { cidr: 127.0.0.1/32, \
+                ports: [2375], class: loopback, why: test }\n";
+    let file = write(directory.path(), "p.yml", text);
+    let (policy, warnings) = load(&[file], &MadeUp::default()).unwrap();
+    let told: Vec<String> = warnings.iter().map(|it| format!("{}:{}: {}", it.line, it.column, it.message)).collect();
+    assert_eq!(
+        told,
+        [
+            "6:7: allows nothing: default/egress.deny[0] in presets/default:8 denies all of it, and deny wins; take one of \
+             the two out, or narrow it"
+        ]
+    );
+    assert_eq!(policy.origin.written["default/egress.deny[1]"].to_string(), "presets/default:9");
+    assert_eq!(policy.origin.written["secrets/aws"].file, Path::new("presets/secrets"));
+}
+
+#[test]
 fn a_file_without_problems_becomes_what_it_says() {
     let text = include_str!("../../../docs/examples/policy.yml");
     let (draft, problems) = check(Path::new("policy.yml"), text.as_bytes());

@@ -17,13 +17,16 @@ pub fn read(cursor: &Cursor, draft: &mut Draft) {
         return;
     };
     for (index, line) in fields.get("allow").map(|list| list.items()).unwrap_or_default().iter().enumerate() {
-        let id = format!("{}/egress.allow[{index}]", draft.name);
-        draft.allow.extend(allow(line, &id.into()));
+        let id: Arc<str> = format!("{}/egress.allow[{index}]", draft.name).into();
+        draft.written.insert(Arc::clone(&id), line.node.at);
+        draft.allow.extend(allow(line, &id));
     }
     for (index, line) in fields.get("deny").map(|list| list.items()).unwrap_or_default().iter().enumerate() {
-        let id = format!("{}/egress.deny[{index}]", draft.name);
-        draft.deny.extend(deny(line, id.into()));
+        let id: Arc<str> = format!("{}/egress.deny[{index}]", draft.name).into();
+        draft.written.insert(Arc::clone(&id), line.node.at);
+        draft.deny.extend(deny(line, id));
     }
+    lint::pairs::check(draft, cursor.findings);
     if let Some(dns) = fields.get("dns").and_then(|cursor| cursor.fields(DNS_KEYS)) {
         draft.refuse_with = dns.get("refuse-with").and_then(|word| word.word()).unwrap_or_default();
     }
@@ -31,7 +34,10 @@ pub fn read(cursor: &Cursor, draft: &mut Draft) {
 
 /// The reason every rule must give.
 pub fn why(fields: &Fields) -> Option<Arc<str>> {
-    fields.need("why", "say in a few words what the job needs it for")?.text().map(Into::into)
+    let cursor = fields.need("why", "say in a few words what the job needs it for")?;
+    let text = cursor.text()?;
+    lint::why(&cursor, text);
+    Some(text.into())
 }
 
 fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
@@ -42,6 +48,9 @@ fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
     let protocol = fields.get("protocol").and_then(|word| word.word()).unwrap_or_default();
     let ports_written = fields.get("ports");
     let ports_read = ports_written.as_ref().and_then(ports);
+    if let (Some(cursor), Some(ports)) = (&ports_written, &ports_read) {
+        lint::ports(cursor, ports);
+    }
     let exe = fields.get("exe").map(|list| programs(&list)).unwrap_or_default();
     let may_carry_secrets = fields.get("may-carry-secrets").and_then(|truth| truth.truth()).unwrap_or_default();
     let names_written = fields.get("names");
@@ -99,8 +108,9 @@ fn allow(line: &Cursor, id: &Arc<str>) -> Option<AllowLine> {
         }
         let network = network?;
         class_of_network(&cursor, network, class_written.as_ref(), class, ports_read.as_ref());
-        lint::network(&cursor, network);
-        return rule(Target::Cidr(network), ports_read?).map(AllowLine::Rule);
+        let ports = ports_read?;
+        lint::network(&cursor, network, &ports);
+        return rule(Target::Cidr(network), ports).map(AllowLine::Rule);
     }
     let cursor = fields.get("ecosystem")?;
     let ecosystem: Ecosystem = cursor.word()?;

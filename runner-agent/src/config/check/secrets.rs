@@ -1,5 +1,7 @@
 //! The `secrets` part of a file.
 
+use std::sync::Arc;
+
 use super::egress::why;
 use super::walk::Cursor;
 use super::{Draft, FILE_KEYS, ON_READ_KEYS, SECRETS_KEYS, is_slug};
@@ -17,6 +19,7 @@ pub fn read(cursor: &Cursor, draft: &mut Draft) {
         if draft.secrets.iter().any(|known| known.id == spec.id) {
             entry.error(format!("has the class of an entry above, {}; add its paths there", spec.id));
         }
+        draft.written.entry(Arc::clone(&spec.id)).or_insert(entry.node.at);
         draft.secrets.push(spec);
     }
     if let Some(on_read) = fields.get("on-read").and_then(|cursor| cursor.fields(ON_READ_KEYS)) {
