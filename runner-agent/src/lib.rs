@@ -18,6 +18,7 @@ pub mod notice;
 pub mod pipeline;
 pub mod rules;
 pub mod kernel;
+pub mod resolver;
 pub mod ledger;
 pub mod report;
 pub mod sink;
