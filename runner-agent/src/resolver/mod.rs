@@ -21,12 +21,17 @@ mod decide;
 mod answer;
 mod grants;
 pub mod desk;
+mod upstream;
+mod service;
+mod serve;
+mod start;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub use limits::Limits;
 pub use report::{Answered, Refusal, Report};
+pub use start::{Endpoints, Handle, Options, Resolver};
 pub use tunnel::Measures;
 
 use crate::event::ProcessKey;
