@@ -127,6 +127,10 @@ pub enum Activity {
         socket_type: u32,
         /// Protocol.
         protocol: u32,
+        /// Whether it may be used.
+        verdict: Verdict,
+        /// Whether the kernel side ended the process for it.
+        killed: bool,
     },
     /// io_uring was set up.
     IoUring,
@@ -138,6 +142,8 @@ pub enum Activity {
         to: u64,
         /// Whether that is within the job.
         inside: bool,
+        /// Whether the one that moved it was ended for it.
+        killed: bool,
     },
     /// A DNS question was answered, or asked.
     Dns(DnsMessage),
@@ -189,8 +195,10 @@ pub struct Connection {
     pub socket: u64,
     /// Whether the process was outside its job's cgroup, and the address is the one passed to the system call.
     pub outside_cgroup: bool,
-    /// The policy's word.
+    /// The policy's word: the kernel's where the job is blocked, user space's where it is audited.
     pub ruling: Ruling,
+    /// It was refused for one reason only: the process holds a secret, and the rule may not carry one.
+    pub refused_for_secret: bool,
 }
 
 impl Connection {
@@ -231,6 +239,30 @@ pub struct DnsMessage {
     pub addresses: Vec<IpAddr>,
     /// Whether the answer was taken as naming these addresses: from a configured resolver, to a question of this job.
     pub trusted: bool,
+    /// What the agent's own resolver decided; nothing where it wasn't asked.
+    pub decided: Option<DecidedName>,
+}
+
+/// What the agent's resolver decided about a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecidedName {
+    /// Allowed or blocked.
+    pub verdict: Verdict,
+    /// The rule that allows it.
+    pub rule: Option<Arc<str>>,
+    /// Why it was refused.
+    pub refusal: Option<NameRefusal>,
+}
+
+/// Why a question was refused: the words of the log, and whether anybody should be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameRefusal {
+    /// `no-rule`, `budget`, `tunnel`, …
+    pub word: &'static str,
+    /// Whether honest programs cause it all the time.
+    pub is_quiet: bool,
+    /// Whether it looks like data on its way out.
+    pub is_tunnel: bool,
 }
 
 /// Something that somebody should look at.

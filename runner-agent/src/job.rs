@@ -23,6 +23,8 @@ pub struct Job {
     pub policy: Policy,
     /// Secret files that existed at the start, by identity.
     pub secret_files: HashMap<FileKey, Arc<str>>,
+    /// Ids of rules by the number that the kernel side has for them; empty where user space judges.
+    pub rule_ids: Vec<Arc<str>>,
 }
 
 /// A secret that a process may hold.
@@ -61,6 +63,8 @@ pub struct Taints {
     /// Processes that may have captured what was written to a pipe.
     captures: Vec<(ProcessKey, u64, Arc<Taint>)>,
     ended: VecDeque<ProcessKey>,
+    /// Processes that began to hold a secret and were not asked for yet.
+    news: Vec<ProcessKey>,
 }
 
 /// Ended processes whose taint is remembered for records that come late.
@@ -104,6 +108,12 @@ impl Taints {
         }
     }
 
+    /// Processes that began to hold a secret since this was asked last. Children of holders are not named: the kernel side
+    /// knows them by birth.
+    pub fn take_news(&mut self) -> Vec<ProcessKey> {
+        std::mem::take(&mut self.news)
+    }
+
     /// What a process may hold, and how it came by it.
     pub fn of(&self, process: &Process) -> Option<(&Taint, Relation)> {
         if let Some(taint) = self.by_process.get(&process.key) {
@@ -124,6 +134,7 @@ impl Taints {
         while let Some((key, pipe, parent)) = reached.get(next).cloned() {
             next += 1;
             self.by_process.insert(key, taint.clone());
+            self.news.push(key);
             if pipe == 0 || self.by_pipe.insert(pipe, taint.clone()).as_ref() == Some(taint) {
                 continue;
             }
@@ -133,6 +144,7 @@ impl Taints {
             if let Some(parent) = parent
                 && parent.program.stdout_pipe != pipe
             {
+                self.news.push(parent.key);
                 self.captures.push((parent.key, pipe, taint.clone()));
             }
         }

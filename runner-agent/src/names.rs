@@ -87,7 +87,7 @@ impl Names {
                 self.ask(id, name.clone(), server);
             }
             let (answer_code, addresses) = (None, Vec::new());
-            return Ok(DnsMessage { server, name, query_type, answer_code, addresses, trusted: false });
+            return Ok(DnsMessage { server, name, query_type, answer_code, addresses, trusted: false, decided: None });
         }
         let asked = self.questions.get(&id).is_some_and(|question| question.name == name && question.server == server);
         let trusted = asked && (server.is_loopback() || resolvers.contains(&server));
@@ -100,7 +100,7 @@ impl Names {
             }
         }
         let answer_code = Some(format!("{:?}", message.metadata.response_code));
-        Ok(DnsMessage { server, name, query_type, answer_code, addresses, trusted })
+        Ok(DnsMessage { server, name, query_type, answer_code, addresses, trusted, decided: None })
     }
 
     fn ask(&mut self, id: (u16, u16), name: Arc<str>, server: IpAddr) {

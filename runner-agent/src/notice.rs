@@ -82,8 +82,23 @@ pub struct JobEnded {
     pub occurrences: BTreeMap<&'static str, u64>,
     /// DNS messages that could not be read: cut by segmentation, or no DNS at all.
     pub unreadable_dns: u64,
+    /// What each rule decided, where the kernel side did; rules that nothing came to are left out.
+    pub rules: Vec<RuleUse>,
+    /// Packets that no verdict covered.
+    pub dropped_packets: u64,
     /// The account of records.
     pub account: Account,
+}
+
+/// What a rule decided, in the kernel's count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleUse {
+    /// Its id, or `default`.
+    pub rule: Arc<str>,
+    /// Connects and addressed sends that passed.
+    pub allowed: u64,
+    /// Connects, addressed sends and sockets that were refused.
+    pub blocked: u64,
 }
 
 /// The agent about itself.
@@ -99,6 +114,13 @@ pub enum AgentState {
         kernel: String,
         /// Version of the agent.
         version: &'static str,
+    },
+    /// Something about the agent changed while a job ran.
+    Changed {
+        /// `upstream-failed`, `upstream-recovered`, `admit-failed`, `repaired`, `taken-over`, `disarmed`.
+        state: &'static str,
+        /// What, for people.
+        detail: String,
     },
 }
 

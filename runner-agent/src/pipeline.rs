@@ -7,17 +7,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use runner_agent_common::map::FileKey;
+use runner_agent_common::egress::{rule, verdict};
 use runner_agent_common::record::{self, ProcessKey, flag, probe};
 
 use arguments::{StartedProgram, Waiting};
 
 use crate::decode::Record;
 use crate::detect;
-use crate::event::{Activity, Connection, Event, FileAccess, Process, Program};
+use crate::event::{Activity, Connection, DecidedName, DnsMessage, Event, FileAccess, Process, Program};
 use crate::job::{Job, JobState, Taint};
 use crate::names::address_of;
 use crate::notice::{Content, Notice};
-use crate::policy::{Destination, Protocol, Reader, Verdict};
+use crate::policy::egress::classify_endpoint;
+use crate::policy::{Destination, Mode, Protocol, Reader, Ruling, Verdict};
 use crate::process::ProcessTable;
 use crate::redact::Redactor;
 use crate::text;
@@ -36,6 +38,16 @@ pub struct Pipeline {
     redactor: Redactor,
     next_seq: u64,
     unreadable_dns: u64,
+    measures: Vec<Measure>,
+}
+
+/// What the kernel side must be told, or a process made to do, because of what happened in a blocked job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// This process holds a secret now.
+    MarkHolder(ProcessKey),
+    /// This process left its job's cgroup, where its rules don't reach it: it must end.
+    End(ProcessKey),
 }
 
 impl Pipeline {
@@ -50,6 +62,7 @@ impl Pipeline {
             redactor,
             next_seq: 1,
             unreadable_dns: 0,
+            measures: Vec::new(),
         }
     }
 
@@ -118,16 +131,64 @@ impl Pipeline {
                     family: socket.family,
                     socket_type: socket.socket_type,
                     protocol: socket.protocol,
+                    verdict: verdict_of(socket.verdict).unwrap_or(Verdict::Audited),
+                    killed: header.flags & flag::KILLED != 0,
                 };
                 self.happened_to(header, activity, out);
             }
             Record::IoUring(_) => self.happened_to(header, Activity::IoUring, out),
             Record::CgroupMove(moved) => {
-                let activity = Activity::CgroupMove { by: moved.by, to: moved.to, inside: moved.inside != 0 };
+                let (inside, killed) = (moved.inside != 0, header.flags & flag::KILLED != 0);
+                if !inside && self.is_blocked(header.job) {
+                    self.measures.push(Measure::End(key));
+                }
+                let activity = Activity::CgroupMove { by: moved.by, to: moved.to, inside, killed };
                 self.happened_to(header, activity, out);
             }
             Record::Dns { fixed, message } => self.dns(fixed, message, out),
         }
+        self.mark_holders(header.job);
+    }
+
+    /// What has to be done because of what was handled, each once.
+    pub fn take_measures(&mut self) -> Vec<Measure> {
+        std::mem::take(&mut self.measures)
+    }
+
+    fn is_blocked(&self, slot: u32) -> bool {
+        self.jobs.get(&slot).is_some_and(|state| state.job.policy.mode == Mode::Block)
+    }
+
+    fn mark_holders(&mut self, slot: u32) {
+        let Some(state) = self.jobs.get_mut(&slot) else { return };
+        let news = state.taints.take_news();
+        let policy = &state.job.policy;
+        if policy.mode == Mode::Block && policy.carry.after_secret_read == Mode::Block {
+            self.measures.extend(news.into_iter().map(Measure::MarkHolder));
+        }
+    }
+
+    /// Takes in what the agent's own resolver answered.
+    pub fn resolved(&mut self, slot: u32, answered: &Resolved, out: &mut Vec<Notice>) {
+        let Some(state) = self.jobs.get_mut(&slot) else { return };
+        let decided = &answered.decided;
+        if decided.verdict == Verdict::Allowed {
+            for &address in &answered.addresses {
+                state.names.add(address, &answered.name);
+            }
+        }
+        let message = DnsMessage {
+            server: answered.server,
+            name: answered.name.clone(),
+            query_type: answered.query_type.clone(),
+            answer_code: Some(answered.answer_code.clone()),
+            addresses: answered.addresses.clone(),
+            trusted: true,
+            decided: Some(decided.clone()),
+        };
+        let process = answered.process.map(|key| self.table.get_or_unknown(key));
+        let header = record::Header { at_ns: answered.at_ns, job: slot, ..record::Header::default() };
+        self.happened(&header, process, Activity::Dns(message), out);
     }
 
     /// Lets go of execs that have waited too long for the rest of their arguments.
@@ -253,8 +314,11 @@ impl Pipeline {
             names: &names,
             exe: (!exe.is_empty()).then_some(&*exe),
         };
-        // The kernel doesn't decide yet in audit mode; whatever the policy asks for, nothing was refused.
-        let ruling = state.job.policy.egress.judge(crate::policy::Mode::Audit, &destination);
+        let (ruling, refused_for_secret) = match kernel_ruling(&state.job, connect, address) {
+            Some(decided) => decided,
+            // Audited: whatever the policy asks for, nothing was refused.
+            None => (state.job.policy.egress.judge(Mode::Audit, &destination), false),
+        };
         let connection = Connection {
             address,
             port: connect.port,
@@ -265,8 +329,10 @@ impl Pipeline {
             socket: connect.socket,
             outside_cgroup: connect.header.flags & flag::OUTSIDE_CGROUP != 0,
             ruling,
+            refused_for_secret,
         };
-        self.happened(&connect.header, Some(process), Activity::Connect(connection), out);
+        let process = (connect.header.process.tgid != 0).then_some(process);
+        self.happened(&connect.header, process, Activity::Connect(connection), out);
     }
 
     fn dns(&mut self, fixed: &record::Dns, message: &[u8], out: &mut Vec<Notice>) {
@@ -331,6 +397,54 @@ fn exe_for_rules(process: &Process) -> Arc<str> {
         format!("{} (deleted)", process.program.exe).into()
     } else {
         process.program.exe.clone()
+    }
+}
+
+/// What the agent's own resolver answered to a job.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// When it was asked, nanoseconds since boot.
+    pub at_ns: u64,
+    /// Who asked, if that is known.
+    pub process: Option<ProcessKey>,
+    /// Whom the job addressed.
+    pub server: IpAddr,
+    /// The name: lower case, without the last dot.
+    pub name: Arc<str>,
+    /// Type asked for.
+    pub query_type: String,
+    /// Answer code.
+    pub answer_code: String,
+    /// Addresses in the answer.
+    pub addresses: Vec<IpAddr>,
+    /// What was decided.
+    pub decided: DecidedName,
+}
+
+/// The kernel's verdict, if it gave one, and whether a secret was the only reason to refuse.
+fn kernel_ruling(job: &Job, connect: &record::Connect, address: IpAddr) -> Option<(Ruling, bool)> {
+    let verdict = verdict_of(connect.verdict)?;
+    let number = connect.rule;
+    let policy = &job.policy.egress;
+    let allow = number.checked_sub(rule::FIRST + policy.deny.len() as u32);
+    let may_carry = match allow.and_then(|index| policy.allow.get(index as usize)) {
+        Some(rule) => rule.may_carry_secrets,
+        None => matches!(number, rule::LOOPBACK | rule::RESOLVER),
+    };
+    let ruling = Ruling {
+        verdict,
+        rule: if number == rule::DEFAULT { None } else { job.rule_ids.get(number as usize).cloned() },
+        class: classify_endpoint(address, connect.port),
+        may_carry_secrets: verdict == Verdict::Allowed && may_carry,
+    };
+    Some((ruling, connect.verdict == verdict::BLOCKED_SECRET))
+}
+
+fn verdict_of(code: u16) -> Option<Verdict> {
+    match code {
+        verdict::NONE => None,
+        verdict::ALLOWED => Some(Verdict::Allowed),
+        _ => Some(Verdict::Blocked),
     }
 }
 

@@ -121,6 +121,10 @@ fn send_exec(member: &Member, exe: Address, arguments: &Arguments, scratch: &mut
     if read::<u32>(inode + offset!(inode_nlink)) == 0 {
         flags |= flag::UNLINKED;
     }
+    if flags & flag::OUTSIDE_CGROUP != 0 && task::is_blocking(member.job) {
+        flags |= flag::KILLED;
+        task::end_current();
+    }
     let len = at + argv_len;
     let mut record = Exec {
         header: task::header(member, kind::EXEC, probe::EXEC, len as usize),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,11 +36,7 @@ pub(super) fn end_processes(mut members: impl FnMut() -> Vec<ProcessKey>) -> io:
             return Ok(ended);
         }
         for key in alive {
-            let Some(pid) = i32::try_from(key.tgid).ok().and_then(Pid::from_raw) else { continue };
-            let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-            if !Snapshot::read(key.tgid).is_some_and(|snapshot| snapshot.is(key)) {
-                continue;
-            }
+            let Some(process) = open(key) else { continue };
             if pidfd_send_signal(&process, Signal::KILL).is_ok() && !ended.contains(&key) {
                 ended.push(key);
             }
@@ -52,4 +49,16 @@ pub(super) fn end_processes(mut members: impl FnMut() -> Vec<ProcessKey>) -> io:
             return Err(io::Error::new(io::ErrorKind::TimedOut, "processes of the job don't end"));
         }
     }
+}
+
+/// Ends one process by identity; false when it is gone already.
+pub(super) fn end_process(key: ProcessKey) -> bool {
+    open(key).is_some_and(|process| pidfd_send_signal(&process, Signal::KILL).is_ok())
+}
+
+/// A process, if it is still the one that is meant.
+fn open(key: ProcessKey) -> Option<OwnedFd> {
+    let pid = i32::try_from(key.tgid).ok().and_then(Pid::from_raw)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    Snapshot::read(key.tgid).is_some_and(|snapshot| snapshot.is(key)).then_some(process)
 }

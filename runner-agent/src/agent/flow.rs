@@ -5,13 +5,14 @@ use std::sync::Arc;
 use runner_agent_common::record::flag;
 
 use super::account::Bookkeeper;
+use super::child;
 use crate::decode::{Record, decode};
 use crate::job::Job;
 use crate::kernel::procfs::Snapshot;
 use crate::kernel::{Kernel, LoadError};
 use crate::notice::{Account, Content, Loss, Notice};
 use crate::order::Order;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Measure, Pipeline, Resolved};
 use crate::record_file::Recorder;
 use crate::report::summary::Summary;
 use crate::sink::{Outbox, SinkLoss};
@@ -63,6 +64,9 @@ impl Flow {
             }
         });
         pipeline.tick(until_ns, notices);
+        for measure in self.pipeline.take_measures() {
+            carry_out(measure, kernel);
+        }
         self.send();
         complete_until.is_some()
     }
@@ -71,6 +75,11 @@ impl Flow {
     pub(super) fn flush(&mut self) {
         self.pipeline.tick(u64::MAX, &mut self.notices);
         self.send();
+    }
+
+    /// Takes in what the job's resolver answered.
+    pub(super) fn resolved(&mut self, slot: u32, answered: &Resolved) {
+        self.pipeline.resolved(slot, answered, &mut self.notices);
     }
 
     /// Tells something that no record tells.
@@ -108,6 +117,22 @@ impl Flow {
 
 fn missing_in_log(sinks: &[SinkLoss]) -> u64 {
     sinks.iter().filter(|loss| loss.sink == LOG).map(|loss| loss.dropped + loss.failed).sum()
+}
+
+/// Does what the pipeline found to be necessary.
+fn carry_out(measure: Measure, kernel: &mut Kernel) {
+    match measure {
+        Measure::MarkHolder(key) => {
+            if let Err(error) = kernel.holds_secret(key) {
+                tracing::error!("{error}");
+            }
+        }
+        Measure::End(key) => {
+            if child::end_process(key) {
+                tracing::warn!("pid {} left its job's cgroup and was ended", key.tgid);
+            }
+        }
+    }
 }
 
 /// A process that the job did not give birth to is introduced by `/proc`, and so are its ancestors.

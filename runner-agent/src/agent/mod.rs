@@ -1,15 +1,20 @@
 //! The agent at work on one job: arm, check, start the command, pass records on until it ends, settle the account.
 
 mod account;
+mod arm;
+mod block;
 mod child;
+mod exes;
 mod flow;
 pub mod launch;
 mod run;
 mod self_check;
 mod signals;
+mod state;
 mod watched;
 mod trial;
 
+pub use block::default_runtime;
 pub use flow::LOG;
 pub use run::{Outcome, RunError, RunOptions, run};
 pub use self_check::act as act_as_child;

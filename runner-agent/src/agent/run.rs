@@ -12,18 +12,15 @@ use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
-use super::account::Bookkeeper;
+use super::block::{Blocking, Told};
 use super::flow::{Flow, now_ns};
 use super::signals::Arrived;
-use super::watched::{secret_files, watch_keys};
-use super::{child, self_check, signals};
+use super::{child, signals};
 use crate::job::Job;
-use crate::kernel::cgroup::{Hierarchy, JobCgroup};
-use crate::kernel::procfs;
-use crate::kernel::{Kernel, LoadError, LoadOptions, Room};
-use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted};
-use crate::pipeline::Pipeline;
-use crate::policy::{Mode, Policy};
+use crate::kernel::cgroup::JobCgroup;
+use crate::kernel::{Kernel, LoadError, LoadOptions};
+use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, RuleUse};
+use crate::policy::Policy;
 use crate::record_file::Recorder;
 use crate::redact::Redactor;
 use crate::report::summary::Summary;
@@ -39,7 +36,7 @@ const LOOK_FOR_LOSSES: Duration = Duration::from_millis(500);
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Slot of the job: `run` has one.
-const SLOT: u32 = 1;
+pub(super) const SLOT: u32 = 1;
 
 /// What to run, and how.
 pub struct RunOptions {
@@ -59,6 +56,10 @@ pub struct RunOptions {
     pub started: Instant,
     /// Where to put the file that the self-check opens.
     pub scratch: PathBuf,
+    /// Where to keep what must outlive the agent.
+    pub runtime: PathBuf,
+    /// Where to pin links and maps; `None` for the system's BPF file system, or one below `runtime`.
+    pub pins: Option<PathBuf>,
 }
 
 /// How a job went.
@@ -77,12 +78,6 @@ pub enum RunError {
     /// The probes.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The policy asks for what this version can't do.
-    #[error(
-        "policy {0} has mode block, and this version can only audit; set mode: audit, or use --mode audit to override it \
-         knowingly"
-    )]
-    CannotBlock(String),
     /// The machine.
     #[error("can't {what}: {source}")]
     Io {
@@ -99,9 +94,6 @@ pub(super) fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> RunError
 
 /// Arms, runs the command as a job, and settles.
 pub fn run(options: RunOptions) -> Result<Outcome, RunError> {
-    if options.policy.mode == Mode::Block {
-        return Err(RunError::CannotBlock(options.policy.name));
-    }
     let signals = signals::receive().map_err(io_error("receive signals"))?;
     let armed = Armed::arm(options)?;
     let runtime =
@@ -118,54 +110,24 @@ enum Input {
 }
 
 /// Probes attached and checked, the job's cgroup made, nothing started yet.
-struct Armed {
-    kernel: Kernel,
-    cgroup: JobCgroup,
-    job: Arc<Job>,
-    command: Vec<OsString>,
-    flow: Flow,
+pub(super) struct Armed {
+    pub(super) kernel: Kernel,
+    pub(super) cgroup: JobCgroup,
+    pub(super) job: Arc<Job>,
+    pub(super) command: Vec<OsString>,
+    pub(super) flow: Flow,
+    /// What refuses, where the job is blocked.
+    pub(super) blocking: Option<Blocking>,
 }
 
 impl Armed {
-    fn arm(options: RunOptions) -> Result<Self, RunError> {
-        let hierarchy = Hierarchy::find()?;
-        let mut kernel = Kernel::load(&options.load, hierarchy.job_level(), Room::default(), None)?;
-        kernel.watch(&watch_keys(&options.policy))?;
-        kernel.attach_tracepoints(None)?;
-        let mut book = Bookkeeper::default();
-        let received = self_check::run(&mut kernel, &hierarchy, &options.scratch, None)?;
-        book.received += received;
-        book.decoded += received;
-
-        let id: Arc<str> = format!("run-{}-{}", std::process::id(), now_ns()).into();
-        let cgroup = hierarchy.create_job(&format!("runner-agent-job-{}", std::process::id()))?;
-        kernel.add_job(&cgroup, SLOT, None)?;
-        let command: Vec<String> =
-            options.command.iter().map(|word| crate::text::from_bytes(word.as_encoded_bytes())).collect();
-        let secret_files = secret_files(&options.policy);
-        let job = Arc::new(Job {
-            slot: SLOT,
-            id,
-            command: options.redactor.arguments(command),
-            policy: options.policy,
-            secret_files,
-        });
-        let mut pipeline = Pipeline::new(options.redactor);
-        pipeline.start_job(job.clone(), &procfs::hosts("/etc/hosts".as_ref()));
-        let mut flow = Flow::new(pipeline, book, options.outboxes, options.recorder);
-        flow.announce(None, ready(options.started));
-        flow.announce(Some(&job), started(&job, &cgroup));
-        flow.send();
-        Ok(Self { kernel, cgroup, job, command: options.command, flow })
-    }
-
     async fn run(mut self, mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>) -> Result<Outcome, RunError> {
         let [critical, bulk] = self.kernel.descriptors().map_err(io_error("share the rings' descriptors"))?;
         let (critical, bulk) = (readiness(critical)?, readiness(bulk)?);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked_for_losses = Instant::now();
-        let mut child = child::launcher(self.cgroup.path(), &self.command, false)
+        let mut child = child::launcher(self.cgroup.path(), &self.command, self.blocking.is_some())
             .spawn()
             .map_err(io_error("start the launcher"))?;
         let status = loop {
@@ -182,6 +144,7 @@ impl Armed {
                 Input::Signal(arrived) => pass_on(arrived, &child),
                 Input::Ended(status) => break status,
             }
+            self.look_after()?;
             if looked_for_losses.elapsed() >= LOOK_FOR_LOSSES {
                 looked_for_losses = Instant::now();
                 self.tell_losses()?;
@@ -194,10 +157,40 @@ impl Armed {
     fn take_in(&mut self) {
         const ROUNDS: usize = 64;
         for _ in 0..ROUNDS {
+            self.take_reports();
             if !self.flow.take_in(&mut self.kernel, now_ns()) {
                 return;
             }
         }
+    }
+
+    /// What the resolver has to tell comes before the records of what was done with its answers.
+    fn take_reports(&mut self) {
+        let Some(blocking) = &mut self.blocking else { return };
+        while let Some(told) = blocking.next_report() {
+            match told {
+                Told::Resolved(resolved) => self.flow.resolved(SLOT, &resolved),
+                Told::Changed { state, detail } => {
+                    self.flow.announce(Some(&self.job), Content::Agent(AgentState::Changed { state, detail }));
+                }
+            }
+        }
+        self.flow.send();
+    }
+
+    /// Sees to it that blocking is in force. When it can't be put right, the job is ended: dropping its cgroup does that.
+    fn look_after(&mut self) -> Result<(), RunError> {
+        let Some(blocking) = &mut self.blocking else { return Ok(()) };
+        let repaired = blocking.look_after(&mut self.kernel, now_ns());
+        let (state, details) = match &repaired {
+            Ok(repairs) => ("repaired", repairs.what.clone()),
+            Err(error) => ("disarmed", vec![error.to_string()]),
+        };
+        for detail in details {
+            self.flow.announce(Some(&self.job), Content::Agent(AgentState::Changed { state, detail }));
+        }
+        self.flow.send();
+        repaired.map(drop).map_err(Into::into)
     }
 
     /// Ends what is left, waits for the last records, closes the account.
@@ -210,6 +203,7 @@ impl Armed {
         child::end_processes(|| kernel.members(SLOT).unwrap_or_default()).map_err(io_error("end what is left"))?;
         let deadline = Instant::now() + SETTLE_WITHIN;
         loop {
+            self.take_reports();
             while self.flow.take_in(&mut self.kernel, u64::MAX) {}
             let account = self.flow.book.account(&self.kernel.counters()?, 0);
             if account.received == account.submitted() || Instant::now() >= deadline {
@@ -217,7 +211,8 @@ impl Armed {
             }
             self.kernel.wait_readable(Duration::from_millis(1));
         }
-        let Self { mut kernel, cgroup, job, mut flow, .. } = self;
+        let (rules, dropped_packets) = rule_uses(&mut self.kernel, &self.job)?;
+        let Self { mut kernel, cgroup, job, mut flow, blocking, .. } = self;
         flow.flush();
         // Named only now: one may have been about to become another program when the command ended.
         let leftovers = left.into_iter().map(|key| {
@@ -236,12 +231,16 @@ impl Armed {
             leftovers,
             occurrences: state.map(|state| state.occurrences().into_iter().collect()).unwrap_or_default(),
             unreadable_dns: flow.pipeline.unreadable_dns(),
+            rules,
+            dropped_packets,
             account: account.clone(),
         };
         flow.announce(Some(&job), Content::JobEnded(ended));
         flow.send();
+        // The hooks go first, then the folder by which a successor would look for them.
         drop(kernel);
         cgroup.remove()?;
+        drop(blocking);
         let (summary, notices_dropped) = flow.finish();
         Ok(Outcome { status, summary, account: Account { notices_dropped, ..account } })
     }
@@ -272,7 +271,16 @@ fn pass_on(arrived: Arrived, child: &tokio::process::Child) {
     }
 }
 
-fn ready(started: Instant) -> Content {
+/// What each rule decided, and how many packets no verdict covered.
+fn rule_uses(kernel: &mut Kernel, job: &Job) -> Result<(Vec<RuleUse>, u64), LoadError> {
+    let counts = kernel.rule_counts(SLOT)?;
+    let dropped = counts.iter().map(|count| count.dropped).sum();
+    let used = job.rule_ids.iter().zip(&counts).filter(|(_, count)| count.allowed + count.blocked > 0);
+    let uses = used.map(|(rule, count)| RuleUse { rule: rule.clone(), allowed: count.allowed, blocked: count.blocked });
+    Ok((uses.collect(), dropped))
+}
+
+pub(super) fn ready(started: Instant) -> Content {
     Content::Agent(AgentState::Ready {
         ready_ms: started.elapsed().as_secs_f64() * 1000.0,
         tier: "tracepoint",
@@ -281,7 +289,7 @@ fn ready(started: Instant) -> Content {
     })
 }
 
-fn started(job: &Job, cgroup: &JobCgroup) -> Content {
+pub(super) fn started(job: &Job, cgroup: &JobCgroup) -> Content {
     let policy = &job.policy;
     let files = policy.origin.files.iter().map(|file| file.display().to_string());
     Content::JobStarted(JobStarted {

@@ -32,7 +32,7 @@ pub struct RunArgs {
     /// A policy file; several are combined, the stricter mode wins [default: the shipped policy `default`].
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
-    /// Use this mode instead of the policy's. This version can audit only.
+    /// Use this mode instead of the policy's.
     #[arg(long)]
     mode: Option<ModeArg>,
     /// Write the event log (JSON Lines) here.
@@ -60,6 +60,13 @@ pub struct RunArgs {
     /// NOT taken out of them.
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     record: Option<PathBuf>,
+    /// Where to keep what must outlive the agent [default: /run/runner-agent].
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    state: Option<PathBuf>,
+    /// Where to pin the kernel side of a blocked job; a directory on a BPF file system [default: runner-agent on
+    /// /sys/fs/bpf, or on one mounted below --state].
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    pins: Option<PathBuf>,
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -123,6 +130,8 @@ pub fn run(args: RunArgs) -> ExitCode {
         recorder,
         started,
         scratch: std::env::temp_dir(),
+        runtime: args.state.clone().unwrap_or_else(agent::default_runtime),
+        pins: args.pins.clone(),
     };
     match agent::run(options) {
         Ok(outcome) => finish(&args, &outcome),

@@ -2,16 +2,21 @@
 
 use crate::event::{Activity, Event, Finding};
 use crate::job::JobState;
-use crate::policy::{Policy, Severity};
+use crate::policy::{Mode, Policy, Severity};
 
-pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding> {
+pub(super) fn detect(event: &Event, _: &JobState, policy: &Policy) -> Option<Finding> {
     let how = match &event.activity {
+        Activity::CgroupMove { inside: false, killed: true, .. } => "was moved out of the job's cgroup, and is ended for it",
         Activity::CgroupMove { inside: false, .. } => "was moved out of the job's cgroup",
         Activity::Exec { outside_cgroup: true, .. } => "was started outside the job's cgroup",
         Activity::Connect(connection) if connection.outside_cgroup => "connected from outside the job's cgroup",
         _ => return None,
     };
-    let message = format!("{} {how}; it is followed by lineage, with less certainty", super::who(event));
+    let then = match policy.mode {
+        Mode::Audit => "it is followed by lineage, with less certainty",
+        Mode::Block => "what the job may reach is decided there, so nothing of a blocked job may run elsewhere",
+    };
+    let message = format!("{} {how}; {then}", super::who(event));
     let subject = super::exe(event).to_owned();
     let mut finding = super::finding(event, "cgroup-escape", Severity::High, subject, message);
     finding.techniques = &["DE-03"];

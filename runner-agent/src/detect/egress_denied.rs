@@ -1,9 +1,11 @@
 //! A destination that the policy doesn't name.
 
-use super::destination::{denied, fix, subject};
+use runner_agent_common::record::probe;
+
+use super::destination::{denied, did, fix, subject};
 use crate::event::{Event, Finding};
 use crate::job::JobState;
-use crate::policy::{AddressClass, Policy, Severity, Verdict};
+use crate::policy::{AddressClass, Policy, Severity};
 
 /// Private, link-local and metadata addresses have detectors of their own.
 pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding> {
@@ -11,10 +13,11 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
     if matches!(connection.ruling.class, AddressClass::Private | AddressClass::LinkLocal | AddressClass::Metadata) {
         return None;
     }
-    let what = if connection.ruling.verdict == Verdict::Blocked { "was kept from" } else { "reached for" };
+    let what = did(connection);
     let rule = match &connection.ruling.rule {
-        Some(rule) => format!("which {rule} denies"),
-        None => "which no rule of the policy allows".to_owned(),
+        Some(rule) if connection.refused_for_secret => format!("because it holds a secret, which {rule} may not carry"),
+        _ if connection.hook == PACKET_HOOK => "a packet that no verdict covers".to_owned(),
+        rule => rule_says(rule.as_deref()),
     };
     let message = format!(
         "{} {what} {}{} ({}), {rule}",
@@ -27,4 +30,14 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
     finding.techniques = &["XF-01", "XF-03"];
     finding.fix = Some(fix(connection));
     Some(finding)
+}
+
+/// Name of the hook behind all others.
+const PACKET_HOOK: &str = probe::NAMES[probe::PACKET as usize];
+
+fn rule_says(rule: Option<&str>) -> String {
+    match rule {
+        Some(rule) => format!("which {rule} denies"),
+        None => "which no rule of the policy allows".to_owned(),
+    }
 }

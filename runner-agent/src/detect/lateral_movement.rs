@@ -1,6 +1,6 @@
 //! A private or link-local address that the policy doesn't name: the way from a runner into the network around it.
 
-use super::destination::{denied, fix, subject};
+use super::destination::{denied, did, fix, subject};
 use crate::event::{Event, Finding};
 use crate::job::JobState;
 use crate::policy::{AddressClass, Policy, Severity};
@@ -11,8 +11,9 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
         return None;
     }
     let message = format!(
-        "{} reached for {}{} ({}), a {} address that the policy doesn't name",
+        "{} {} {}{} ({}), a {} address that the policy doesn't name",
         super::who(event),
+        did(connection),
         connection.endpoint(),
         connection.claim(),
         connection.protocol,

@@ -1,6 +1,6 @@
 //! A cloud's metadata service, where the machine's own credentials are to be had.
 
-use super::destination::{denied, fix, subject};
+use super::destination::{denied, did, fix, subject};
 use crate::event::{Event, Finding};
 use crate::job::JobState;
 use crate::policy::{AddressClass, Policy, Severity};
@@ -11,8 +11,9 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
         return None;
     }
     let message = format!(
-        "{} reached for the cloud metadata service at {}, which hands out the machine's credentials",
+        "{} {} the cloud metadata service at {}, which hands out the machine's credentials",
         super::who(event),
+        did(connection),
         connection.endpoint()
     );
     let mut finding = super::finding(event, "metadata-access", Severity::High, subject(event, connection), message);

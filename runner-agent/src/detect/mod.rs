@@ -2,11 +2,13 @@
 
 mod cgroup_escape;
 mod destination;
+mod dns_tunnel;
 mod egress_denied;
 mod foreign_environ;
 mod io_uring;
 mod lateral_movement;
 mod metadata_access;
+mod name_denied;
 mod raw_socket;
 mod secret_exfiltration;
 mod secret_read;
@@ -28,6 +30,8 @@ pub const ALL: &[Detector] = &[
     metadata_access::detect,
     lateral_movement::detect,
     egress_denied::detect,
+    name_denied::detect,
+    dns_tunnel::detect,
     raw_socket::detect,
     io_uring::detect,
     cgroup_escape::detect,

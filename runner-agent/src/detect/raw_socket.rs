@@ -2,15 +2,26 @@
 
 use crate::event::{Activity, Event, Finding};
 use crate::job::JobState;
-use crate::policy::{Policy, Severity};
+use crate::policy::{Policy, Severity, Verdict};
 
 pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding> {
-    let Activity::Socket { family, socket_type, protocol } = event.activity else { return None };
+    let Activity::Socket { family, socket_type, protocol, verdict, killed } = event.activity else { return None };
     let name = name(family, socket_type, protocol);
-    let message = format!("{} made a {name} socket, which no rule about addresses can judge", super::who(event));
+    let did = match (verdict, killed) {
+        (_, true) => "was ended for making",
+        (Verdict::Blocked, false) => "was kept from making",
+        _ => "made",
+    };
+    let message = format!("{} {did} a {name} socket, which no rule about addresses can judge", super::who(event));
     let subject = format!("{} {name}", super::exe(event));
     let mut finding = super::finding(event, "raw-socket", Severity::High, subject, message);
     finding.techniques = &["XF-12"];
+    // On this tier nothing can be allowed that no hook sees, so there is no line to give.
+    let has_packets = matches!(family, 2 | 10);
+    if verdict == Verdict::Blocked && !killed && has_packets {
+        finding.fix =
+            Some("egress.allow: - { cidr: …, ports: any, protocol: any, why: \"…\" } for where it sends to".to_owned());
+    }
     Some(finding)
 }
 

@@ -4,7 +4,7 @@
 //! reader's output. Severity falls with the doubt: a destination outside the policy is worse than one inside it that
 //! isn't marked as carrying secrets, and an owner of the file may have read it for good reason.
 
-use super::destination::{fix, subject};
+use super::destination::{did, fix, subject};
 use crate::event::{Activity, Event, Finding};
 use crate::job::{JobState, Relation};
 use crate::policy::{AddressClass, Policy, Severity, Verdict};
@@ -32,8 +32,9 @@ pub(super) fn detect(event: &Event, state: &JobState, _: &Policy) -> Option<Find
     };
     let allowed = if is_allowed { ", to a rule without may-carry-secrets" } else { "" };
     let message = format!(
-        "{} reached for {}{} ({}){allowed}, {how} {}",
+        "{} {} {}{} ({}){allowed}, {how} {}",
         super::who(event),
+        did(connection),
         connection.endpoint(),
         connection.claim(),
         connection.protocol,
@@ -44,7 +45,7 @@ pub(super) fn detect(event: &Event, state: &JobState, _: &Policy) -> Option<Find
     finding.evidence.extend(&taint.reads);
     finding.evidence.sort_unstable();
     finding.evidence.dedup();
-    finding.fix = Some(if is_allowed {
+    finding.fix = Some(if is_allowed || connection.refused_for_secret {
         "the rule that allows it, with may-carry-secrets: true".to_owned()
     } else {
         fix(connection).replace(", why:", ", may-carry-secrets: true, why:")

@@ -116,8 +116,9 @@ impl Pins {
             fs::remove_file(entry?.path())?;
         }
         fs::remove_dir(&self.folder)?;
-        // Others may have jobs there; then it is not empty, and stays.
-        if self.root.is_ours && fs::read_dir(&self.root.path)?.next().is_none() {
+        // Others may have jobs there, and then it stays. The file system has files of its own.
+        let has_jobs = fs::read_dir(&self.root.path)?.flatten().any(|entry| entry.path().is_dir());
+        if self.root.is_ours && !has_jobs {
             match unmount(&self.root.path, UnmountFlags::empty()) {
                 // Busy: another agent has just opened it.
                 Ok(()) | Err(rustix::io::Errno::BUSY) => {}

@@ -26,6 +26,7 @@ pub const DETECTORS: &[&str] = &[
     "secret-exfiltration",
     "metadata-access",
     "lateral-movement",
+    "dns-tunnel",
     "raw-socket",
     "io-uring",
     "cgroup-escape",

@@ -80,7 +80,7 @@ impl Summary {
                 }
             }
             Activity::Connect(connection) => self.connection(event, connection),
-            Activity::Socket { family, socket_type, protocol } => {
+            Activity::Socket { family, socket_type, protocol, .. } => {
                 let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
                 let what = format!("family {family}, type {socket_type}, protocol {protocol}");
                 self.describe(event.seq, format!("socket   {who} made a socket ({what})"));

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use super::outbox::Sink;
 use super::wire::Encoder;
-use crate::notice::{Content, Notice};
+use crate::notice::{AgentState, Content, Notice};
 use crate::report::style::Style;
 use crate::text::printable;
 
@@ -30,7 +30,10 @@ pub struct Terminal {
 impl Terminal {
     /// Which notices are worth a line while the job runs.
     pub fn wants(notice: &Notice) -> bool {
-        matches!(notice.content, Content::Finding(_) | Content::Loss(_))
+        matches!(
+            notice.content,
+            Content::Finding(_) | Content::Loss(_) | Content::Agent(AgentState::Changed { .. })
+        )
     }
 
     fn write(&self, notice: &Notice, out: &mut Vec<u8>) -> io::Result<()> {
@@ -50,6 +53,9 @@ impl Terminal {
             }
             Content::Loss(loss) => {
                 writeln!(out, "runner-agent: lost {} at {} ({})", loss.count, loss.place, loss.reason)
+            }
+            Content::Agent(AgentState::Changed { state, detail }) => {
+                writeln!(out, "runner-agent: {state}: {}", printable(detail))
             }
             _ => Ok(()),
         }

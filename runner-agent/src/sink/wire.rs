@@ -7,7 +7,7 @@ pub mod read;
 
 mod line;
 
-use line::{AccountLine, DestinationLine, Detail, Line, ProbeLine, ProcessLine};
+use line::{AccountLine, DestinationLine, Detail, Line, ProbeLine, ProcessLine, RuleLine};
 
 use crate::event::{Activity, Connection, DnsMessage, Event, FileAccess, Finding, Process, ProcessKey};
 use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Loss, Notice};
@@ -35,6 +35,7 @@ impl Encoder {
             }
             Content::JobStarted(started) => ("job", None, started_detail(started)),
             Content::JobEnded(ended) => ("job", None, ended_detail(ended)),
+            Content::Agent(AgentState::Changed { state, detail }) => ("agent", None, Detail::Changed { state, detail }),
             Content::Agent(AgentState::Ready { ready_ms, tier, kernel, version }) => {
                 let ready_ms = (ready_ms * 1000.0).round() / 1000.0;
                 ("agent", None, Detail::Ready { state: "ready", ready_ms, tier, kernel, version, log: LOG_VERSION })
@@ -86,12 +87,14 @@ impl Encoder {
             Activity::Exit { status } => ("exit", exit_detail(*status)),
             Activity::File(file) => ("file", file_detail(file)),
             Activity::Connect(connection) => ("connect", connect_detail(connection)),
-            Activity::Socket { family, socket_type, protocol } => {
-                ("socket", Detail::Socket { family: *family, socket_type: *socket_type, protocol: *protocol })
+            Activity::Socket { family, socket_type, protocol, verdict, killed } => {
+                let (family, socket_type, protocol) = (*family, *socket_type, *protocol);
+                let verdict = verdict.as_str();
+                ("socket", Detail::Socket { family, socket_type, protocol, verdict, killed: *killed })
             }
             Activity::IoUring => ("io-uring", Detail::Nothing {}),
-            Activity::CgroupMove { by, to, inside } => {
-                ("cgroup", Detail::CgroupMove { by: key_text(*by), to: *to, inside: *inside })
+            Activity::CgroupMove { by, to, inside, killed } => {
+                ("cgroup", Detail::CgroupMove { by: key_text(*by), to: *to, inside: *inside, killed: *killed })
             }
             Activity::Dns(message) => ("dns", dns_detail(message)),
         };
@@ -142,6 +145,7 @@ fn connect_detail(connection: &Connection) -> Detail<'_> {
         hook: connection.hook,
         verdict: connection.ruling.verdict.as_str(),
         rule: connection.ruling.rule.as_deref().unwrap_or("default"),
+        refused_for_secret: connection.refused_for_secret,
         outside_cgroup: connection.outside_cgroup,
     }
 }
@@ -154,6 +158,9 @@ fn dns_detail(message: &DnsMessage) -> Detail<'_> {
         answer_code: message.answer_code.as_deref(),
         addresses: &message.addresses,
         trusted: message.answer_code.as_ref().map(|_| message.trusted),
+        verdict: message.decided.as_ref().map(|decided| decided.verdict.as_str()),
+        rule: message.decided.as_ref().and_then(|decided| decided.rule.as_deref()),
+        refusal: message.decided.as_ref().and_then(|decided| decided.refusal).map(|refusal| refusal.word),
     }
 }
 
@@ -188,6 +195,12 @@ fn ended_detail(ended: &JobEnded) -> Detail<'_> {
         leftovers: &ended.leftovers,
         findings: &ended.occurrences,
         unreadable_dns: ended.unreadable_dns,
+        rules: ended
+            .rules
+            .iter()
+            .map(|used| RuleLine { rule: &used.rule, allowed: used.allowed, blocked: used.blocked })
+            .collect(),
+        dropped_packets: ended.dropped_packets,
         account: account_line(&ended.account),
     }
 }

@@ -57,6 +57,23 @@ pub fn smallest(destination: &Destination) -> Smallest {
     Smallest { rule, besides }
 }
 
+/// The rule for a name that was asked for and never reached: port 443, which host rules have unless they say otherwise.
+/// `None` for names that no policy can write.
+pub fn for_name(name: &str) -> Option<EgressRule> {
+    Some(EgressRule {
+        id: "".into(),
+        target: Target::Host(exact(name)?),
+        ports: Ports::one(HTTPS),
+        protocol: ProtocolMatch::Tcp,
+        class: AddressClass::Public,
+        exe: Vec::new(),
+        names: None,
+        may_carry_secrets: false,
+        why: WHY.into(),
+        source: None,
+    })
+}
+
 /// A name as a rule can have it. A job may ask for names that no policy can write.
 fn exact(name: &str) -> Option<HostPattern> {
     HostPattern::parse(name).ok().filter(|pattern| !pattern.is_wildcard())

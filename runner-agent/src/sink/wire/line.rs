@@ -19,6 +19,14 @@ pub(super) struct Line<'a> {
     pub(super) prev: &'a str,
 }
 
+/// What a rule decided.
+#[derive(Serialize)]
+pub(super) struct RuleLine<'a> {
+    pub(super) rule: &'a str,
+    pub(super) allowed: u64,
+    pub(super) blocked: u64,
+}
+
 #[derive(Serialize)]
 pub(super) struct ProcessLine<'a> {
     pub(super) key: String,
@@ -72,17 +80,24 @@ pub(super) enum Detail<'a> {
         verdict: &'static str,
         rule: &'a str,
         #[serde(skip_serializing_if = "is_false")]
+        refused_for_secret: bool,
+        #[serde(skip_serializing_if = "is_false")]
         outside_cgroup: bool,
     },
     Socket {
         family: u32,
         socket_type: u32,
         protocol: u32,
+        verdict: &'static str,
+        #[serde(skip_serializing_if = "is_false")]
+        killed: bool,
     },
     CgroupMove {
         by: String,
         to: u64,
         inside: bool,
+        #[serde(skip_serializing_if = "is_false")]
+        killed: bool,
     },
     Dns {
         server: IpAddr,
@@ -94,6 +109,16 @@ pub(super) enum Detail<'a> {
         addresses: &'a [IpAddr],
         #[serde(skip_serializing_if = "Option::is_none")]
         trusted: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        verdict: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refusal: Option<&'static str>,
+    },
+    Changed {
+        state: &'static str,
+        detail: &'a str,
     },
     Finding {
         id: &'a str,
@@ -127,6 +152,10 @@ pub(super) enum Detail<'a> {
         leftovers: &'a [String],
         findings: &'a BTreeMap<&'static str, u64>,
         unreadable_dns: u64,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<RuleLine<'a>>,
+        #[serde(skip_serializing_if = "is_zero")]
+        dropped_packets: u64,
         account: AccountLine,
     },
     Ready {

@@ -1,0 +1,329 @@
+//! Blocking: what it takes to refuse, arranged before the job starts and looked after while it runs.
+//!
+//! The order is: rules into maps, probes loaded, links pinned, resolver up, then a probe of our own. Whatever fails on the
+//! way ends the arming; there is no way from block to audit.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use runner_agent_common::egress::{AskerKey, JobRules};
+
+use super::exes::{ExeFiles, search_path};
+use super::self_check::{self, ClosedPort};
+use super::state::Held;
+use crate::event::{DecidedName, NameRefusal};
+use crate::kernel::cgroup::JobCgroup;
+use crate::kernel::egress::Askers;
+use crate::kernel::{JobEgress, Kernel, LinkState, LoadError, PinRoot, Pins, ResolverPorts, Room};
+use crate::names::address_of;
+use crate::policy::{EgressPolicy, Policy};
+use crate::pipeline::Resolved;
+use crate::resolver::{self, Admission, Admit, AdmitError, Answered, Asker, Refusal, Report, Resolver, Transport};
+use crate::rules::RuleTable;
+
+use super::run::{RunError, io_error};
+
+/// How often the agent looks whether everything is as it left it.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
+/// How often expired addresses are taken out of the rule map.
+const FORGET: Duration = Duration::from_secs(1);
+
+/// What is ready before the probes are loaded.
+pub(super) struct Prepared {
+    pub(super) held: Held,
+    pub(super) pins: Pins,
+    table: RuleTable,
+    exes: ExeFiles,
+    closed: ClosedPort,
+    closed_table: RuleTable,
+    resolver: Resolver,
+}
+
+impl Prepared {
+    /// Makes the folders, turns the policy into rules, and takes the resolver's ports.
+    pub(super) fn new(
+        policy: &Policy,
+        slot: u32,
+        name: &str,
+        runtime: &Path,
+        pins: Option<&Path>,
+    ) -> Result<Self, RunError> {
+        let table = RuleTable::new(slot, policy).map_err(LoadError::Rules)?;
+        let exes = ExeFiles::find(&table, &search_path());
+        let closed = ClosedPort::listen().map_err(io_error("listen on loopback for the self-check"))?;
+        let closed_table = RuleTable::new(self_check::SLOT, &closed.policy()).map_err(LoadError::Rules)?;
+        let resolver = bind_resolver(policy, None).map_err(io_error("listen on loopback for the job's DNS"))?;
+        let held = Held::create(runtime, name).map_err(io_error("make the job's folder"))?;
+        let pins = PinRoot::find(pins, runtime)?.create(name)?;
+        Ok(Self { held, pins, table, exes, closed, closed_table, resolver })
+    }
+
+    /// How much room the maps need.
+    pub(super) fn room(&self) -> Room {
+        Room::default().and(&self.table, self.exes.files.len()).and(&self.closed_table, 0)
+    }
+
+    /// Programs that rules name and that are not on the PATH.
+    pub(super) fn missing_programs(&self) -> &[String] {
+        &self.exes.missing
+    }
+
+    /// Ids of the policy's rules by their number.
+    pub(super) fn rule_ids(&self) -> Vec<Arc<str>> {
+        self.table.ids().to_vec()
+    }
+
+    /// Makes the rules hold, then the hooks, then the resolver answer, then proves it.
+    pub(super) fn arm(
+        self,
+        kernel: &mut Kernel,
+        cgroup: &JobCgroup,
+        policy: &EgressPolicy,
+        check: impl FnOnce(&mut Kernel, &ClosedPort, &JobEgress) -> Result<(), LoadError>,
+    ) -> Result<Blocking, RunError> {
+        let Self { held, pins, table, exes, closed, closed_table, resolver } = self;
+        let (slot, ports) = (table.slot(), ports_of(&resolver));
+        let egress = kernel.set_rules(table, &exes.files, ports)?;
+        let closed_egress = kernel.set_rules(closed_table, &[], ports)?;
+        admit_hosts(&egress, policy).map_err(io_error("let in the addresses of /etc/hosts"))?;
+        kernel.add_job(cgroup, slot, Some(pins.folder()))?;
+        let resolver = start(resolver, kernel, &egress)?;
+        check(kernel, &closed, &closed_egress)?;
+        kernel.prefer(cgroup)?;
+        let blocking = Blocking::new(kernel, cgroup, slot, egress, resolver, pins, held)?;
+        Ok(blocking)
+    }
+}
+
+/// A resolver for a policy, listening and not answering yet; on the ports of a predecessor if there was one.
+pub(super) fn bind_resolver(policy: &Policy, ports: Option<ResolverPorts>) -> std::io::Result<Resolver> {
+    let search = crate::kernel::procfs::search_domains(Path::new("/etc/resolv.conf"));
+    Resolver::bind(resolver::Options {
+        policy: Arc::new(policy.egress.clone()),
+        search,
+        port: ports.map(|ports| ports.v4),
+        ..resolver::Options::default()
+    })
+}
+
+pub(super) fn ports_of(resolver: &Resolver) -> ResolverPorts {
+    let endpoints = resolver.endpoints();
+    ResolverPorts { v4: endpoints.v4.port(), v6: endpoints.v6.map_or(0, |endpoint| endpoint.port()) }
+}
+
+fn start(resolver: Resolver, kernel: &mut Kernel, egress: &JobEgress) -> Result<resolver::Handle, RunError> {
+    let askers = ByPort(kernel.take_askers()?);
+    resolver.start(Box::new(Door(egress.clone())), Box::new(askers)).map_err(io_error("start the resolver's thread"))
+}
+
+/// Names of `/etc/hosts` need no question, so their addresses are let in before the job starts, and stay.
+fn admit_hosts(egress: &JobEgress, policy: &EgressPolicy) -> std::io::Result<()> {
+    use crate::policy::egress::Target;
+    for (address, name) in crate::kernel::procfs::hosts(Path::new("/etc/hosts")) {
+        let rules: Vec<usize> = policy
+            .allow
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| matches!(&rule.target, Target::Host(pattern) if pattern.matches(&name)))
+            .map(|(index, _)| index)
+            .collect();
+        if !rules.is_empty() {
+            let until = runner_agent_common::egress::NEVER_NS;
+            egress.learn(&[(address, &rules, until)]).map_err(std::io::Error::other)?;
+        }
+    }
+    Ok(())
+}
+
+/// The resolver's way into the rule map.
+struct Door(JobEgress);
+
+impl Admit for Door {
+    fn admit(&mut self, _: &Arc<str>, addresses: &[Admission]) -> Result<(), AdmitError> {
+        let admitted: Vec<_> =
+            addresses.iter().map(|one| (one.address, one.rules.as_slice(), one.until_ns)).collect();
+        self.0.learn(&admitted).map_err(|error| AdmitError(error.to_string()))
+    }
+}
+
+/// The kernel side's memory of who asked.
+struct ByPort(Askers);
+
+impl resolver::Askers for ByPort {
+    fn who(&self, from: SocketAddr, transport: Transport) -> Option<Asker> {
+        const V4: u8 = 4;
+        const V6: u8 = 6;
+        const AF_INET: u16 = 2;
+        const AF_INET6: u16 = 10;
+        let protocol = match transport {
+            Transport::Udp => 17,
+            Transport::Tcp => 6,
+        };
+        let family = if from.is_ipv4() { V4 } else { V6 };
+        let asker = self.0.get(AskerKey { port: from.port(), protocol, family })?;
+        let wanted = address_of(if asker.wanted_family == V4 { AF_INET } else { AF_INET6 }, asker.wanted);
+        Some(Asker { process: asker.process, wanted, socket: asker.socket })
+    }
+}
+
+/// Something that the resolver told, in the pipeline's words.
+pub(super) enum Told {
+    /// It answered a question.
+    Resolved(Resolved),
+    /// Something about it changed.
+    Changed {
+        /// `upstream-failed`, `upstream-recovered` or `admit-failed`.
+        state: &'static str,
+        /// What, for people.
+        detail: String,
+    },
+}
+
+/// What was found wrong, and put right, when the agent looked after its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Repairs {
+    /// What, for people.
+    pub(super) what: Vec<String>,
+}
+
+/// Blocking that is in force.
+pub(super) struct Blocking {
+    pub(super) egress: JobEgress,
+    pub(super) resolver: resolver::Handle,
+    pub(super) pins: Pins,
+    pub(super) held: Held,
+    slot: u32,
+    cgroup: u64,
+    rules: JobRules,
+    links: LinkState,
+    next_look: Instant,
+    next_forget: Instant,
+}
+
+impl Blocking {
+    fn new(
+        kernel: &mut Kernel,
+        cgroup: &JobCgroup,
+        slot: u32,
+        egress: JobEgress,
+        resolver: resolver::Handle,
+        pins: Pins,
+        held: Held,
+    ) -> Result<Self, LoadError> {
+        let rules = kernel.rules(slot).ok_or_else(|| lost("the job's entry in the kernel's maps is gone"))?;
+        let now = Instant::now();
+        Ok(Self {
+            egress,
+            resolver,
+            pins,
+            held,
+            slot,
+            cgroup: cgroup.id(),
+            rules,
+            links: kernel.links(),
+            next_look: now + LOOK_AFTER,
+            next_forget: now + FORGET,
+        })
+    }
+
+    /// The resolver's ports.
+    pub(super) fn ports(&self) -> ResolverPorts {
+        ResolverPorts { v4: self.rules.resolver_v4, v6: self.rules.resolver_v6 }
+    }
+
+    /// The next thing that the resolver has to tell about the job.
+    pub(super) fn next_report(&mut self) -> Option<Told> {
+        loop {
+            match self.resolver.reports().try_recv().ok()? {
+                // The self-check's own question is no business of the job's.
+                Report::Question(answered) if self_check::is_own(&answered.name) => {}
+                Report::Question(answered) => return Some(Told::Resolved(resolved(answered))),
+                Report::AdmitFailed { name, detail } => {
+                    let detail = format!("{name} was answered with SERVFAIL: {detail}");
+                    return Some(Told::Changed { state: "admit-failed", detail });
+                }
+                Report::UpstreamFailed { detail } => {
+                    let detail = format!("no resolver of the runner answers, new names fail: {detail}");
+                    return Some(Told::Changed { state: "upstream-failed", detail });
+                }
+                Report::UpstreamRecovered => {
+                    let detail = "a resolver of the runner answers again".to_owned();
+                    return Some(Told::Changed { state: "upstream-recovered", detail });
+                }
+            }
+        }
+    }
+
+    /// Does what is due: takes out what has expired, and every five seconds looks whether links, pins, maps and resolver
+    /// are as they were left. What can be put right is; what can't is an error, and the job must end.
+    pub(super) fn look_after(&mut self, kernel: &mut Kernel, now_ns: u64) -> Result<Repairs, LoadError> {
+        let now = Instant::now();
+        if now >= self.next_forget {
+            self.next_forget = now + FORGET;
+            self.egress.forget(now_ns).map_err(|error| lost(&error.to_string()))?;
+        }
+        if now < self.next_look {
+            return Ok(Repairs::default());
+        }
+        self.next_look = now + LOOK_AFTER;
+        self.look(kernel)
+    }
+
+    fn look(&mut self, kernel: &mut Kernel) -> Result<Repairs, LoadError> {
+        let gone = self.links.missing_in(&kernel.links());
+        if gone > 0 {
+            return Err(lost(&format!("{gone} of {} links to the kernel's hooks were taken away", self.links.len())));
+        }
+        if !self.resolver.is_alive() {
+            return Err(lost("the resolver's thread has ended"));
+        }
+        let mut repairs = Repairs::default();
+        if !kernel.are_links_pinned(self.pins.folder()) {
+            // The hooks are held by this process now; only a successor would miss the pins.
+            return Err(lost(&format!("pins in {} were removed", self.pins.folder().display())));
+        }
+        if kernel.rules(self.slot) != Some(self.rules) {
+            kernel.put_rules(self.slot, self.rules)?;
+            repairs.what.push("the job's entry in the kernel's maps was changed, and was written again".to_owned());
+        }
+        if !kernel.is_job(self.cgroup, self.slot) {
+            return Err(lost("the job's cgroup was taken out of the kernel's maps"));
+        }
+        let entries = self.egress.repair()?;
+        if entries > 0 {
+            repairs.what.push(format!("{entries} entries of the rule map were changed, and were written again"));
+        }
+        Ok(repairs)
+    }
+}
+
+fn resolved(answered: Answered) -> Resolved {
+    let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let refusal = answered.refusal.map(|refusal| NameRefusal {
+        word: refusal.as_str(),
+        is_quiet: refusal.is_quiet(),
+        is_tunnel: matches!(refusal, Refusal::Budget | Refusal::Tunnel),
+    });
+    Resolved {
+        at_ns: answered.at_ns,
+        process: answered.asker.as_ref().map(|asker| asker.process),
+        server: answered.asker.as_ref().map_or(unknown, |asker| asker.wanted),
+        name: answered.name,
+        query_type: answered.query_type,
+        answer_code: answered.answer_code,
+        addresses: answered.addresses,
+        decided: DecidedName { verdict: answered.verdict, rule: answered.rule, refusal },
+    }
+}
+
+fn lost(what: &str) -> LoadError {
+    LoadError::Disarmed(what.to_owned())
+}
+
+/// Where an agent keeps what must outlive it, unless it is told otherwise.
+pub fn default_runtime() -> PathBuf {
+    PathBuf::from("/run/runner-agent")
+}

@@ -1,0 +1,120 @@
+//! What an agent leaves for its successor about a job: a folder that only root can read, and a lock that is held for as
+//! long as the agent lives, however it ends.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The lock's file name.
+const LOCK: &str = "lock";
+
+/// The file with what a successor needs to know.
+const RECORD: &str = "job.json";
+
+/// A job's folder, held by this agent. It goes away with the value.
+#[derive(Debug)]
+pub(super) struct Held {
+    folder: PathBuf,
+    name: String,
+    _lock: File,
+    keep: bool,
+}
+
+impl Held {
+    /// Makes the folder of a job below `runtime`, and holds it.
+    pub(super) fn create(runtime: &Path, name: &str) -> io::Result<Self> {
+        let folder = jobs(runtime).join(name);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let lock = File::create(folder.join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { folder, name: name.to_owned(), _lock: lock, keep: false })
+    }
+
+    /// Name of the job.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Writes what a successor needs to know, whole or not at all.
+    pub(super) fn write(&self, text: &[u8]) -> io::Result<()> {
+        let (new, place) = (self.folder.join("job.json.new"), self.folder.join(RECORD));
+        fs::write(&new, text)?;
+        fs::rename(new, place)
+    }
+
+    /// What the agent before wrote.
+    pub(super) fn read(&self) -> io::Result<Vec<u8>> {
+        fs::read(self.folder.join(RECORD))
+    }
+
+    /// Leaves the folder for a successor.
+    pub(super) fn keep(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(error) = fs::remove_dir_all(&self.folder)
+        {
+            tracing::warn!("can't remove {}: {error}", self.folder.display());
+        }
+    }
+}
+
+/// The jobs whose agent is gone, each held from here on: of several agents that look at once, one gets it.
+pub(super) fn orphans(runtime: &Path) -> io::Result<Vec<Held>> {
+    let entries = match fs::read_dir(jobs(runtime)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let folder = entry.path();
+        let lock = match File::open(folder.join(LOCK)) {
+            Ok(lock) => lock,
+            // The agent died between two lines of `create`, or is between them now; without a lock there was no job yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        // Its owner may have removed it between our opening and our locking.
+        if folder.join(LOCK).exists() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            found.push(Held { folder, name, _lock: lock, keep: false });
+        }
+    }
+    Ok(found)
+}
+
+fn jobs(runtime: &Path) -> PathBuf {
+    runtime.join("jobs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_an_orphan_only_when_nobody_holds_it_and_then_for_one_finder() {
+        let runtime = tempfile::tempdir().unwrap();
+        assert!(orphans(runtime.path()).unwrap().is_empty());
+        let held = Held::create(runtime.path(), "job-1").unwrap();
+        held.write(b"{}").unwrap();
+        assert!(orphans(runtime.path()).unwrap().is_empty(), "its agent lives");
+        held.keep();
+        let first = orphans(runtime.path()).unwrap();
+        assert_eq!(first.iter().map(Held::name).collect::<Vec<_>>(), ["job-1"]);
+        assert_eq!(first[0].read().unwrap(), b"{}");
+        assert!(orphans(runtime.path()).unwrap().is_empty(), "the first finder has it");
+        drop(first);
+        assert!(orphans(runtime.path()).unwrap().is_empty(), "and cleared it");
+    }
+}
