@@ -92,6 +92,8 @@ pub struct Asking {
     pub exes: u64,
     /// Whether only a rule that may carry secrets will do.
     pub needs_carry: bool,
+    /// [`crate::egress::JobRules::zero`].
+    pub zero: u32,
 }
 
 /// What a destination is compared with.
@@ -120,8 +122,9 @@ pub fn decide<'a>(
     destination: &Destination,
     get: impl Fn(u32, &RuleKey) -> Option<&'a RuleEntry>,
 ) -> Ruling {
-    let class = destination.class();
-    let wanted = Wanted { class: u64::from(class), port: u64::from(destination.port) };
+    let zero = u64::from(asking.zero);
+    let class = u64::from(destination.class()) + zero;
+    let wanted = Wanted { class, port: u64::from(destination.port) };
     let mut found = Found { rule: u32::MAX, flags: 0, exes: 0, until_ns: NEVER_NS, rule_without_secret: u32::MAX };
     let bits = KEY_BITS + if destination.family == FAMILY_V4 { 32 } else { 128 };
     let mut key = RuleKey {
@@ -154,7 +157,7 @@ pub fn decide<'a>(
         let verdict = if is_denied { verdict::BLOCKED } else { verdict::ALLOWED };
         return Ruling { verdict, rule: found.rule, until_ns: found.until_ns, is_general };
     }
-    if class == class::LOOPBACK || class == class::UNSPECIFIED {
+    if class == u64::from(class::LOOPBACK) || class == u64::from(class::UNSPECIFIED) {
         return Ruling { verdict: verdict::ALLOWED, rule: rule::LOOPBACK, until_ns: NEVER_NS, is_general: true };
     }
     let (verdict, rule) = if found.rule_without_secret == u32::MAX {

@@ -112,6 +112,10 @@ pub static SCRATCH_HELD: PerCpuArray<u64> = PerCpuArray::with_max_entries(SCRATC
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = zerocopy::transmute!([0_u8; size_of::<Offsets>()]);
 
+/// Whether this kernel side may have to refuse anything. Where it may not, the verifier never looks at the verdicts.
+#[unsafe(no_mangle)]
+pub static BLOCKING: u32 = 0;
+
 /// What to do with each system call: low four bits for the native table, high four for the 32-bit one.
 #[unsafe(no_mangle)]
 pub static SYSCALL_ACTIONS: [u8; SYSCALLS] = [0; SYSCALLS];

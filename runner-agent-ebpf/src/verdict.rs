@@ -7,12 +7,16 @@ use runner_agent_common::map::task_flag;
 
 use crate::emit;
 use crate::kernel::{offset, pointer, read};
-use crate::maps::{EGRESS, EXES, JOB_RULES, RULE_COUNTS};
+use crate::maps::{BLOCKING, EGRESS, EXES, JOB_RULES, RULE_COUNTS};
 use crate::task::{self, Member};
 
 /// What holds for a job, if the kernel side decides for it.
 #[inline(always)]
 pub fn rules_of(job: u32) -> Option<JobRules> {
+    // SAFETY: a plain load from a static; volatile because user space replaces the value before loading.
+    if unsafe { core::ptr::read_volatile(&raw const BLOCKING) } == 0 {
+        return None;
+    }
     // SAFETY: the value is copied at once; user space replaces it whole.
     unsafe { JOB_RULES.get(job) }.copied().filter(|rules| rules.flags & job_flag::BLOCK != 0)
 }
@@ -26,6 +30,7 @@ pub fn decide(member: &Member, rules: &JobRules, destination: &Destination) -> R
         now_ns: task::now(),
         exes: if rules.flags & job_flag::EXES == 0 { ANY_EXE } else { exes_of(member) },
         needs_carry: rules.flags & job_flag::CARRY_BLOCK != 0 && member.flags & task_flag::HOLDS_SECRET != 0,
+        zero: rules.zero,
     };
     decide_by(&asking, destination, |bits, key| EGRESS.get(Key::new(bits, *key)))
 }
@@ -39,6 +44,7 @@ pub fn decide_for_anybody(job: u32, rules: &JobRules, destination: &Destination)
         now_ns: task::now(),
         exes: ANY_EXE,
         needs_carry: rules.flags & job_flag::CARRY_BLOCK != 0,
+        zero: rules.zero,
     };
     decide_by(&asking, destination, |bits, key| EGRESS.get(Key::new(bits, *key)))
 }

@@ -6,8 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use runner_agent_common::map::FileKey;
 use runner_agent_common::egress::{rule, verdict};
+use runner_agent_common::map::FileKey;
 use runner_agent_common::record::{self, ProcessKey, flag, probe};
 
 use arguments::{StartedProgram, Waiting};

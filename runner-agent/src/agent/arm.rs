@@ -46,10 +46,11 @@ impl Armed {
                 }
                 let cgroup = hierarchy.create_job(&name)?;
                 let rule_ids = prepared.rule_ids();
-                let blocking = prepared.arm(&mut kernel, &cgroup, &options.policy.egress, |kernel, closed, egress| {
-                    received += self_check::run(kernel, &hierarchy, &options.scratch, Some((closed, egress)))?;
-                    Ok(())
-                })?;
+                let blocking =
+                    prepared.arm(&mut kernel, &cgroup, &options.policy.egress, |kernel, closed, egress| {
+                        received += self_check::run(kernel, &hierarchy, &options.scratch, Some((closed, egress)))?;
+                        Ok(())
+                    })?;
                 (cgroup, Some(blocking), rule_ids)
             }
         };

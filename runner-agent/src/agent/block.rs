@@ -18,8 +18,8 @@ use crate::kernel::cgroup::JobCgroup;
 use crate::kernel::egress::Askers;
 use crate::kernel::{JobEgress, Kernel, LinkState, LoadError, PinRoot, Pins, ResolverPorts, Room};
 use crate::names::address_of;
-use crate::policy::{EgressPolicy, Policy};
 use crate::pipeline::Resolved;
+use crate::policy::{EgressPolicy, Policy};
 use crate::resolver::{self, Admission, Admit, AdmitError, Answered, Asker, Refusal, Report, Resolver, Transport};
 use crate::rules::RuleTable;
 
@@ -143,8 +143,7 @@ struct Door(JobEgress);
 
 impl Admit for Door {
     fn admit(&mut self, _: &Arc<str>, addresses: &[Admission]) -> Result<(), AdmitError> {
-        let admitted: Vec<_> =
-            addresses.iter().map(|one| (one.address, one.rules.as_slice(), one.until_ns)).collect();
+        let admitted: Vec<_> = addresses.iter().map(|one| (one.address, one.rules.as_slice(), one.until_ns)).collect();
         self.0.learn(&admitted).map_err(|error| AdmitError(error.to_string()))
     }
 }

@@ -6,7 +6,9 @@ use crate::policy::{Mode, Policy, Severity};
 
 pub(super) fn detect(event: &Event, _: &JobState, policy: &Policy) -> Option<Finding> {
     let how = match &event.activity {
-        Activity::CgroupMove { inside: false, killed: true, .. } => "was moved out of the job's cgroup, and is ended for it",
+        Activity::CgroupMove { inside: false, killed: true, .. } => {
+            "was moved out of the job's cgroup, and is ended for it"
+        }
         Activity::CgroupMove { inside: false, .. } => "was moved out of the job's cgroup",
         Activity::Exec { outside_cgroup: true, .. } => "was started outside the job's cgroup",
         Activity::Connect(connection) if connection.outside_cgroup => "connected from outside the job's cgroup",

@@ -110,11 +110,13 @@ impl Kernel {
         let offsets = offsets::find(&btf, job_cgroup_level)?;
         drop(btf);
         let actions = offsets::syscall_actions();
+        let blocking = u32::from(room.blocks());
         let mut ebpf = EbpfLoader::new()
             // The object carries no relocations against the kernel's types; parsing them again would cost 30 ms.
             .btf(None)
             .override_global("OFFSETS", &offsets, true)
             .override_global("SYSCALL_ACTIONS", &actions, true)
+            .override_global("BLOCKING", &blocking, true)
             .map_max_entries("RING_CRITICAL", options.critical_ring_bytes)
             .map_max_entries("RING_BULK", options.bulk_ring_bytes)
             .map_max_entries("EGRESS", room.entries.max(1))
@@ -177,6 +179,7 @@ impl Kernel {
             resolver_v6: resolver.v6,
             counters: self.counted,
             rules,
+            zero: 0,
         };
         let egress = JobEgress::fill(table, self.rules.clone())?;
         let mut map = self.maps.hash::<ExeKey, u64>("EXES")?;

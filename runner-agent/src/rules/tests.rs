@@ -73,7 +73,7 @@ impl Job {
         let lists = self.table.exe_lists().iter().enumerate();
         let bits = lists.filter(|(_, list)| exe.is_some_and(|exe| list.iter().any(|name| *name.0 == *exe)));
         let exes = bits.fold(ANY_EXE, |bits, (index, _)| bits | 1 << (index + 1));
-        let asking = Asking { job: 1, flags: self.table.flags(), now_ns, exes, needs_carry };
+        let asking = Asking { job: 1, flags: self.table.flags(), now_ns, exes, needs_carry, zero: 0 };
         let wanted = match address {
             IpAddr::V4(four) => {
                 let words = [u32::from_ne_bytes(four.octets()), 0, 0, 0];

@@ -30,10 +30,7 @@ pub struct Terminal {
 impl Terminal {
     /// Which notices are worth a line while the job runs.
     pub fn wants(notice: &Notice) -> bool {
-        matches!(
-            notice.content,
-            Content::Finding(_) | Content::Loss(_) | Content::Agent(AgentState::Changed { .. })
-        )
+        matches!(notice.content, Content::Finding(_) | Content::Loss(_) | Content::Agent(AgentState::Changed { .. }))
     }
 
     fn write(&self, notice: &Notice, out: &mut Vec<u8>) -> io::Result<()> {
