@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod report;
 pub mod sink;
 pub mod config;
+pub mod explain;
 pub mod agent;
 pub mod doctor;
 pub mod cli;

@@ -161,6 +161,97 @@ fn without_type_information_the_diagnosis_says_so_and_ends_with_1() {
     assert!(!diagnosis["blind_spots"].as_array().unwrap().is_empty());
 }
 
+/// `policy explain`, and what it wrote as JSON.
+fn explained(arguments: &[&str]) -> (Option<i32>, Value) {
+    let out = agent(&[&["policy", "explain", "--format", "json"], arguments].concat());
+    (out.status.code(), serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{out:?}")))
+}
+
+fn docs(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_explanation_is_valid_json_of_the_documented_schema_and_ends_with_0_whatever_the_verdict() {
+    let schema: Value = serde_json::from_slice(&std::fs::read(docs("explain.schema.json")).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let (log, policy) = (docs("examples/job.jsonl"), docs("examples/policy.yml"));
+    let judged = ["7", "8", "13", "14", "#15"].map(|seq| vec![log.as_str(), seq]);
+    let asked = [
+        vec!["--to", "downloads.example.org"],
+        vec!["--to", "127.0.0.1:2375", "--mode", "audit"],
+        vec!["--to", "10.20.1.1:80", "--protocol", "udp", "--exe", "/usr/bin/psql"],
+        vec!["--to", "192.0.2.7", "--name", "a.mirrors.example.org", "--name", "b.example"],
+        vec!["--to", "[2001:db8::1]", "--protocol", "icmpv6"],
+    ];
+    for arguments in judged.into_iter().chain(asked) {
+        for policy in [&[][..], &["--policy", &policy]] {
+            let (code, told) = explained(&[&arguments, policy].concat());
+            let problems: Vec<String> = validator.iter_errors(&told).map(|error| error.to_string()).collect();
+            assert_eq!((code, problems), (Some(0), Vec::new()), "{arguments:?}: {told:#}");
+        }
+    }
+}
+
+#[test]
+fn a_line_of_a_log_is_explained_by_the_jobs_own_policy_while_it_is_unchanged() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = directory.path().join("p.yml");
+    let text = "version: 1\nname: p\negress:\n  allow:\n    - { host: drop.example, why: test }\n";
+    std::fs::write(&policy, text).unwrap();
+    let (_, told) = explained(&["--to", "drop.example", "--policy", policy.to_str().unwrap()]);
+    let log = directory.path().join("job.jsonl");
+    let start = serde_json::json!({
+        "seq": 1, "kind": "job", "job": "j", "state": "started", "mode": "block", "policy": "p",
+        "policy_sha256": told["policy"]["sha256"], "policy_files": [policy, "presets/secrets"],
+    });
+    let dns = serde_json::json!({
+        "seq": 2, "kind": "dns", "job": "j", "server": "198.51.100.53", "name": "drop.example", "query_type": "A",
+        "answer_code": "NoError", "addresses": ["203.0.113.7"], "trusted": false,
+    });
+    let connect = serde_json::json!({
+        "seq": 3, "kind": "connect", "job": "j", "verdict": "blocked", "rule": "default",
+        "destination": { "ip": "203.0.113.7", "port": 443, "protocol": "tcp", "class": "public" },
+    });
+    std::fs::write(&log, format!("{start}\n{dns}\n{connect}\n")).unwrap();
+    let (_, told) = explained(&[log.to_str().unwrap(), "3"]);
+    assert_eq!((&told["policy"]["of_the_job"], &told["policy"]["mode"]), (&true.into(), &"block".into()));
+    let explanation = &told["explanations"][0];
+    assert_eq!(explanation["recorded"], explanation["now"]);
+    assert_eq!(explanation["near"][0]["rule"]["id"], "p/egress.allow[0]");
+    let why = "drop.example does not count for this address: the answer at #2 came from 198.51.100.53, no resolver of the \
+               runner's";
+    assert_eq!(explanation["near"][0]["why"], why);
+
+    std::fs::write(&policy, text.replace("test", "changed")).unwrap();
+    let (code, told) = explained(&[log.to_str().unwrap(), "3"]);
+    assert_eq!((code, &told["policy"]), (Some(0), &Value::Null));
+    assert!(told["notes"][0].as_str().unwrap().contains("have changed since (sha256 "), "{told:#}");
+    assert_eq!(told["explanations"][0]["allow"]["line"], "- { cidr: 203.0.113.7/32, ports: [443], why: \"…\" }");
+    std::fs::remove_file(&policy).unwrap();
+    let (_, told) = explained(&[log.to_str().unwrap(), "3"]);
+    assert!(told["notes"][0].as_str().unwrap().contains("is not here"), "{told:#}");
+}
+
+#[test]
+fn what_cannot_be_explained_is_a_usage_error_that_says_what_there_is() {
+    let log = docs("examples/job.jsonl");
+    for (arguments, told) in [
+        (vec![log.as_str(), "99"], "has no line with the number 99; there are 1 to 18"),
+        (vec![log.as_str(), "3"], "line 3 is `exec`, which no policy decides"),
+        (vec!["absent.jsonl", "1"], "can't read the log absent.jsonl: No such file"),
+        (vec![log.as_str()], "<SEQ>"),
+        (vec![], "--to"),
+        (vec!["--to", "a.example", "--name", "b.example"], "--name is a name that led to an address"),
+        (vec!["--to", "*.example.org"], "ask for one of them"),
+        (vec!["--to", "a.example", "--policy", "absent.yml"], "absent.yml:1:1: there is no such file"),
+    ] {
+        let out = agent(&[&["policy", "explain"], &arguments[..]].concat());
+        assert_eq!((out.status.code(), text(&out.stdout)), (Some(2), String::new()), "{arguments:?}");
+        assert!(text(&out.stderr).contains(told), "{arguments:?}: {}", text(&out.stderr));
+    }
+}
+
 /// The self-check's file once lay in a directory that all agents shared: one removed it while another opened it.
 #[test]
 fn several_agents_arm_at_the_same_time() {

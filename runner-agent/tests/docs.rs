@@ -156,7 +156,9 @@ fn each_capability_has_a_page_with_an_example_that_runs() {
         .filter(|path| !sessions(path).is_empty())
         .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
-    for page in ["README.md", "doctor.md", "event-log.md", "events.md", "findings.md", "policy.md", "run.md"] {
+    for page in
+        ["README.md", "doctor.md", "event-log.md", "events.md", "explain.md", "findings.md", "policy.md", "run.md"]
+    {
         assert!(names.iter().any(|name| name == page), "{page} has no example: {names:?}");
     }
 }
@@ -182,14 +184,21 @@ fn every_finding_and_every_kind_of_line_is_documented() {
 
 #[test]
 fn every_option_stands_on_the_page_of_its_command() {
-    for command in ["run", "events", "doctor"] {
-        let out = Command::new(BINARY).args([command, "--help"]).output().unwrap();
+    let commands: [(&[&str], &str); 5] = [
+        (&["run"], "run"),
+        (&["events"], "events"),
+        (&["doctor"], "doctor"),
+        (&["policy", "check"], "policy"),
+        (&["policy", "explain"], "explain"),
+    ];
+    for (command, page_name) in commands {
+        let out = Command::new(BINARY).args(command).arg("--help").output().unwrap();
         let help = String::from_utf8(out.stdout).unwrap();
-        let page = std::fs::read_to_string(workspace().join(format!("docs/{command}.md"))).unwrap();
+        let page = std::fs::read_to_string(workspace().join(format!("docs/{page_name}.md"))).unwrap();
         let words = help.lines().flat_map(|line| line.trim_start().split([' ', ',', '.']).take(3));
         for option in words.filter(|word| word.starts_with("--") && word.len() > 2) {
             let is_common = matches!(option, "--help" | "--verbose" | "--version");
-            assert!(is_common || page.contains(option), "docs/{command}.md does not have {option}");
+            assert!(is_common || page.contains(option), "docs/{page_name}.md does not have {option}");
         }
     }
 }

@@ -1,4 +1,6 @@
-//! `policy check` and `policy schema`: everything about a policy without a kernel.
+//! `policy check`, `explain` and `schema`: everything about a policy without a kernel.
+
+mod explain;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,6 +38,11 @@ pub enum PolicyCommand {
     /// Each file is checked on its own, with what it includes. Ends with 2 if there is an error or a case fails; warnings
     /// don't fail.
     Check(CheckArgs),
+    /// Say which rule decides about a destination, or decided about a line of an event log, and why.
+    ///
+    /// With the rules that nearly matched, and the smallest line that would allow it. Ends with 0 when it could be
+    /// explained, whatever the verdict.
+    Explain(Box<explain::ExplainArgs>),
     /// Write the JSON Schema of a policy file.
     Schema,
 }
@@ -95,6 +102,7 @@ struct Report<'a> {
 pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         PolicyCommand::Check(args) => check(args, &Runtime::from_env(), out),
+        PolicyCommand::Explain(args) => explain::run(args, &Runtime::from_env(), out),
         PolicyCommand::Schema => {
             serde_json::to_writer_pretty(&mut *out, &schema())
                 .map_err(std::io::Error::from)

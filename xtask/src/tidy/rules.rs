@@ -41,6 +41,11 @@ pub const ROOMS: &[Room] = &[
             ),
             ("runner-agent/src/cli/doctor.rs", "writes that result"),
             ("runner-agent/src/cli/policy.rs", "`policy check --format json` is a result of its own and no notice"),
+            (
+                "runner-agent/src/explain/",
+                "`policy explain --format json` is a result of its own, with a schema of its own, and no notice",
+            ),
+            ("runner-agent/src/cli/policy/explain.rs", "writes that result"),
             ("runner-agent/src/config/problem.rs", "is a part of what `policy check --format json` prints"),
             ("runner-agent/src/config/cases.rs", "is a part of what `policy check --format json` prints"),
         ],

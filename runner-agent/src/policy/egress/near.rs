@@ -2,8 +2,8 @@
 
 use ipnet::IpNet;
 
-use super::{Destination, EgressPolicy, EgressRule, Target, classify_endpoint, normalise};
-use crate::policy::{HostPattern, suffix, words};
+use super::{Destination, EgressPolicy, EgressRule, Protocol, Target, classify_endpoint, normalise};
+use crate::policy::{HostPattern, encrypted_dns, suffix, words};
 
 /// In what an attempt differs from what a rule allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,8 +108,13 @@ impl EgressPolicy {
     }
 
     /// The first rule that lets a name be asked for. Port, program and class are for the connect to meet.
+    ///
+    /// A server of encrypted DNS must be named exactly: a wildcard that happens to cover one was hardly meant to open a
+    /// way around the resolver.
     pub fn rule_for_name(&self, name: &str) -> Option<&EgressRule> {
-        self.allow.iter().find(|rule| matches!(&rule.target, Target::Host(pattern) if pattern.matches(name)))
+        let is_door = encrypted_dns::is_host(name);
+        let asks = |pattern: &HostPattern| pattern.matches(name) && !(is_door && pattern.is_wildcard());
+        self.allow.iter().find(|rule| matches!(&rule.target, Target::Host(pattern) if asks(pattern)))
     }
 
     /// Rules whose names are like `name`, none of which means it; `most` at most.
@@ -151,6 +156,9 @@ fn because(rule: &EgressRule, difference: Difference, destination: &Destination)
             Target::Cidr(network) => format!("{} is not in {network}", normalise(destination.address)),
             Target::Host(_) => String::new(),
         },
+        Difference::Port if matches!(destination.protocol, Protocol::Other(_)) => {
+            format!("it has ports, and {} has none", destination.protocol)
+        }
         Difference::Port => format!("port {port} is not among its ports {}", rule.ports),
         Difference::Protocol => format!("it is for {}, not {}", rule.protocol, destination.protocol),
         Difference::Class => {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use ipnet::IpNet;
 
 use super::{
-    AddressClass, Destination, EgressRule, ExeName, Ports, Protocol, ProtocolMatch, Target, classify_endpoint,
-    normalise,
+    AddressClass, DenyRule, Destination, EgressRule, ExeName, Ports, Protocol, ProtocolMatch, Target,
+    classify_endpoint, normalise,
 };
 use crate::policy::HostPattern;
 
@@ -106,6 +106,23 @@ pub fn line(rule: &EgressRule) -> String {
     }
     if rule.may_carry_secrets {
         line.push_str(", may-carry-secrets: true");
+    }
+    let _ = write!(line, ", why: {} }}", quoted(&rule.why));
+    line
+}
+
+/// A rule as it stands below `egress.deny`, likewise.
+pub fn deny_line(rule: &DenyRule) -> String {
+    let mut line = "{ ".to_owned();
+    if let Some(class) = rule.class {
+        let _ = write!(line, "class: {class}, ");
+    }
+    if let Some(network) = rule.cidr {
+        let _ = write!(line, "cidr: \"{network}\", ");
+    }
+    let _ = write!(line, "ports: {}", rule.ports);
+    if rule.protocol != ProtocolMatch::Any {
+        let _ = write!(line, ", protocol: {}", rule.protocol);
     }
     let _ = write!(line, ", why: {} }}", quoted(&rule.why));
     line

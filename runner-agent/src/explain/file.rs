@@ -1,0 +1,151 @@
+//! Asks a policy about a file that was opened.
+
+use std::sync::Arc;
+
+use super::{Allow, Decision, Explanation, Near, Rule};
+use crate::policy::egress::smallest::quoted;
+use crate::policy::secret::ReaderPattern;
+use crate::policy::secret::{Place, SecretSpec};
+use crate::policy::{Mode, Policy, Reader, SecretClass, Severity, Verdict};
+use crate::text::base_name;
+
+/// An open that is asked about.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The path, and the one under which it is known as secret, if another.
+    pub paths: Vec<String>,
+    /// The program.
+    pub exe: String,
+    /// Its arguments.
+    pub argv: Vec<String>,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// Explains an open.
+pub fn file(policy: &Policy, opened: &Opened, place: &Place) -> Explanation {
+    let found = opened.paths.iter().find_map(|path| Some((path, policy.secrets.classify(path)?)));
+    let Some((path, class)) = found else {
+        return Explanation {
+            kind: "file",
+            now: Some(Decision { verdict: Verdict::Allowed.to_string(), rule: "default".to_owned() }),
+            why: "no entry of secrets.files means this path, so it is no secret".to_owned(),
+            ..Explanation::default()
+        };
+    };
+    let reader = Reader { exe: &opened.exe, argv: &opened.argv, pid: opened.pid, path };
+    let owns = class.may_read(&reader);
+    let verdict = match (owns, policy.secrets.on_read) {
+        (true, _) => Verdict::Allowed,
+        (false, Mode::Audit) => Verdict::Audited,
+        (false, Mode::Block) => Verdict::Blocked,
+    };
+    let rule = Rule::secret(class, &policy.origin);
+    let readers = rule.readers.clone().unwrap_or_default();
+    let name = base_name(&opened.exe);
+    let mut told = Explanation {
+        kind: "file",
+        now: Some(Decision { verdict: verdict.to_string(), rule: class.id.to_string() }),
+        ..Explanation::default()
+    };
+    if owns {
+        told.why = format!("{name} is one of its readers");
+    } else if readers.is_empty() {
+        "the entry has no readers, so nobody owns it".clone_into(&mut told.why);
+    } else {
+        told.why = format!("{name} is none of its readers: {}", readers.join(", "));
+    }
+    if !owns {
+        if is_named(&readers, name) {
+            told.near.push(Near {
+                rule: rule.clone(),
+                differs: vec!["exe"],
+                why: format!(
+                    "{name} is among the readers, but not this one: a program below a temporary directory or the workspace, \
+                     one that is deleted, or one that was given code inline owns nothing"
+                ),
+            });
+        }
+        match line(class, &reader, place) {
+            Some(line) => {
+                told.allow =
+                    Some(Allow { below: "secrets.files", line, replaces: None, warnings: Vec::new() });
+                told.notes.push(
+                    "the line stands for the file's class before every included one: add the readers that own it too"
+                        .to_owned(),
+                );
+            }
+            None => told.notes.push(format!(
+                "no line makes {name} an owner: an interpreter needs its script (`node:npm-cli.js`), and a program of the \
+                 job's own files can't be one"
+            )),
+        }
+    }
+    told.rule = Some(rule);
+    told
+}
+
+fn is_named(readers: &[String], name: &str) -> bool {
+    readers.iter().any(|reader| reader.split(':').next() == Some(name))
+}
+
+/// The smallest entry that makes the reader an owner of the path. Tried before it is told.
+fn line(class: &SecretClass, reader: &Reader, place: &Place) -> Option<String> {
+    let name = base_name(reader.exe);
+    let script = reader.argv.iter().skip(1).find(|argument| !argument.starts_with('-'));
+    let with_script = script.map(|script| format!("{name}:{}", base_name(script)));
+    [Some(name.to_owned()), with_script].into_iter().flatten().find_map(|written| {
+        let spec = SecretSpec {
+            id: "".into(),
+            title: "".into(),
+            severity: Severity::High,
+            patterns: vec![reader.path.to_owned()],
+            readers: vec![ReaderPattern::parse(&written).ok()?],
+            why: Arc::clone(&class.why),
+        };
+        let only = SecretClass::new(spec, &Arc::new(place.clone())).ok()?;
+        let fits = crate::policy::SecretPolicy::new(vec![only], Mode::Audit);
+        let owned = fits.classify(reader.path).is_some_and(|class| class.may_read(reader));
+        owned.then(|| format!("- {{ path: {}, readers: [{}], why: \"…\" }}", quoted(reader.path), quoted(&written)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::cases::MadeUp;
+    use crate::config::load;
+
+    fn told(exe: &str, argv: &[&str], path: &str) -> Explanation {
+        let homes = vec!["/home/runner".to_owned()];
+        let runner = MadeUp { place: Place { homes, workspaces: Vec::new() }, ..MadeUp::default() };
+        let (policy, _) = load(&[], &runner).unwrap();
+        let argv = argv.iter().map(|&word| word.to_owned()).collect();
+        let opened = Opened { paths: vec![path.to_owned()], exe: exe.to_owned(), argv, pid: 7 };
+        file(&policy, &opened, &runner.place)
+    }
+
+    #[test]
+    fn an_owner_is_named_and_anybody_else_gets_the_line_that_would_make_it_one() {
+        let path = "/home/runner/.aws/credentials";
+        let owner = told("/usr/local/bin/aws", &["aws"], path);
+        assert_eq!((owner.now.unwrap().verdict.as_str(), owner.allow), ("allowed", None));
+        let other = told("/usr/bin/cat", &["cat", path], path);
+        assert_eq!(other.now.unwrap().verdict, "audited");
+        assert!(other.why.starts_with("cat is none of its readers: aws"), "{}", other.why);
+        let line = "- { path: \"/home/runner/.aws/credentials\", readers: [\"cat\"], why: \"…\" }";
+        assert_eq!(other.allow.unwrap().line, line);
+        assert_eq!(other.rule.unwrap().at.unwrap().file, "presets/secrets");
+        assert_eq!(told("/usr/bin/cat", &["cat"], "/etc/hosts").now.unwrap().rule, "default");
+    }
+
+    #[test]
+    fn an_interpreter_is_named_with_its_script_and_a_program_from_nowhere_never() {
+        let path = "/home/runner/.aws/credentials";
+        let script = told("/usr/bin/python3", &["python3", "/opt/deploy/deploy.py"], path);
+        assert!(script.allow.unwrap().line.contains("readers: [\"python3:deploy.py\"]"));
+        let thief = told("/tmp/aws", &["aws"], path);
+        assert_eq!(thief.allow, None);
+        assert_eq!(thief.near[0].differs, ["exe"]);
+    }
+}
