@@ -75,6 +75,11 @@ impl Pipeline {
         self.jobs.insert(job.slot, state);
     }
 
+    /// Goes on with the numbers of an agent before.
+    pub fn go_on_after(&mut self, seq: u64) {
+        self.next_seq = seq + 1;
+    }
+
     /// Forgets a job and returns what was remembered of it.
     pub fn end_job(&mut self, slot: u32) -> Option<JobState> {
         self.jobs.remove(&slot)

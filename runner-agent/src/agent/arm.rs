@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::account::Bookkeeper;
 use super::block::Prepared;
 use super::flow::{Flow, now_ns};
-use super::run::{Armed, RunError, RunOptions, SLOT, ready, started};
+use super::run::{Armed, RunError, RunOptions, SLOT, io_error, ready, started};
 use super::self_check;
+use super::succession::{Testament, settle_orphans};
 use super::watched::{secret_files, watch_keys};
 use crate::job::Job;
 use crate::kernel::cgroup::Hierarchy;
+use crate::kernel::load::object_hash;
 use crate::kernel::procfs;
 use crate::kernel::{Kernel, Room};
 use crate::pipeline::Pipeline;
@@ -18,6 +20,7 @@ use crate::policy::Mode;
 impl Armed {
     /// Arms. Whatever fails, nothing of the job has started, and nothing that was made stays.
     pub(super) fn arm(options: RunOptions) -> Result<Self, RunError> {
+        settle_orphans(&options.runtime, options.pins.as_deref());
         let hierarchy = Hierarchy::find()?;
         let name = format!("runner-agent-job-{}", std::process::id());
         let prepared = match options.policy.mode {
@@ -69,12 +72,25 @@ impl Armed {
             secret_files,
             rule_ids,
         });
+        if let Some(blocking) = &blocking {
+            let testament = Testament {
+                kernel_side: object_hash(),
+                id: job.id.clone(),
+                command: job.command.clone(),
+                cgroup: cgroup.path().to_owned(),
+                pins: options.pins,
+                log: options.log,
+                policy: options.recorded,
+                policy_sha256: job.policy.origin.sha256.clone(),
+            };
+            testament.write(&blocking.held).map_err(io_error("write down what a successor must know"))?;
+        }
         let mut pipeline = Pipeline::new(options.redactor);
         pipeline.start_job(job.clone(), &procfs::hosts("/etc/hosts".as_ref()));
         let mut flow = Flow::new(pipeline, book, options.outboxes, options.recorder);
         flow.announce(None, ready(options.started));
         flow.announce(Some(&job), started(&job, &cgroup));
         flow.send();
-        Ok(Self { kernel, cgroup, job, command: options.command, flow, blocking })
+        Ok(Self { kernel, cgroup, job, command: options.command, flow, blocking, disarmed: None })
     }
 }

@@ -14,6 +14,7 @@ use super::exes::{ExeFiles, search_path};
 use super::self_check::{self, ClosedPort};
 use super::state::Held;
 use crate::event::{DecidedName, NameRefusal};
+use crate::job::Job;
 use crate::kernel::cgroup::JobCgroup;
 use crate::kernel::egress::Askers;
 use crate::kernel::{JobEgress, Kernel, LinkState, LoadError, PinRoot, Pins, ResolverPorts, Room};
@@ -93,8 +94,8 @@ impl Prepared {
         let resolver = start(resolver, kernel, &egress)?;
         check(kernel, &closed, &closed_egress)?;
         kernel.prefer(cgroup)?;
-        let blocking = Blocking::new(kernel, cgroup, slot, egress, resolver, pins, held)?;
-        Ok(blocking)
+        let rules = kernel.rules(slot).ok_or_else(|| lost("the job's entry in the kernel's maps is gone"))?;
+        Ok(Force { egress, resolver, rules, slot, links: kernel.links() }.held(cgroup, pins, held))
     }
 }
 
@@ -203,34 +204,10 @@ pub(super) struct Blocking {
 }
 
 impl Blocking {
-    fn new(
-        kernel: &mut Kernel,
-        cgroup: &JobCgroup,
-        slot: u32,
-        egress: JobEgress,
-        resolver: resolver::Handle,
-        pins: Pins,
-        held: Held,
-    ) -> Result<Self, LoadError> {
-        let rules = kernel.rules(slot).ok_or_else(|| lost("the job's entry in the kernel's maps is gone"))?;
-        let now = Instant::now();
-        Ok(Self {
-            egress,
-            resolver,
-            pins,
-            held,
-            slot,
-            cgroup: cgroup.id(),
-            rules,
-            links: kernel.links(),
-            next_look: now + LOOK_AFTER,
-            next_forget: now + FORGET,
-        })
-    }
-
-    /// The resolver's ports.
-    pub(super) fn ports(&self) -> ResolverPorts {
-        ResolverPorts { v4: self.rules.resolver_v4, v6: self.rules.resolver_v6 }
+    /// Leaves everything in force, for a successor.
+    pub(super) fn leave(self) {
+        self.pins.keep();
+        self.held.keep();
     }
 
     /// The next thing that the resolver has to tell about the job.
@@ -296,6 +273,45 @@ impl Blocking {
             repairs.what.push(format!("{entries} entries of the rule map were changed, and were written again"));
         }
         Ok(repairs)
+    }
+}
+
+/// What refuses, not yet tied to what goes away with it.
+pub(super) struct Force {
+    egress: JobEgress,
+    resolver: resolver::Handle,
+    rules: JobRules,
+    slot: u32,
+    links: LinkState,
+}
+
+impl Force {
+    /// What an agent before has left: the same maps and links, and a resolver again, on its old port if that is free.
+    /// Whatever fails, the rules stay as they are.
+    pub(super) fn take_over(kernel: &mut Kernel, job: &Job) -> Result<Self, RunError> {
+        let rules = kernel.rules(job.slot).ok_or_else(|| lost("the job's entry in the kernel's maps is gone"))?;
+        let table = RuleTable::new(job.slot, &job.policy).map_err(LoadError::Rules)?;
+        if table.ids().len() as u32 != rules.rules || table.flags() != rules.flags {
+            return Err(lost("the policy's rules are not those in the kernel").into());
+        }
+        let egress = kernel.adopt_rules(table)?;
+        let before = ResolverPorts { v4: rules.resolver_v4, v6: rules.resolver_v6 };
+        let resolver = bind_resolver(&job.policy, Some(before))
+            .or_else(|_| bind_resolver(&job.policy, None))
+            .map_err(io_error("listen on loopback for the job's DNS"))?;
+        let ports = ports_of(&resolver);
+        let rules = JobRules { resolver_v4: ports.v4, resolver_v6: ports.v6, ..rules };
+        kernel.put_rules(job.slot, rules)?;
+        let resolver = start(resolver, kernel, &egress)?;
+        Ok(Self { egress, resolver, rules, slot: job.slot, links: kernel.links() })
+    }
+
+    /// Ties it to the job: from here on it ends with the value.
+    pub(super) fn held(self, cgroup: &JobCgroup, pins: Pins, held: Held) -> Blocking {
+        let Self { egress, resolver, rules, slot, links } = self;
+        let now = Instant::now();
+        let (next_look, next_forget) = (now + LOOK_AFTER, now + FORGET);
+        Blocking { egress, resolver, pins, held, slot, cgroup: cgroup.id(), rules, links, next_look, next_forget }
     }
 }
 

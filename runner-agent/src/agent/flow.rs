@@ -71,6 +71,27 @@ impl Flow {
         complete_until.is_some()
     }
 
+    /// Takes in what has waited since the agent before ended, and counts from there: what that agent had taken from the
+    /// rings stands in its own account.
+    pub(super) fn inherit_account(&mut self, kernel: &mut Kernel, now_ns: u64) {
+        const ROUNDS: usize = 64;
+        let submitted = |kernel: &mut Kernel, book: &Bookkeeper| {
+            kernel.counters().map_or(0, |counters| book.account(&counters, 0).submitted())
+        };
+        for _ in 0..ROUNDS {
+            let before = submitted(kernel, &self.book);
+            while self.take_in(kernel, now_ns) {}
+            let after = submitted(kernel, &self.book);
+            // Nothing came in between, so nothing is under way.
+            if before == after {
+                let taken = self.book.received;
+                self.book.received = after;
+                self.book.decoded += after.saturating_sub(taken);
+                return;
+            }
+        }
+    }
+
     /// Passes on what still waits for something that will not come.
     pub(super) fn flush(&mut self) {
         self.pipeline.tick(u64::MAX, &mut self.notices);

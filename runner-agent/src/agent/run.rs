@@ -16,6 +16,7 @@ use super::block::{Blocking, Told};
 use super::flow::{Flow, now_ns};
 use super::signals::Arrived;
 use super::{child, signals};
+use crate::config::Recorded;
 use crate::job::Job;
 use crate::kernel::cgroup::JobCgroup;
 use crate::kernel::{Kernel, LoadError, LoadOptions};
@@ -58,14 +59,20 @@ pub struct RunOptions {
     pub scratch: PathBuf,
     /// Where to keep what must outlive the agent.
     pub runtime: PathBuf,
+    /// The log, for a successor to go on with.
+    pub log: Option<PathBuf>,
+    /// What the policy was made of, for a successor to load it again.
+    pub recorded: Recorded,
     /// Where to pin links and maps; `None` for the system's BPF file system, or one below `runtime`.
     pub pins: Option<PathBuf>,
 }
 
 /// How a job went.
 pub struct Outcome {
-    /// How the command ended.
-    pub status: ExitStatus,
+    /// How the command ended; a keeper never sees that.
+    pub status: Option<ExitStatus>,
+    /// Why the job had to be ended before its end.
+    pub disarmed: Option<String>,
     /// What the job did.
     pub summary: Summary,
     /// The account of records.
@@ -118,6 +125,8 @@ pub(super) struct Armed {
     pub(super) flow: Flow,
     /// What refuses, where the job is blocked.
     pub(super) blocking: Option<Blocking>,
+    /// Why the job had to be ended before its end.
+    pub(super) disarmed: Option<String>,
 }
 
 impl Armed {
@@ -150,7 +159,43 @@ impl Armed {
                 self.tell_losses()?;
             }
         };
-        self.settle(status)
+        self.settle(Some(status))
+    }
+
+    /// Looks after a job that another agent started, until nothing of it is left. A signal ends the keeper and not the job:
+    /// its rules stay in force.
+    pub(super) async fn keep(
+        mut self,
+        mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>,
+        look: Duration,
+    ) -> Result<(), RunError> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                Some(_) = signals.recv() => {
+                    let Self { cgroup, blocking, mut flow, .. } = self;
+                    flow.send();
+                    flow.finish();
+                    cgroup.leave();
+                    if let Some(blocking) = blocking { blocking.leave(); }
+                    return Ok(());
+                }
+                _ = tick.tick() => {}
+            }
+            self.take_in();
+            self.look_after()?;
+            if looked.elapsed() >= look {
+                looked = Instant::now();
+                self.tell_losses()?;
+                if !self.cgroup.is_alive() {
+                    break;
+                }
+            }
+        }
+        self.settle(None).map(drop)
     }
 
     /// Takes in what there is; under a flood only so much that signals and the command's end are seen too.
@@ -178,23 +223,30 @@ impl Armed {
         self.flow.send();
     }
 
-    /// Sees to it that blocking is in force. When it can't be put right, the job is ended: dropping its cgroup does that.
+    /// Sees to it that blocking is in force. When that can't be put right, the job is ended.
     fn look_after(&mut self) -> Result<(), RunError> {
         let Some(blocking) = &mut self.blocking else { return Ok(()) };
-        let repaired = blocking.look_after(&mut self.kernel, now_ns());
-        let (state, details) = match &repaired {
-            Ok(repairs) => ("repaired", repairs.what.clone()),
-            Err(error) => ("disarmed", vec![error.to_string()]),
+        let repaired = match self.disarmed {
+            Some(_) => return Ok(()),
+            None => blocking.look_after(&mut self.kernel, now_ns()),
+        };
+        let (state, details) = match repaired {
+            Ok(repairs) => ("repaired", repairs.what),
+            Err(error) => {
+                self.disarmed = Some(error.to_string());
+                self.cgroup.kill()?;
+                ("disarmed", vec![error.to_string()])
+            }
         };
         for detail in details {
             self.flow.announce(Some(&self.job), Content::Agent(AgentState::Changed { state, detail }));
         }
         self.flow.send();
-        repaired.map(drop).map_err(Into::into)
+        Ok(())
     }
 
     /// Ends what is left, waits for the last records, closes the account.
-    fn settle(mut self, status: ExitStatus) -> Result<Outcome, RunError> {
+    fn settle(mut self, status: Option<ExitStatus>) -> Result<Outcome, RunError> {
         self.take_in();
         let left = self.kernel.members(SLOT)?;
         self.cgroup.kill()?;
@@ -212,7 +264,7 @@ impl Armed {
             self.kernel.wait_readable(Duration::from_millis(1));
         }
         let (rules, dropped_packets) = rule_uses(&mut self.kernel, &self.job)?;
-        let Self { mut kernel, cgroup, job, mut flow, blocking, .. } = self;
+        let Self { mut kernel, cgroup, job, mut flow, blocking, disarmed, .. } = self;
         flow.flush();
         // Named only now: one may have been about to become another program when the command ended.
         let leftovers = left.into_iter().map(|key| {
@@ -226,8 +278,8 @@ impl Armed {
         }
         let state = flow.pipeline.end_job(SLOT);
         let ended = JobEnded {
-            exit_code: status.code(),
-            signal: status.signal(),
+            exit_code: status.and_then(|status| status.code()),
+            signal: status.and_then(|status| status.signal()),
             leftovers,
             occurrences: state.map(|state| state.occurrences().into_iter().collect()).unwrap_or_default(),
             unreadable_dns: flow.pipeline.unreadable_dns(),
@@ -242,7 +294,7 @@ impl Armed {
         cgroup.remove()?;
         drop(blocking);
         let (summary, notices_dropped) = flow.finish();
-        Ok(Outcome { status, summary, account: Account { notices_dropped, ..account } })
+        Ok(Outcome { status, disarmed, summary, account: Account { notices_dropped, ..account } })
     }
 
     fn tell_losses(&mut self) -> Result<(), RunError> {

@@ -33,6 +33,14 @@ impl Held {
         Ok(Self { folder, name: name.to_owned(), _lock: lock, keep: false })
     }
 
+    /// Holds the folder of a job whose agent is gone.
+    pub(super) fn take(runtime: &Path, name: &str) -> io::Result<Self> {
+        let folder = jobs(runtime).join(name);
+        let lock = File::open(folder.join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { folder, name: name.to_owned(), _lock: lock, keep: false })
+    }
+
     /// Name of the job.
     pub(super) fn name(&self) -> &str {
         &self.name

@@ -55,6 +55,13 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Look after a job whose agent is gone; the next start of an agent starts it.
+    #[command(hide = true)]
+    Keep {
+        #[arg(long)]
+        state: PathBuf,
+        name: String,
+    },
     /// Do what a job does, once; the agent's self-check starts it.
     #[command(hide = true)]
     SelfCheck {
@@ -89,6 +96,7 @@ pub fn main() -> ExitCode {
             complain(&message);
             Ok(ExitCode::from(code))
         }
+        Command::Keep { state, name } => Ok(run::keep(state, name)),
         Command::SelfCheck { canary, closed } => Ok(match crate::agent::act_as_child(&canary, closed) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -11,8 +11,8 @@ use clap::{Args, ValueEnum};
 
 use super::{USAGE, complain};
 use crate::agent::launch::NOT_ARMED;
-use crate::agent::{self, Outcome, RunOptions};
-use crate::config::{self, Runtime};
+use crate::agent::{self, KeepOptions, Outcome, RunOptions};
+use crate::config::{self, Recorded, Runtime};
 use crate::kernel::{LoadOptions, procfs};
 use crate::policy::{Mode, Policy, Severity};
 use crate::record_file::Recorder;
@@ -95,8 +95,8 @@ enum FailOn {
 /// Runs the command and returns the exit code; when the command was ended by a signal, so is this process.
 pub fn run(args: RunArgs) -> ExitCode {
     let started = Instant::now();
-    let policy = match policy(&args) {
-        Ok(policy) => policy,
+    let (policy, recorded) = match policy(&args) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
     let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
@@ -123,15 +123,15 @@ pub fn run(args: RunArgs) -> ExitCode {
             critical_ring_bytes: args.critical_ring * 1024,
             bulk_ring_bytes: args.bulk_ring * 1024,
         },
-        redactor: Redactor::with_environment(
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
-        ),
+        redactor: redactor(),
         outboxes,
         recorder,
         started,
         scratch: std::env::temp_dir(),
         runtime: args.state.clone().unwrap_or_else(agent::default_runtime),
         pins: args.pins.clone(),
+        log: args.log.as_deref().and_then(|log| std::path::absolute(log).ok()),
+        recorded,
     };
     match agent::run(options) {
         Ok(outcome) => finish(&args, &outcome),
@@ -142,8 +142,29 @@ pub fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-fn policy(args: &RunArgs) -> Result<Policy, ExitCode> {
-    let (mut policy, warnings) = config::load(&args.policy, &Runtime::from_env()).map_err(|problems| {
+/// Keeps a job whose agent is gone, to its end.
+pub fn keep(runtime: PathBuf, name: String) -> ExitCode {
+    let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
+    let redactor = redactor();
+    match agent::keep(KeepOptions { runtime, name, encoder, redactor }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(NOT_ARMED)
+        }
+    }
+}
+
+/// Takes out what this process's environment says is secret.
+fn redactor() -> Redactor {
+    Redactor::with_environment(
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    )
+}
+
+fn policy(args: &RunArgs) -> Result<(Policy, Recorded), ExitCode> {
+    let loaded = config::load_recording(&args.policy, &Runtime::from_env());
+    let (mut policy, warnings, recorded) = loaded.map_err(|problems| {
         for problem in &problems {
             complain(problem);
         }
@@ -158,7 +179,7 @@ fn policy(args: &RunArgs) -> Result<Policy, ExitCode> {
         Some(ModeArg::Block) => policy.mode = Mode::Block,
         None => {}
     }
-    Ok(policy)
+    Ok((policy, recorded))
 }
 
 fn outboxes(args: &RunArgs, encoder: Encoder) -> Result<Vec<Outbox>, String> {
@@ -187,10 +208,15 @@ fn finish(args: &RunArgs, outcome: &Outcome) -> ExitCode {
         let missing = outcome.account.notices_dropped;
         complain(&format!("the log {} is not whole: {missing} notices could not be written", log.display()));
     }
-    if let Some(signal) = outcome.status.signal() {
+    if let Some(reason) = &outcome.disarmed {
+        complain(reason);
+        return ExitCode::from(NOT_ARMED);
+    }
+    let Some(status) = outcome.status else { return ExitCode::SUCCESS };
+    if let Some(signal) = status.signal() {
         die_of(signal);
     }
-    let code = code_of(outcome.status);
+    let code = code_of(status);
     if code != 0 {
         return ExitCode::from(code);
     }

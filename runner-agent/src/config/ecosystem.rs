@@ -15,6 +15,7 @@ mod runtime;
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::raw::{self, SyntaxError};
 use crate::policy::secret::Place;
 use crate::policy::words;
 
@@ -91,6 +92,10 @@ pub trait Surroundings {
     fn place(&self) -> Place;
     /// Where includes other than `presets/…` lie.
     fn policy_dir(&self) -> Option<&Path>;
+    /// The bytes of a policy file.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, SyntaxError> {
+        raw::read(path)
+    }
 }
 
 /// Host and port of a URL; the port of its scheme where it names none.

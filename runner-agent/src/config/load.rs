@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::check::{AllowLine, Draft, Include, check, did_you_mean, pairs};
 use super::ecosystem::{Ecosystem, Resolved, Surroundings};
 use super::problem::Problem;
-use super::raw::{self, At};
+use super::raw::At;
 use super::shipped::{DEFAULT, SHIPPED, find};
 use crate::policy::secret::{Place, SecretClass, SecretPolicy};
 use crate::policy::{EgressPolicy, Origin, Policy, Written};
@@ -27,7 +27,7 @@ pub fn load(files: &[PathBuf], surroundings: &dyn Surroundings) -> Result<(Polic
     let mut sources = Vec::new();
     let mut problems = Vec::new();
     for file in files {
-        match raw::read(file) {
+        match surroundings.read(file) {
             Ok(bytes) => sources.push(Source { name: file.clone(), shipped: false, bytes }),
             Err(error) => problems.push(Problem::error(file, error.at, "", error.message)),
         }
@@ -203,7 +203,7 @@ impl Loader<'_> {
                 return None;
             };
             let name = directory.join(format!("{}.yml", include.name));
-            match raw::read(&name) {
+            match self.surroundings.read(&name) {
                 Ok(bytes) => Source { name, shipped: false, bytes },
                 Err(error) => {
                     wrong(format!("{} {}", name.display(), error.message));

@@ -12,10 +12,12 @@ pub mod shipped;
 pub mod load;
 pub mod cases;
 pub mod machine;
+pub mod recorded;
 
 pub use ecosystem::{Runtime, Surroundings};
 pub use load::load;
 pub use problem::{Level, Problem};
+pub use recorded::{Recorded, load_recording};
 pub use schema::schema;
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl SyntaxError {
         Self { at, message: message.into() }
     }
 
-    fn whole(message: impl Into<String>) -> Self {
+    pub(super) fn whole(message: impl Into<String>) -> Self {
         Self::new(At::START, message)
     }
 }

@@ -60,6 +60,12 @@ fn mount_point(mountinfo: &str) -> Option<PathBuf> {
     })
 }
 
+/// Whether a process is left in a cgroup or below it.
+pub fn is_populated(path: &Path) -> bool {
+    let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
+    events.lines().any(|line| line == "populated 1")
+}
+
 /// A job's own cgroup. Dropping it ends what still runs in it and removes it.
 #[derive(Debug)]
 pub struct JobCgroup {
@@ -72,6 +78,23 @@ pub struct JobCgroup {
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 impl JobCgroup {
+    /// Takes over the cgroup of a job whose agent is gone; from here on, dropping it ends what runs in it.
+    pub fn adopt(path: &Path) -> Result<Self, LoadError> {
+        let failed = |source| LoadError::Cgroup { action: "open the cgroup", path: path.to_owned(), source };
+        let id = fs::metadata(path).map_err(failed)?.ino();
+        Ok(Self { path: path.to_owned(), id, removed: false })
+    }
+
+    /// Whether a process is left in it or below it.
+    pub fn is_alive(&self) -> bool {
+        is_populated(&self.path)
+    }
+
+    /// Leaves the cgroup and what runs in it alone.
+    pub fn leave(mut self) {
+        self.removed = true;
+    }
+
     /// The cgroup's directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -56,6 +56,18 @@ impl JobEgress {
         Ok(Self(Arc::new(Mutex::new(Filled { table, map }))))
     }
 
+    /// Takes over what another agent has filled: addresses that it learnt stay learnt until they expire.
+    pub(super) fn adopt(mut table: RuleTable, map: Arc<Mutex<RuleMap>>) -> Result<Self, LoadError> {
+        {
+            let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = map.iter().filter_map(Result::ok);
+            table.restore(entries.map(|(key, entry)| (key.data(), entry)));
+        }
+        let current = table.current()?;
+        write(&map, &current).map_err(|error| map_error("EGRESS", "fill", &error))?;
+        Ok(Self(Arc::new(Mutex::new(Filled { table, map }))))
+    }
+
     fn locked(&self) -> std::sync::MutexGuard<'_, Filled> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -23,6 +23,12 @@ use crate::rules::RuleTable;
 /// The kernel side, built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/runner-agent.bpf.o"));
 
+/// SHA-256 of the kernel side in lower-case hex: maps and programs of one hash fit together.
+pub fn object_hash() -> String {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(OBJECT).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
 /// Records of one ring that are handed over at once.
 const MOST_AT_ONCE: usize = 4096;
 
@@ -207,7 +213,7 @@ impl Kernel {
 
     /// The rules of a job that another agent has filled.
     pub fn adopt_rules(&mut self, table: RuleTable) -> Result<JobEgress, LoadError> {
-        JobEgress::fill(table, self.rules.clone())
+        JobEgress::adopt(table, self.rules.clone())
     }
 
     /// How often each rule of a job decided, by its number.

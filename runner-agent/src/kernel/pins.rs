@@ -78,9 +78,22 @@ impl PinRoot {
         Ok(Pins { folder, root: self.clone(), keep: false })
     }
 
-    /// Takes the folder of a job over; it goes away with the value.
-    pub fn take_over(&self, name: &str) -> Pins {
-        Pins { folder: self.job(name), root: self.clone(), keep: false }
+    /// The folder that an agent before has used, if there still is one.
+    pub fn existing(asked: Option<&Path>, runtime: &Path) -> Option<Self> {
+        let system = Path::new(SYSTEM).join("runner-agent");
+        let ours = runtime.join("bpf");
+        let found = match asked {
+            Some(path) => Self { path: path.to_owned(), is_ours: false },
+            None if is_bpf_fs(Path::new(SYSTEM)) => Self { path: system, is_ours: false },
+            None => Self { path: ours, is_ours: true },
+        };
+        is_bpf_fs(&found.path).then_some(found)
+    }
+
+    /// Takes the folder of a job over, if it is there; it goes away with the value.
+    pub fn take_over(&self, name: &str) -> Option<Pins> {
+        let folder = self.job(name);
+        folder.is_dir().then(|| Pins { folder, root: self.clone(), keep: false })
     }
 }
 

@@ -97,6 +97,8 @@ type Learnt = BTreeMap<usize, u64>;
 pub struct RuleTable {
     slot: u32,
     ids: Vec<Arc<str>>,
+    /// How many of them allow; they stand last.
+    allow_rules: u32,
     flags: u32,
     exe_lists: Vec<Vec<ExeName>>,
     groups: HashMap<Group, Networks>,
@@ -134,6 +136,7 @@ impl RuleTable {
         let mut table = Self {
             slot,
             ids: ids(egress),
+            allow_rules: egress.allow.len() as u32,
             flags: 0,
             exe_lists: Vec::new(),
             groups: HashMap::new(),
@@ -280,6 +283,25 @@ impl RuleTable {
         self.learnt.extend(fresh);
         self.learnt_entries = entries;
         Ok(changes)
+    }
+
+    /// Takes in what the map of an agent before had learnt.
+    pub fn restore(&mut self, entries: impl Iterator<Item = (RuleKey, RuleEntry)>) {
+        let first_allow = rule::FIRST + (self.ids.len() as u32 - rule::FIRST - self.allow_rules);
+        for (key, entry) in entries.filter(|(key, _)| key.job == self.slot) {
+            let learnt = entry.alternatives.iter().filter(|one| one.flags & alternative_flag::LEARNT != 0);
+            for alternative in learnt {
+                let Some(index) = alternative.rule.checked_sub(first_allow).map(|index| index as usize) else {
+                    continue;
+                };
+                let address = place::address_of(&key);
+                if self.hosts.contains_key(&index) {
+                    let until = self.learnt.entry(address).or_default().entry(index).or_default();
+                    *until = (*until).max(alternative.expires_ns);
+                }
+            }
+        }
+        self.learnt_entries = self.learnt.iter().map(|(&address, learnt)| self.groups_of(address, learnt).len()).sum();
     }
 
     /// Forgets what has expired.

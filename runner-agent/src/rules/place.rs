@@ -35,6 +35,12 @@ impl Group {
     }
 }
 
+/// The address of a key.
+pub(super) fn address_of(key: &RuleKey) -> IpAddr {
+    let [a, b, c, d, ..] = key.address;
+    if key.family == FAMILY_V4 { Ipv4Addr::new(a, b, c, d).into() } else { Ipv6Addr::from(key.address).into() }
+}
+
 /// A protocol and ports, as a key can say them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {

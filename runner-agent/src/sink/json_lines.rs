@@ -1,12 +1,12 @@
 //! The event log: one JSON object a line, chained.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::outbox::Sink;
-use super::wire::Encoder;
+use super::wire::{self, Encoder};
 use crate::ledger::Chain;
 use crate::notice::Notice;
 
@@ -19,6 +19,29 @@ pub struct JsonLines {
 }
 
 impl JsonLines {
+    /// Goes on with a log that another agent began: after its last whole line, whose number is returned too. What that agent
+    /// did not come to end is cut off.
+    pub fn go_on(path: &Path, encoder: Encoder) -> io::Result<(Self, u64)> {
+        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+        let mut file = OpenOptions::new().read(true).write(true).custom_flags(no_follow).open(path)?;
+        // A line holds at most an argument vector of two MiB, escaped.
+        const TAIL: u64 = 16 << 20;
+        let skipped = file.metadata()?.len().saturating_sub(TAIL);
+        file.seek(io::SeekFrom::Start(skipped))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let last = text[..whole].split(|&byte| byte == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
+        let mut chain = Chain::default();
+        if !last.is_empty() {
+            chain.append(last);
+        }
+        file.set_len(skipped + whole as u64)?;
+        file.seek(io::SeekFrom::End(0))?;
+        let seq = wire::read::seq_of(last).unwrap_or_default();
+        Ok((Self { file, chain, encoder, buffer: Vec::new() }, seq))
+    }
+
     /// Starts a new log in place of what is there. A symbolic link is refused: in a directory that everybody writes to,
     /// anybody could have put one there.
     ///

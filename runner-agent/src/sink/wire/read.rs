@@ -48,6 +48,12 @@ pub enum Flaw {
     },
 }
 
+/// The number of a line, if it is one of a log.
+pub fn seq_of(line: &[u8]) -> Option<u64> {
+    let fields: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    fields.get("seq")?.as_u64()
+}
+
 /// What the bytes of a line turned out to be.
 #[derive(Debug, Default)]
 pub struct Taken {

@@ -1,0 +1,142 @@
+//! What becomes of a job whose agent is gone: its rules are still in force, by their pins. The next start clears what has
+//! ended, and gives what still runs to a keeper: an agent of its own, which looks after the job until its last process ends.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::child::OWN_PROGRAM;
+use super::state::{Held, orphans};
+use crate::config::Recorded;
+use crate::kernel::cgroup::{JobCgroup, is_populated};
+use crate::kernel::{LoadError, PinRoot, Pins};
+use crate::policy::Mode;
+
+/// What a successor needs to know of a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Testament {
+    /// SHA-256 of the kernel side: another one has other maps.
+    pub(super) kernel_side: String,
+    /// Id of the job, as it stands in the log.
+    pub(super) id: Arc<str>,
+    /// The command, secrets removed.
+    pub(super) command: Vec<String>,
+    /// The job's cgroup.
+    pub(super) cgroup: PathBuf,
+    /// The folder that holds the folders of pins, where it was not the default.
+    pub(super) pins: Option<PathBuf>,
+    /// The log, if there is one.
+    pub(super) log: Option<PathBuf>,
+    /// What the policy was made of.
+    pub(super) policy: Recorded,
+    /// SHA-256 of the policy's sources.
+    pub(super) policy_sha256: String,
+}
+
+impl Testament {
+    pub(super) fn write(&self, held: &Held) -> std::io::Result<()> {
+        held.write(&serde_json::to_vec(self).map_err(std::io::Error::other)?)
+    }
+
+    pub(super) fn read(held: &Held) -> Result<Self, String> {
+        let bytes = held.read().map_err(|error| format!("its agent left no word of it: {error}"))?;
+        let testament: Self =
+            serde_json::from_slice(&bytes).map_err(|error| format!("its agent's word can't be read: {error}"))?;
+        if testament.kernel_side != crate::kernel::load::object_hash() {
+            return Err("its agent was another version, whose maps this one doesn't know".to_owned());
+        }
+        Ok(testament)
+    }
+
+    /// The policy, exactly as it was armed.
+    pub(super) fn policy(&self) -> Result<crate::policy::Policy, String> {
+        let problems = |problems: Vec<crate::config::Problem>| {
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        let mut policy = self.policy.load().map_err(problems)?;
+        if policy.origin.sha256 != self.policy_sha256 {
+            return Err("its policy doesn't load as it did, because this version ships other policies".to_owned());
+        }
+        // Only blocked jobs leave a testament.
+        policy.mode = Mode::Block;
+        Ok(policy)
+    }
+}
+
+/// Looks for jobs whose agent is gone. What has ended is cleared away; what still runs is given to a keeper. Problems are
+/// told and don't keep the new job from starting: the old one's rules stay in force.
+pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
+    let found = match orphans(runtime) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!("can't look for jobs of agents that are gone in {}: {error}", runtime.display());
+            return;
+        }
+    };
+    for held in found {
+        let name = held.name().to_owned();
+        let testament = Testament::read(&held);
+        let is_running = testament.as_ref().is_ok_and(|left| is_populated(&left.cgroup));
+        if is_running {
+            // The keeper takes the lock; whoever is faster gets the job, and only one can be.
+            held.keep();
+            match keep(runtime, &name) {
+                Ok(()) => tracing::warn!("{name}: its agent is gone; a keeper looks after what still runs"),
+                Err(reason) => tracing::error!(
+                    "{name}: its agent is gone and what still runs can't be looked after: {reason}; its rules stay in \
+                     force as they are, and no new name is let in"
+                ),
+            }
+            continue;
+        }
+        let pins = testament.as_ref().map_or(pins, |left| left.pins.as_deref());
+        match clear(testament.as_ref().ok(), &name, runtime, pins) {
+            Ok(()) => {
+                tracing::warn!("{name}: its agent is gone and so are its processes; cleared what was left");
+                drop(held);
+            }
+            Err(error) => {
+                tracing::warn!("{name}: can't clear what an agent that is gone left: {error}");
+                held.keep();
+            }
+        }
+    }
+}
+
+/// Takes away what is left of a job that has ended.
+fn clear(left: Option<&Testament>, name: &str, runtime: &Path, pins: Option<&Path>) -> Result<(), LoadError> {
+    let pins: Option<Pins> = PinRoot::existing(pins, runtime).and_then(|root| root.take_over(name));
+    if let Some(left) = left
+        && let Ok(cgroup) = JobCgroup::adopt(&left.cgroup)
+    {
+        cgroup.remove()?;
+    }
+    drop(pins);
+    Ok(())
+}
+
+/// Starts a keeper and waits until it has the job, or says why not.
+fn keep(runtime: &Path, name: &str) -> Result<(), String> {
+    let mut keeper = Command::new(OWN_PROGRAM)
+        .arg("keep")
+        .arg("--state")
+        .arg(runtime)
+        .arg(name)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("no keeper can be started: {error}"))?;
+    let mut said = String::new();
+    if let Some(output) = keeper.stdout.take() {
+        BufReader::new(output).read_line(&mut said).map_err(|error| format!("the keeper can't be heard: {error}"))?;
+    }
+    match said.trim() {
+        super::keeper::HAS_IT => Ok(()),
+        "" => Err("the keeper ended without a word".to_owned()),
+        reason => Err(reason.to_owned()),
+    }
+}
