@@ -1,7 +1,10 @@
 //! What the resolver's tests share: policies by pattern, questions, and answers of a made-up upstream.
 
+mod fake;
+mod live;
+mod tcp;
+
 use std::net::{IpAddr, Ipv4Addr};
-use std::str::FromStr as _;
 use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -34,7 +37,7 @@ pub fn host_rules(patterns: &[&str]) -> EgressPolicy {
 }
 
 pub fn name(text: &str) -> Name {
-    Name::from_str(&format!("{}.", text.trim_end_matches('.'))).unwrap()
+    Name::from_ascii(format!("{}.", text.trim_end_matches('.'))).unwrap()
 }
 
 pub fn question(id: u16, asked: &str, query_type: RecordType) -> Vec<u8> {
