@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 
-use super::answer::{Taken, Unusable, take};
+use super::answer::{Taken, take};
 use super::decide::{Decision, Judge, Leave};
 use super::grants::{Grants, loopback, reply};
 use super::limits::Limits;
@@ -18,6 +18,7 @@ use super::table::Table;
 use super::{Admit, AdmitError, Answered, Refusal, Transport};
 use crate::policy::EgressPolicy;
 
+pub use super::answer::Unusable;
 pub use super::grants::Entry;
 
 /// What a name and a type are remembered under.
