@@ -47,8 +47,14 @@ static LOGS: LazyLock<Vec<(Recording, String)>> = LazyLock::new(|| {
 
 /// A recording's notices, by the same steps as in `agent::run`.
 fn replay<'a>(rounds: impl IntoIterator<Item = &'a Round>) -> Vec<Notice> {
-    let job =
-        Job { slot: 1, id: "replay".into(), command: Vec::new(), policy: POLICY.clone(), secret_files: [].into() };
+    let job = Job {
+        slot: 1,
+        id: "replay".into(),
+        command: Vec::new(),
+        policy: POLICY.clone(),
+        secret_files: [].into(),
+        rule_ids: Vec::new(),
+    };
     let mut pipeline = Pipeline::new(Redactor::default());
     pipeline.start_job(Arc::new(job), &[]);
     let mut order = Order::default();

@@ -167,7 +167,7 @@ impl Summary {
             let result = match (ended.exit_code, ended.signal) {
                 (Some(code), _) => format!("exited with {code}"),
                 (None, Some(signal)) => format!("ended by signal {signal}"),
-                (None, None) => "never started".to_owned(),
+                (None, None) => "its end was not seen".to_owned(),
             };
             let _ = writeln!(out, "{}  {result}", style.heading("result      "));
             if !ended.leftovers.is_empty() {
