@@ -68,13 +68,13 @@ impl<K: Eq + Hash + Clone, V> Table<K, V> {
     fn make_room(&mut self, weight: usize, now_ns: u64) {
         self.keep(|held| held.until_ns > now_ns);
         let goal = self.capacity - self.capacity / 8 - 1;
-        if self.entries.len() < self.capacity && self.weight + weight <= self.max_weight {
+        let max_weight = (self.max_weight - self.max_weight / 8).min(self.max_weight - weight);
+        if self.entries.len() <= goal && self.weight <= max_weight {
             return;
         }
         let mut ends: Vec<(u64, usize, K)> =
             self.entries.iter().map(|(key, held)| (held.until_ns, held.weight, key.clone())).collect();
         ends.sort_unstable_by_key(|(until_ns, ..)| *until_ns);
-        let max_weight = (self.max_weight - self.max_weight / 8).min(self.max_weight - weight);
         for (_, weight, key) in ends {
             if self.entries.len() <= goal && self.weight <= max_weight {
                 break;
