@@ -1,6 +1,7 @@
 //! What is kept in a socket: its last ruling, and whom it thinks it talks to.
 
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
 use runner_agent_common::decide::{Destination, Ruling};
 use runner_agent_common::egress::{SocketRuling, socket_flag};
 use runner_agent_common::record::ProcessKey;
@@ -10,6 +11,22 @@ use crate::task::Member;
 
 /// `BPF_SK_STORAGE_GET_F_CREATE`.
 const CREATE: u64 = 1;
+
+/// The socket of a call.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one field of one context, inside a union of one member")]
+#[inline(always)]
+pub fn of_call(ctx: &SockAddrContext) -> *mut core::ffi::c_void {
+    // SAFETY: the context outlives the program; the hook always has a socket.
+    unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk }.cast()
+}
+
+/// The socket of a packet; null if it has none.
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one field of one context, inside a union of one member")]
+#[inline(always)]
+pub fn of_packet(ctx: &SkBuffContext) -> *mut core::ffi::c_void {
+    // SAFETY: the context outlives the program.
+    unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk }.cast()
+}
 
 /// What is kept in a socket; null if there is nothing. (An `Option` would leave a register unset, which verifiers refuse
 /// to copy.)

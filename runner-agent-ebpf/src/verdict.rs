@@ -69,8 +69,13 @@ pub fn count(rules: &JobRules, ruling: &Ruling) {
     let allowed = ruling.verdict == verdict::ALLOWED;
     // What was refused for a secret counts at the rule that would have allowed it.
     let Some(counter) = RULE_COUNTS.get_ptr_mut(rules.counters + ruling.rule) else { return };
-    // SAFETY: field address of a live map value.
-    emit::count(unsafe { if allowed { &raw mut (*counter).allowed } else { &raw mut (*counter).blocked } });
+    if allowed {
+        // SAFETY: field address of a live map value.
+        emit::count(unsafe { &raw mut (*counter).allowed });
+    } else {
+        // SAFETY: as above.
+        emit::count(unsafe { &raw mut (*counter).blocked });
+    }
 }
 
 /// Counts a packet that the backstop dropped.

@@ -42,14 +42,13 @@ pub fn getpeername6(ctx: SockAddrContext) -> i32 {
     give_back(&ctx, AF_INET6)
 }
 
-#[expect(clippy::multiple_unsafe_ops_per_block, reason = "loads of one context, for one reason")]
 #[inline(always)]
 fn give_back(ctx: &SockAddrContext, family: u16) -> i32 {
+    let socket = socket::of_call(ctx);
     // SAFETY: the context outlives the program.
-    let (socket, port) =
-        unsafe { ((*ctx.sock_addr).__bindgen_anon_1.sk, u16::from_be((*ctx.sock_addr).user_port as u16)) };
+    let port = u16::from_be(unsafe { (*ctx.sock_addr).user_port } as u16);
     // SAFETY: a socket address hook's own socket.
-    let kept = unsafe { socket::ruling_of(socket.cast(), false) };
+    let kept = unsafe { socket::ruling_of(socket, false) };
     if kept.is_null() {
         return PASS;
     }

@@ -94,9 +94,8 @@ impl Call {
         let protocol = match self.protocol {
             // MPTCP is carried by TCP, UDP-Lite is told by its own number only on the wire.
             6 | 262 => IPPROTO_TCP,
-            17 | 136 => IPPROTO_UDP,
             0 if self.socket_type == SOCK_STREAM => IPPROTO_TCP,
-            0 => IPPROTO_UDP,
+            0 | 17 | 136 => IPPROTO_UDP,
             other => other as u8,
         };
         if family == AF_INET {
@@ -119,8 +118,7 @@ fn judge(ctx: &SockAddrContext, family: u16, probe: u16) -> i32 {
     };
     let destination = call.destination(family);
     let is_connect = probe == probe::CONNECT4 || probe == probe::CONNECT6;
-    // SAFETY: the context outlives the program.
-    let socket = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
+    let socket = socket::of_call(ctx);
     let is_question = destination.port == DNS_PORT && matches!(destination.protocol, IPPROTO_TCP | IPPROTO_UDP);
     if is_question {
         return redirect(ctx, &member, &job, &call, &destination, family, probe);
@@ -128,7 +126,7 @@ fn judge(ctx: &SockAddrContext, family: u16, probe: u16) -> i32 {
     // A datagram to where the last one was allowed to go needs no new verdict, and no new record.
     if !is_connect {
         // SAFETY: a socket address hook's own socket.
-        let kept = unsafe { socket::ruling_of(socket.cast(), false) };
+        let kept = unsafe { socket::ruling_of(socket, false) };
         if !kept.is_null() {
             // SAFETY: a live value of the storage map.
             let kept = unsafe { &*kept };
@@ -147,7 +145,7 @@ fn judge(ctx: &SockAddrContext, family: u16, probe: u16) -> i32 {
     let mut ruling = rules::decide(&member, &job, &destination);
     if ruling.verdict == verdict::ALLOWED {
         // SAFETY: a socket address hook's own socket.
-        let kept = unsafe { socket::ruling_of(socket.cast(), true) };
+        let kept = unsafe { socket::ruling_of(socket, true) };
         if kept.is_null() {
             // No memory for it. Its packets would be judged without their process, so it doesn't begin.
             ruling = Ruling { verdict: verdict::BLOCKED, rule: rule::DEFAULT, until_ns: 0, is_general: false };
@@ -176,10 +174,9 @@ fn redirect(
     // An IPv6 socket that speaks IPv4 can reach the resolver only the same way.
     let over_v4 = wanted.family == FAMILY_V4;
     let port = if over_v4 { job.resolver_v4 } else { job.resolver_v6 };
-    // SAFETY: the context outlives the program.
-    let socket = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
+    let socket = socket::of_call(ctx);
     // SAFETY: a socket address hook's own socket.
-    let kept = unsafe { socket::ruling_of(socket.cast(), true) };
+    let kept = unsafe { socket::ruling_of(socket, true) };
     if port == 0 || kept.is_null() {
         let refused = Ruling { verdict: verdict::BLOCKED, rule: rule::RESOLVER, until_ns: 0, is_general: false };
         rules::count(job, &refused);

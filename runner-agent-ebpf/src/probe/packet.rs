@@ -12,12 +12,12 @@ use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_ancestor_cgrou
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use runner_agent_common::address::DNS_PORT;
-use runner_agent_common::decide::{Destination, FAMILY_V4, FAMILY_V6, IPPROTO_TCP, IPPROTO_UDP};
+use runner_agent_common::decide::{FAMILY_V4, IPPROTO_TCP, IPPROTO_UDP};
 use runner_agent_common::egress::{Asker, AskerKey, JobRules, SocketRuling, rule, socket_flag, verdict};
 use runner_agent_common::record::{Connect, Dns, Header, ProcessKey, direction, kind, probe};
-use zerocopy::FromBytes;
 
 use crate::emit;
+use crate::headers::{Packet, at, destination_of};
 use crate::kernel::offset;
 use crate::maps::{ASKERS, JOBS, RING_BULK, RING_CRITICAL, Scratch};
 use crate::socket;
@@ -31,20 +31,16 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// The largest message worth keeping: EDNS answers stay below it.
 const MAX_MESSAGE: u32 = 4096;
-/// IPv6 extension headers that are stepped over; a packet with more of them has no port.
-const MAX_EXTENSIONS: usize = 4;
 
 /// What leaves the job.
 #[cgroup_skb(egress)]
 pub fn packet_out(ctx: SkBuffContext) -> i32 {
     let Some(job) = job_of(&ctx) else { return PASS };
-    match rules::rules_of(job) {
-        Some(rules) => backstop(&ctx, job, &rules),
-        None => {
-            let _ = dns(&ctx, direction::OUT, job);
-            PASS
-        }
+    if let Some(rules) = rules::rules_of(job) {
+        return backstop(&ctx, job, &rules);
     }
+    let _ = dns(&ctx, direction::OUT, job);
+    PASS
 }
 
 /// What reaches the job.
@@ -61,10 +57,9 @@ pub fn packet_in(ctx: SkBuffContext) -> i32 {
 /// Lets a packet out that a verdict or a live rule covers, and counts the rest.
 #[inline(always)]
 fn backstop(ctx: &SkBuffContext, job: u32, rules: &JobRules) -> i32 {
-    // SAFETY: the context outlives the program.
-    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    let socket = socket::of_packet(ctx);
     // SAFETY: the packet's own socket, or null; the helper refuses one that is no full socket.
-    let kept = unsafe { socket::ruling_of(socket.cast(), false) };
+    let kept = unsafe { socket::ruling_of(socket, false) };
     let Some(packet) = destination_of(ctx) else {
         return dropped(ctx, job, rules, kept, None);
     };
@@ -90,91 +85,6 @@ fn backstop(ctx: &SkBuffContext, job: u32, rules: &JobRules) -> i32 {
     dropped(ctx, job, rules, kept, Some(&packet))
 }
 
-/// Where a packet goes.
-struct Packet {
-    destination: Destination,
-    source: u16,
-    /// Whether it names further stations than the one it goes to.
-    is_routed: bool,
-}
-
-#[inline(always)]
-fn destination_of(ctx: &SkBuffContext) -> Option<Packet> {
-    let front: [u8; 20] = at(ctx, 0)?;
-    if front[0] >> 4 == 4 {
-        let fragment = u16::from_be_bytes([front[6], front[7]]) & 0x1fff;
-        let transport = u32::from(front[0] & 0xf) * 4;
-        let words = [u32::from_ne_bytes([front[16], front[17], front[18], front[19]]), 0, 0, 0];
-        // Only the first fragment has ports; the others are judged by address alone.
-        let protocol = if fragment == 0 { front[9] } else { NO_PORTS };
-        return with_ports(ctx, words, FAMILY_V4, protocol, transport);
-    }
-    if front[0] >> 4 == 6 {
-        let whole: [u8; 40] = at(ctx, 0)?;
-        let address: [u8; 16] = [
-            whole[24], whole[25], whole[26], whole[27], whole[28], whole[29], whole[30], whole[31], whole[32],
-            whole[33], whole[34], whole[35], whole[36], whole[37], whole[38], whole[39],
-        ];
-        let words = zerocopy::transmute!(address);
-        // The kernel's own sockets set extensions only when they are asked to.
-        if matches!(whole[6], HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
-            let end = behind_extensions(ctx, whole[6]);
-            let mut packet = with_ports(ctx, words, FAMILY_V6, (end >> 16) as u8, (end & 0xffff) as u32)?;
-            packet.is_routed = end & IS_ROUTED != 0;
-            return Some(packet);
-        }
-        return with_ports(ctx, words, FAMILY_V6, whole[6], 40);
-    }
-    None
-}
-
-/// Stands for a protocol whose ports are not in this packet.
-const NO_PORTS: u8 = 255;
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const DESTINATION_OPTIONS: u8 = 60;
-/// Bit of what [`behind_extensions`] returns: there was a routing header.
-const IS_ROUTED: u64 = 1 << 32;
-
-/// Where the transport header of an IPv6 packet stands (low 16 bits), its protocol (next 8), and [`IS_ROUTED`].
-#[inline(never)]
-fn behind_extensions(ctx: &SkBuffContext, first: u8) -> u64 {
-    let (mut next, mut transport, mut routed, mut has_ports) = (first, 40_u32, 0_u64, true);
-    for _ in 0..MAX_EXTENSIONS {
-        if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
-            break;
-        }
-        let Ok(front) = ctx.load::<u32>(transport as usize & 0x1fff) else { break };
-        let front = front.to_ne_bytes();
-        let mut len = (u32::from(front[1]) + 1) * 8;
-        if next == ROUTING {
-            routed = IS_ROUTED;
-        }
-        if next == FRAGMENT {
-            has_ports &= u16::from_be_bytes([front[2], front[3]]) & 0xfff8 == 0;
-            len = 8;
-        }
-        next = front[0];
-        transport += len;
-    }
-    let protocol = if has_ports { next } else { NO_PORTS };
-    routed | u64::from(protocol) << 16 | u64::from(transport & 0xffff)
-}
-
-#[inline(always)]
-fn with_ports(ctx: &SkBuffContext, words: [u32; 4], family: u8, protocol: u8, transport: u32) -> Option<Packet> {
-    let protocol = if protocol == 136 { IPPROTO_UDP } else { protocol };
-    let mut ports = 0_u32;
-    if matches!(protocol, IPPROTO_TCP | IPPROTO_UDP) {
-        ports = ctx.load::<u32>(transport as usize).ok()?;
-    }
-    let ports = ports.to_ne_bytes();
-    let source = u16::from_be_bytes([ports[0], ports[1]]);
-    let port = u16::from_be_bytes([ports[2], ports[3]]);
-    Some(Packet { destination: Destination { words, port, family, protocol }, source, is_routed: false })
-}
-
 /// Counts a packet that doesn't get out, and tells of the first of each socket.
 #[inline(always)]
 fn dropped(
@@ -185,11 +95,10 @@ fn dropped(
     packet: Option<&Packet>,
 ) -> i32 {
     rules::count_drop(rules);
-    // SAFETY: the context outlives the program.
-    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    let socket = socket::of_packet(ctx);
     if kept.is_null() {
         // SAFETY: the packet's own socket, or null.
-        kept = unsafe { socket::ruling_of(socket.cast(), true) };
+        kept = unsafe { socket::ruling_of(socket, true) };
     }
     let mut owner = ProcessKey { start_ns: 0, tgid: 0, reserved: 0 };
     if !kept.is_null() {
@@ -282,20 +191,6 @@ fn headers(ctx: &SkBuffContext) -> Option<Headers> {
         source: u16::from_be_bytes([ports[0], ports[1]]),
         destination: u16::from_be_bytes([ports[2], ports[3]]),
     })
-}
-
-/// Reads from the packet's linear part, which holds the headers of everything that a socket sends or receives.
-#[expect(clippy::multiple_unsafe_ops_per_block, reason = "the two ends of one packet")]
-#[inline(always)]
-fn at<T: FromBytes>(ctx: &SkBuffContext, offset: usize) -> Option<T> {
-    // SAFETY: the context outlives the program; the verifier turns these two loads into the packet's bounds.
-    let (data, end) = unsafe { ((*ctx.skb.skb).data as usize, (*ctx.skb.skb).data_end as usize) };
-    let start = data + offset;
-    if start + size_of::<T>() > end {
-        return None;
-    }
-    // SAFETY: within the packet by the check above, which the verifier insists on; `FromBytes` takes any bytes.
-    Some(unsafe { core::ptr::read_unaligned(start as *const T) })
 }
 
 #[inline(always)]

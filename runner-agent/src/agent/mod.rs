@@ -4,6 +4,7 @@ mod account;
 mod arm;
 mod block;
 mod child;
+mod end;
 mod exes;
 mod flow;
 mod keeper;

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use crate::config::Recorded;
 use crate::job::Job;
 use crate::kernel::cgroup::JobCgroup;
 use crate::kernel::{Kernel, LoadError, LoadOptions};
-use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, RuleUse};
+use crate::notice::{Account, AgentState, Content, JobStarted};
 use crate::policy::Policy;
 use crate::record_file::Recorder;
 use crate::redact::Redactor;
@@ -32,9 +31,6 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// How often losses are looked for.
 const LOOK_FOR_LOSSES: Duration = Duration::from_millis(500);
-
-/// How long the last records may take to arrive after the job has ended.
-const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Slot of the job: `run` has one.
 pub(super) const SLOT: u32 = 1;
@@ -199,7 +195,7 @@ impl Armed {
     }
 
     /// Takes in what there is; under a flood only so much that signals and the command's end are seen too.
-    fn take_in(&mut self) {
+    pub(super) fn take_in(&mut self) {
         const ROUNDS: usize = 64;
         for _ in 0..ROUNDS {
             self.take_reports();
@@ -210,7 +206,7 @@ impl Armed {
     }
 
     /// What the resolver has to tell comes before the records of what was done with its answers.
-    fn take_reports(&mut self) {
+    pub(super) fn take_reports(&mut self) {
         let Some(blocking) = &mut self.blocking else { return };
         while let Some(told) = blocking.next_report() {
             match told {
@@ -245,58 +241,6 @@ impl Armed {
         Ok(())
     }
 
-    /// Ends what is left, waits for the last records, closes the account.
-    fn settle(mut self, status: Option<ExitStatus>) -> Result<Outcome, RunError> {
-        self.take_in();
-        let left = self.kernel.members(SLOT)?;
-        self.cgroup.kill()?;
-        let kernel = &mut self.kernel;
-        // Those that left the cgroup; a map that can't be read is told by the next call.
-        child::end_processes(|| kernel.members(SLOT).unwrap_or_default()).map_err(io_error("end what is left"))?;
-        let deadline = Instant::now() + SETTLE_WITHIN;
-        loop {
-            self.take_reports();
-            while self.flow.take_in(&mut self.kernel, u64::MAX) {}
-            let account = self.flow.book.account(&self.kernel.counters()?, 0);
-            if account.received == account.submitted() || Instant::now() >= deadline {
-                break;
-            }
-            self.kernel.wait_readable(Duration::from_millis(1));
-        }
-        let (rules, dropped_packets) = rule_uses(&mut self.kernel, &self.job)?;
-        let Self { mut kernel, cgroup, job, mut flow, blocking, disarmed, .. } = self;
-        flow.flush();
-        // Named only now: one may have been about to become another program when the command ended.
-        let leftovers = left.into_iter().map(|key| {
-            let name = flow.pipeline.processes().get(key).map_or("?", |process| process.name());
-            format!("{name} (pid {})", key.tgid)
-        });
-        let leftovers = leftovers.collect();
-        let (account, losses) = flow.settle_losses(&mut kernel)?;
-        for loss in losses {
-            flow.announce(Some(&job), Content::Loss(loss));
-        }
-        let state = flow.pipeline.end_job(SLOT);
-        let ended = JobEnded {
-            exit_code: status.and_then(|status| status.code()),
-            signal: status.and_then(|status| status.signal()),
-            leftovers,
-            occurrences: state.map(|state| state.occurrences().into_iter().collect()).unwrap_or_default(),
-            unreadable_dns: flow.pipeline.unreadable_dns(),
-            rules,
-            dropped_packets,
-            account: account.clone(),
-        };
-        flow.announce(Some(&job), Content::JobEnded(ended));
-        flow.send();
-        // The hooks go first, then the folder by which a successor would look for them.
-        drop(kernel);
-        cgroup.remove()?;
-        drop(blocking);
-        let (summary, notices_dropped) = flow.finish();
-        Ok(Outcome { status, disarmed, summary, account: Account { notices_dropped, ..account } })
-    }
-
     fn tell_losses(&mut self) -> Result<(), RunError> {
         let (_, losses) = self.flow.settle_losses(&mut self.kernel)?;
         for loss in losses {
@@ -321,15 +265,6 @@ fn pass_on(arrived: Arrived, child: &tokio::process::Child) {
         // Gone already: then its status is on the way.
         let _ = rustix::process::kill_process(pid, signal);
     }
-}
-
-/// What each rule decided, and how many packets no verdict covered.
-fn rule_uses(kernel: &mut Kernel, job: &Job) -> Result<(Vec<RuleUse>, u64), LoadError> {
-    let counts = kernel.rule_counts(SLOT)?;
-    let dropped = counts.iter().map(|count| count.dropped).sum();
-    let used = job.rule_ids.iter().zip(&counts).filter(|(_, count)| count.allowed + count.blocked > 0);
-    let uses = used.map(|(rule, count)| RuleUse { rule: rule.clone(), allowed: count.allowed, blocked: count.blocked });
-    Ok((uses.collect(), dropped))
 }
 
 pub(super) fn ready(started: Instant) -> Content {

@@ -95,7 +95,7 @@ enum FailOn {
 /// Runs the command and returns the exit code; when the command was ended by a signal, so is this process.
 pub fn run(args: RunArgs) -> ExitCode {
     let started = Instant::now();
-    let (policy, recorded) = match policy(&args) {
+    let (policy, sources) = match policy(&args) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
@@ -131,7 +131,7 @@ pub fn run(args: RunArgs) -> ExitCode {
         runtime: args.state.clone().unwrap_or_else(agent::default_runtime),
         pins: args.pins.clone(),
         log: args.log.as_deref().and_then(|log| std::path::absolute(log).ok()),
-        recorded,
+        recorded: sources,
     };
     match agent::run(options) {
         Ok(outcome) => finish(&args, &outcome),
@@ -164,7 +164,7 @@ fn redactor() -> Redactor {
 
 fn policy(args: &RunArgs) -> Result<(Policy, Recorded), ExitCode> {
     let loaded = config::load_recording(&args.policy, &Runtime::from_env());
-    let (mut policy, warnings, recorded) = loaded.map_err(|problems| {
+    let (mut policy, warnings, sources) = loaded.map_err(|problems| {
         for problem in &problems {
             complain(problem);
         }
@@ -179,7 +179,7 @@ fn policy(args: &RunArgs) -> Result<(Policy, Recorded), ExitCode> {
         Some(ModeArg::Block) => policy.mode = Mode::Block,
         None => {}
     }
-    Ok((policy, recorded))
+    Ok((policy, sources))
 }
 
 fn outboxes(args: &RunArgs, encoder: Encoder) -> Result<Vec<Outbox>, String> {

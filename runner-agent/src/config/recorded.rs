@@ -149,7 +149,7 @@ mod tests {
         let file = directory.path().join("p.yml");
         let text = "version: 1\nname: p\nmode: block\negress:\n  allow: [{ host: a.example, why: test }]\n";
         std::fs::write(&file, text).unwrap();
-        let (policy, _, recorded) = load_recording(&[file.clone()], &Runtime::from_env()).unwrap();
+        let (policy, _, recorded) = load_recording(std::slice::from_ref(&file), &Runtime::from_env()).unwrap();
         std::fs::write(&file, text.replace("a.example", "'*.b.example'")).unwrap();
         let text = serde_json::to_vec(&recorded).unwrap();
         let again = serde_json::from_slice::<Recorded>(&text).unwrap().load().unwrap();

@@ -4,6 +4,7 @@
 pub mod btf;
 pub mod cgroup;
 pub mod egress;
+mod jobs;
 mod links;
 pub mod load;
 mod maps;
@@ -17,8 +18,9 @@ pub mod watch;
 use std::path::PathBuf;
 
 pub use egress::JobEgress;
+pub use jobs::{ResolverPorts, Room};
 pub use links::LinkState;
-pub use load::{Kernel, LoadOptions, ResolverPorts, Room};
+pub use load::{Kernel, LoadOptions};
 pub use pins::{PinRoot, Pins};
 
 use crate::rules::RulesError;

@@ -90,11 +90,11 @@ pub fn hosts(file: &Path) -> Vec<(std::net::IpAddr, String)> {
 /// The search domains of a resolver configuration; the last `search` or `domain` line counts (resolv.conf(5)).
 pub fn search_domains(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| {
+    let mut lines = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         matches!(words.next(), Some("search" | "domain")).then(|| words.collect::<Vec<_>>())
     });
-    let last = lines.last().unwrap_or_default();
+    let last = lines.next_back().unwrap_or_default();
     let plain = |word: &str| word.trim_matches('.').to_ascii_lowercase();
     last.into_iter().map(plain).filter(|word| !word.is_empty()).collect()
 }

@@ -3,6 +3,8 @@
 //! Pure: the map itself is the kernel module's. Entries are whole: the map finds the longest prefix only, so each carries
 //! the rules of the networks around it too.
 
+mod error;
+mod learnt;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -17,8 +19,9 @@ use runner_agent_common::egress::{
     ALTERNATIVES, ANY_EXE, Alternative, KEY_BITS, NEVER_NS, RuleEntry, RuleKey, alternative_flag, job_flag, rule,
 };
 
-use crate::policy::egress::{ExeName, LOOPBACK_RULE, RESOLVER_RULE, Target, classify, normalise};
+use crate::policy::egress::{ExeName, LOOPBACK_RULE, RESOLVER_RULE, Target};
 use crate::policy::{EgressPolicy, Mode, Policy};
+pub use error::{LearnError, RulesError};
 use place::{Group, Place, contains_ports};
 
 /// Addresses that may be learnt from answers at one time. What comes beyond is refused with a clear answer, not forgotten.
@@ -33,46 +36,8 @@ pub const MAX_STATIC: usize = 262_144;
 /// Different lists of executables that one policy may have: a bit each, and one bit for any.
 const MAX_EXE_LISTS: usize = 63;
 
-/// Why a policy's rules don't fit into the kernel.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RulesError {
-    /// More rules at one destination than an entry holds.
-    #[error(
-        "{count} rules meet at {network}, and the kernel side holds {ALTERNATIVES} for one destination; merge some of \
-         {}", rules.join(", ")
-    )]
-    TooManyAtOnce {
-        /// Where.
-        network: IpNet,
-        /// How many.
-        count: usize,
-        /// Which.
-        rules: Vec<String>,
-    },
-    /// More entries than the map is made for.
-    #[error(
-        "the policy's rules take {0} entries, and the kernel side holds {MAX_STATIC}; write wider networks or `ports: any`"
-    )]
-    TooManyEntries(usize),
-    /// More lists of executables than there are bits.
-    #[error(
-        "the policy has {0} different `exe` lists, and the kernel side tells {MAX_EXE_LISTS} apart; make some of them equal"
-    )]
-    TooManyExeLists(usize),
-}
-
-/// Why an answer's addresses were not let in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LearnError {
-    /// As many as the job may learn.
-    #[error("the job has learnt {MAX_LEARNT} addresses; more are let in when some of them have expired")]
-    Full,
-    /// More rules at one address than an entry holds.
-    #[error(transparent)]
-    Rules(#[from] RulesError),
-}
-
 /// A change to the rule map.
+#[expect(clippy::large_enum_variant, reason = "nearly all changes are the large one, and they are soon written")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Writes an entry; the first number is the prefix length of the key in bits.
@@ -175,7 +140,7 @@ impl RuleTable {
             match &allow.target {
                 Target::Cidr(network) => table.place(*network, &places, alternative, alternative.class),
                 Target::Host(_) => {
-                    places.iter().for_each(|place| table.flags |= place.flag());
+                    table.flags |= places.iter().fold(0, |flags, place| flags | place.flag());
                     table.hosts.insert(index, HostRule { places, alternative, class: allow.class });
                 }
             }
@@ -250,87 +215,6 @@ impl RuleTable {
         Ok(entries.into_values().collect())
     }
 
-    /// Lets the job reach addresses by these rules (indices into `EgressPolicy::allow`) until then. Addresses whose class
-    /// is not a rule's are left out of it: a name never opens another class. Nothing is changed when this fails.
-    pub fn learn(&mut self, admitted: &[(IpAddr, &[usize], u64)]) -> Result<Vec<Change>, LearnError> {
-        let mut changes = Vec::new();
-        let mut fresh: HashMap<IpAddr, Learnt> = HashMap::new();
-        for &(address, rules, until_ns) in admitted {
-            let address = normalise(address);
-            let class = classify(address);
-            let is_meant = |index: &&usize| self.hosts.get(index).is_some_and(|host| host.class == class);
-            let fitting = rules.iter().filter(is_meant);
-            for &index in fitting {
-                let known =
-                    fresh.entry(address).or_insert_with(|| self.learnt.get(&address).cloned().unwrap_or_default());
-                let until = known.entry(index).or_default();
-                *until = (*until).max(until_ns);
-            }
-        }
-        let added = fresh.keys().filter(|address| !self.learnt.contains_key(address)).count();
-        if self.learnt.len() + added > MAX_LEARNT {
-            return Err(LearnError::Full);
-        }
-        let mut entries = self.learnt_entries;
-        for (&address, learnt) in &fresh {
-            let before = self.learnt.get(&address).map_or(0, |known| self.groups_of(address, known).len());
-            entries += self.groups_of(address, learnt).len() - before;
-            changes.extend(self.learnt_changes(address, learnt)?);
-        }
-        if entries > LEARNT_ENTRIES {
-            return Err(LearnError::Full);
-        }
-        self.learnt.extend(fresh);
-        self.learnt_entries = entries;
-        Ok(changes)
-    }
-
-    /// Takes in what the map of an agent before had learnt.
-    pub fn restore(&mut self, entries: impl Iterator<Item = (RuleKey, RuleEntry)>) {
-        let first_allow = rule::FIRST + (self.ids.len() as u32 - rule::FIRST - self.allow_rules);
-        for (key, entry) in entries.filter(|(key, _)| key.job == self.slot) {
-            let learnt = entry.alternatives.iter().filter(|one| one.flags & alternative_flag::LEARNT != 0);
-            for alternative in learnt {
-                let Some(index) = alternative.rule.checked_sub(first_allow).map(|index| index as usize) else {
-                    continue;
-                };
-                let address = place::address_of(&key);
-                if self.hosts.contains_key(&index) {
-                    let until = self.learnt.entry(address).or_default().entry(index).or_default();
-                    *until = (*until).max(alternative.expires_ns);
-                }
-            }
-        }
-        self.learnt_entries = self.learnt.iter().map(|(&address, learnt)| self.groups_of(address, learnt).len()).sum();
-    }
-
-    /// Forgets what has expired.
-    pub fn forget(&mut self, now_ns: u64) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let over: Vec<IpAddr> = self
-            .learnt
-            .iter()
-            .filter(|(_, learnt)| learnt.values().any(|&until| until <= now_ns))
-            .map(|(&address, _)| address)
-            .collect();
-        for address in over {
-            let Some(before) = self.learnt.remove(&address) else { continue };
-            let alive = before.iter().filter(|(_, until)| **until > now_ns);
-            let left: Learnt = alive.map(|(&rule, &until)| (rule, until)).collect();
-            let still = self.groups_of(address, &left);
-            for group in self.groups_of(address, &before).difference(&still) {
-                self.learnt_entries -= 1;
-                changes.push(self.without_learnt(*group, address));
-            }
-            // Fewer rules at one address always fit.
-            changes.extend(self.learnt_changes(address, &left).unwrap_or_default());
-            if !left.is_empty() {
-                self.learnt.insert(address, left);
-            }
-        }
-        changes
-    }
-
     /// Every entry of the job, for its end.
     pub fn all_keys(&self) -> Vec<(u32, RuleKey)> {
         let fixed = self
@@ -369,47 +253,6 @@ impl RuleTable {
             return Err(RulesError::TooManyExeLists(at + 1));
         }
         Ok(1 << (at + 1))
-    }
-
-    /// The groups in which an address has entries of its own.
-    fn groups_of(&self, address: IpAddr, learnt: &Learnt) -> BTreeSet<Group> {
-        let rules = learnt.keys().filter_map(|index| self.hosts.get(index));
-        rules.flat_map(|host| host.places.iter()).map(|place| place.group(address)).collect()
-    }
-
-    fn learnt_changes(&self, address: IpAddr, learnt: &Learnt) -> Result<Vec<Change>, RulesError> {
-        let mut by_group: BTreeMap<Group, Vec<Alternative>> = BTreeMap::new();
-        for (index, &until_ns) in learnt {
-            let Some(host) = self.hosts.get(index) else { continue };
-            for place in &host.places {
-                by_group.entry(place.group(address)).or_default().push(Alternative {
-                    expires_ns: until_ns,
-                    flags: host.alternative.flags | alternative_flag::LEARNT,
-                    port_low: place.low,
-                    port_high: place.high,
-                    ..host.alternative
-                });
-            }
-        }
-        let network = IpNet::from(address);
-        let mut changes = Vec::new();
-        for (group, mut alternatives) in by_group {
-            alternatives.extend(self.groups.get(&group).map(|networks| networks.around(network)).unwrap_or_default());
-            let (bits, key) = group.key(self.slot, network);
-            changes.push(Change::Put(bits, key, self.entry(network, alternatives)?));
-        }
-        Ok(changes)
-    }
-
-    /// What is left at an address when nothing learnt is: the policy's own entry, or none.
-    fn without_learnt(&self, group: Group, address: IpAddr) -> Change {
-        let network = IpNet::from(address);
-        let (bits, key) = group.key(self.slot, network);
-        let fixed = self.groups.get(&group).filter(|networks| networks.rules.contains_key(&network));
-        match fixed.and_then(|networks| self.entry(network, networks.around(network)).ok()) {
-            Some(entry) => Change::Put(bits, key, entry),
-            None => Change::Remove(bits, key),
-        }
     }
 
     /// One entry: rules in ascending order, without those that can never decide here.

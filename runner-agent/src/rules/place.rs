@@ -53,13 +53,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn group(&self, address: IpAddr) -> Group {
+    pub(super) fn group(self, address: IpAddr) -> Group {
         let family = if address.is_ipv4() { FAMILY_V4 } else { FAMILY_V6 };
         Group { family, protocol: self.protocol, port: self.port }
     }
 
     /// The bit of [`job_flag`] that makes the kernel side look there.
-    pub(super) fn flag(&self) -> u32 {
+    pub(super) fn flag(self) -> u32 {
         match (self.protocol, self.port) {
             (0, 0) => job_flag::ANYTHING,
             (0, _) => job_flag::ANY_PROTOCOL,

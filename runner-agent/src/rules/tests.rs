@@ -5,7 +5,7 @@ use runner_agent_common::decide::{Asking, Destination as Wanted, FAMILY_V4, FAMI
 use runner_agent_common::egress::verdict;
 
 use super::*;
-use crate::policy::egress::{DenyRule, Ports, ProtocolMatch};
+use crate::policy::egress::{DenyRule, Ports, ProtocolMatch, normalise};
 use crate::policy::{AddressClass, CarryPolicy, Destination, EgressRule, HostPattern, Protocol, Verdict};
 
 /// The map, as the kernel has it.
@@ -175,7 +175,9 @@ fn more_rules_at_one_place_than_fit_are_refused_with_their_names() {
     let table = RuleTable::new(1, &policy(rules.clone())).unwrap();
     let error = table.entries().unwrap_err().to_string();
     assert!(error.starts_with("9 rules meet at 198.51.100.0/24"), "{error}");
-    rules.iter_mut().for_each(|rule| rule.exe.clear());
+    for rule in &mut rules {
+        rule.exe.clear();
+    }
     let table = RuleTable::new(1, &policy(rules)).unwrap();
     assert_eq!(table.entries().unwrap().len(), 1, "rules that can never decide take no room");
 }

@@ -10,6 +10,9 @@ use super::wire::{self, Encoder};
 use crate::ledger::Chain;
 use crate::notice::Notice;
 
+/// What is read of a log to go on with: a line holds at most an argument vector of two MiB, escaped.
+const TAIL: u64 = 16 << 20;
+
 /// Writes the event log.
 pub struct JsonLines {
     file: File,
@@ -24,8 +27,6 @@ impl JsonLines {
     pub fn go_on(path: &Path, encoder: Encoder) -> io::Result<(Self, u64)> {
         let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
         let mut file = OpenOptions::new().read(true).write(true).custom_flags(no_follow).open(path)?;
-        // A line holds at most an argument vector of two MiB, escaped.
-        const TAIL: u64 = 16 << 20;
         let skipped = file.metadata()?.len().saturating_sub(TAIL);
         file.seek(io::SeekFrom::Start(skipped))?;
         let mut text = Vec::new();

@@ -46,6 +46,11 @@ pub const ROOMS: &[Room] = &[
                 "`policy explain --format json` is a result of its own, with a schema of its own, and no notice",
             ),
             ("runner-agent/src/cli/policy/explain.rs", "writes that result"),
+            (
+                "runner-agent/src/agent/succession.rs",
+                "what an agent leaves for its successor is between the two, and no notice",
+            ),
+            ("runner-agent/src/config/recorded.rs", "is a part of that"),
             ("runner-agent/src/config/problem.rs", "is a part of what `policy check --format json` prints"),
             ("runner-agent/src/config/cases.rs", "is a part of what `policy check --format json` prints"),
         ],
@@ -61,6 +66,8 @@ pub const ROOMS: &[Room] = &[
                 "reads a log back: reader and writer of one format stand together, or they drift apart",
             ),
             ("runner-agent/src/config/ecosystem/cargo.rs", "reads a file that cargo wrote, which is no policy"),
+            ("runner-agent/src/agent/succession.rs", "reads what an agent before left for its successor"),
+            ("runner-agent/src/config/recorded.rs", "is a part of that"),
         ],
     },
 ];

@@ -122,7 +122,7 @@ fn job(entry: &Entry) -> String {
     let how = match (entry.get("exit_code").and_then(serde_json::Value::as_i64), entry.number("signal")) {
         (Some(code), _) => format!("exited with {code}"),
         (None, Some(signal)) => format!("ended by signal {signal}"),
-        (None, None) => "its end was not seen".to_owned(),
+        (None, None) => "ended, and nobody saw how".to_owned(),
     };
     format!("{} ended: the command {how}", text(entry, "job"))
 }
