@@ -9,19 +9,23 @@ use super::HostPattern;
 /// Port of DNS over TLS, and over UDP of DNS over QUIC.
 pub const DOT_PORT: u16 = 853;
 
-/// Names of public resolvers, from their operators' own pages. A private one can be had under any name, so this list
-/// closes the doors that everybody knows and no others.
+/// Names of public resolvers, from their operators' own pages, as the curl project's wiki page "DNS over HTTPS" and the DNS
+/// Privacy Project collect them; what lies below such a name counts too. A private one can be had under any name, so this
+/// list closes the doors that everybody knows and no others.
 const HOSTS: &[&str] = &[
-    "1dot1dot1dot1.cloudflare-dns.com",
-    "anycast.dns.nextdns.io",
-    "base.dns.mullvad.net",
-    "chrome.cloudflare-dns.com",
+    "8888.google",
+    "adguard-dns.com",
+    "adult-filter-dns.cleanbrowsing.org",
+    "ahadns.net",
+    "anycast.uncensoreddns.org",
+    "blitz.ahadns.com",
     "cloudflare-dns.com",
-    "common.dot.dns.yandex.net",
+    "cloudflare-gateway.com",
     "dns-family.adguard.com",
-    "dns.adguard-dns.com",
+    "dns-unfiltered.adguard.com",
     "dns.adguard.com",
     "dns.alidns.com",
+    "dns.comss.one",
     "dns.controld.com",
     "dns.digitale-gesellschaft.ch",
     "dns.google",
@@ -34,37 +38,51 @@ const HOSTS: &[&str] = &[
     "dns.sb",
     "dns.switch.ch",
     "dns.twnic.tw",
+    "dns.umbrella.com",
     "dns0.eu",
     "dns10.quad9.net",
     "dns11.quad9.net",
-    "dns64.cloudflare-dns.com",
-    "dns64.dns.google",
+    "dns12.quad9.net",
     "dns9.quad9.net",
     "dnsforge.de",
     "doh.360.cn",
     "doh.applied-privacy.net",
     "doh.cleanbrowsing.org",
-    "doh.dns.sb",
+    "doh.dns.snopyta.org",
     "doh.familyshield.opendns.com",
+    "doh.ffmuc.net",
     "doh.libredns.gr",
     "doh.mullvad.net",
     "doh.opendns.com",
     "doh.pub",
+    "doh.sandbox.opendns.com",
+    "doh.sb",
+    "doh.tiar.app",
     "doh.umbrella.com",
     "doh.xfinity.com",
+    "dot.360.cn",
+    "dot.dns.yandex.net",
+    "dot.ffmuc.net",
+    "dot.libredns.gr",
     "dot.pub",
     "dot.sb",
-    "family.adguard-dns.com",
-    "family.cloudflare-dns.com",
+    "dot.tiar.app",
+    "dot.xfinity.com",
+    "dot1.applied-privacy.net",
+    "family-filter-dns.cleanbrowsing.org",
+    "family.canadianshield.cira.ca",
     "freedns.controld.com",
-    "mozilla.cloudflare-dns.com",
+    "joindns4.eu",
     "odvr.nic.cz",
     "one.one.one.one",
     "ordns.he.net",
+    "private.canadianshield.cira.ca",
+    "protected.canadianshield.cira.ca",
     "public.dns.iij.jp",
-    "security.cloudflare-dns.com",
-    "unfiltered.adguard-dns.com",
-    "zero.dns0.eu",
+    "rdns.faelix.net",
+    "security-filter-dns.cleanbrowsing.org",
+    "unicast.uncensoreddns.org",
+    "wikimedia-dns.org",
 ];
 
 /// Addresses of the same operators.
@@ -111,10 +129,12 @@ pub fn host_in(pattern: &HostPattern) -> Option<&'static str> {
     HOSTS.iter().find(|host| pattern.matches(host)).copied()
 }
 
-/// Whether a name is one of the known hosts.
+/// Whether a name is one of the known hosts, or lies below one.
 pub fn is_host(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    HOSTS.iter().any(|host| host.eq_ignore_ascii_case(name))
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let is_at_or_below =
+        |host: &&str| name.strip_suffix(*host).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    HOSTS.iter().any(|host| is_at_or_below(&host))
 }
 
 /// The first of the known addresses in a network.
@@ -144,6 +164,7 @@ mod tests {
         assert_eq!(host_in(&HostPattern::parse("*.quad9.net").unwrap()), Some("dns.quad9.net"));
         assert_eq!(host_in(&HostPattern::parse("*.example.org").unwrap()), None);
         assert_eq!(address_in("198.51.100.0/24".parse().unwrap()), None);
+        assert!(is_host("abc123.dns.nextdns.io") && !is_host("notdns.google") && !is_host("dns.google.example"));
         assert!(!is_host("dns.example.org"));
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use hickory_proto::rr::RecordType;
 
 use super::budget::Budget;
+use super::canary::{is_at_or_below, is_canary};
 use super::derived::Derived;
-use super::encrypted::{is_at_or_below, is_canary, is_provider};
 use super::question::Question;
 use super::rules::Rules;
 use super::tunnel::Measures;
 use super::{Limits, Refusal};
-use crate::policy::EgressPolicy;
+use crate::policy::{EgressPolicy, encrypted_dns};
 
 /// What may be asked of a name that a rule names exactly. ANY is not here: it is what amplifies best (RFC 8482), and no
 /// program needs it. Zone transfers and what DNSSEC's validators ask belong to servers.
@@ -104,7 +104,7 @@ impl Judge {
             if is_canary(name) {
                 return refuse(Refusal::Canary);
             }
-            if is_provider(name) {
+            if encrypted_dns::is_host(name) {
                 return refuse(Refusal::EncryptedDns);
             }
             if is_at_or_below(name, "in-addr.arpa") || is_at_or_below(name, "ip6.arpa") {

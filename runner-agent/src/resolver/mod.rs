@@ -15,7 +15,7 @@ mod table;
 mod tunnel;
 mod budget;
 mod rules;
-mod encrypted;
+mod canary;
 mod derived;
 mod decide;
 mod answer;

@@ -170,16 +170,19 @@ pub fn take_in(service: &Shared, bytes: &[u8], back: &Back) -> bool {
         Back::Udp(_, from) => (Transport::Udp, *from),
         Back::Tcp(_, from) => (Transport::Tcp, *from),
     };
+    // Another job's process could ask here too, and would be judged by a policy that isn't its own.
+    let asker = this.askers.who(from, transport);
+    if asker.is_none() {
+        return false;
+    }
     let waiting = match this.desk.take(bytes, transport, boot_ns(), &mut *this.admit) {
         Step::Silent => return false,
         Step::Answer(reply) => {
-            let asker = this.askers.who(from, transport);
             this.finish(*reply, asker, back);
             return true;
         }
         Step::Ask(waiting) => waiting,
     };
-    let asker = this.askers.who(from, transport);
     let key = waiting.key();
     let is_asked = this.waiting.contains_key(&key);
     let has_room = this.waiters < this.limits.waiters && (is_asked || this.waiting.len() < this.limits.in_flight);
