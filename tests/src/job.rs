@@ -171,6 +171,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether the agent has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// The next line that the command writes to standard output; empty at its end.
     pub fn line(&mut self) -> String {
         let mut line = String::new();

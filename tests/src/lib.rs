@@ -9,6 +9,7 @@ pub mod binary;
 pub mod cgroup;
 pub mod helper;
 pub mod host;
+pub mod internet;
 pub mod job;
 pub mod log;
 pub mod namespace;
@@ -17,6 +18,7 @@ pub mod report;
 
 pub use cgroup::Cgroup;
 pub use helper::{Helper, wait_until};
+pub use internet::Internet;
 pub use job::{Job, Run};
 pub use log::{Line, Log};
 pub use namespace::Namespace;

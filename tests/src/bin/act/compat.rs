@@ -5,14 +5,17 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use crate::{Trick, parsed};
+use crate::{Trick, parsed, text};
 
-pub const TRICKS: &[(&str, Trick)] = &[("open", open), ("connect", connect)];
+pub const TRICKS: &[(&str, Trick)] =
+    &[("open", open), ("connect", connect), ("stream", stream), ("datagram", datagram)];
 
 // Numbers of the 32-bit table: arch/x86/entry/syscalls/syscall_32.tbl.
+const WRITE_32: u32 = 4;
 const OPEN_32: u32 = 5;
 const SOCKET_32: u32 = 359;
 const CONNECT_32: u32 = 362;
+const SENDMSG_32: u32 = 370;
 
 /// Bytes in memory that a 32-bit address reaches. Never freed.
 fn low(bytes: &[u8]) -> io::Result<u32> {
@@ -55,17 +58,41 @@ fn open(arguments: &[OsString]) -> io::Result<()> {
     call(OPEN_32, low(&path)?, libc::O_RDONLY as u32, 0).map(drop)
 }
 
-/// ADDRESS PORT
-fn connect(arguments: &[OsString]) -> io::Result<()> {
+/// `struct sockaddr_in`.
+fn destination(arguments: &[OsString]) -> io::Result<[u8; 16]> {
     let address: Ipv4Addr = parsed(arguments, 0)?;
     let port: u16 = parsed(arguments, 1)?;
     let mut destination = [0_u8; 16];
     destination[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
     destination[2..4].copy_from_slice(&port.to_be_bytes());
     destination[4..8].copy_from_slice(&address.octets());
+    Ok(destination)
+}
+
+/// ADDRESS PORT
+fn connect(arguments: &[OsString]) -> io::Result<()> {
+    let destination = destination(arguments)?;
     let socket = call(SOCKET_32, libc::AF_INET as u32, libc::SOCK_STREAM as u32, 0)?;
     match call(CONNECT_32, socket as u32, low(&destination)?, 16) {
         Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => Ok(()),
         result => result.map(drop),
     }
+}
+
+/// ADDRESS PORT PAYLOAD
+fn stream(arguments: &[OsString]) -> io::Result<()> {
+    let payload = text(arguments, 2)?.as_bytes();
+    let socket = call(SOCKET_32, libc::AF_INET as u32, libc::SOCK_STREAM as u32, 0)? as u32;
+    call(CONNECT_32, socket, low(&destination(arguments)?)?, 16)?;
+    call(WRITE_32, socket, low(payload)?, payload.len() as u32).map(drop)
+}
+
+/// ADDRESS PORT PAYLOAD: a message with an address of its own.
+fn datagram(arguments: &[OsString]) -> io::Result<()> {
+    let payload = text(arguments, 2)?.as_bytes();
+    let socket = call(SOCKET_32, libc::AF_INET as u32, libc::SOCK_DGRAM as u32, 0)? as u32;
+    let piece = [low(payload)?, payload.len() as u32].map(u32::to_ne_bytes).concat();
+    // `struct compat_msghdr`: name, its length, pieces, their number, control, its length, flags.
+    let message = [low(&destination(arguments)?)?, 16, low(&piece)?, 1, 0, 0, 0].map(u32::to_ne_bytes).concat();
+    call(SENDMSG_32, socket, low(&message)?, 0).map(drop)
 }

@@ -17,6 +17,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("daemon", daemon),
     ("not-utf8", not_utf8),
     ("orphan", orphan),
+    ("after-reading", after_reading),
     ("pid-again", pid_again),
 ];
 
@@ -70,6 +71,12 @@ fn not_utf8(arguments: &[OsString]) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other("the program failed")) }
 }
 
+/// FILE PROGRAM ARGUMENTS…: reads the file, then becomes the program.
+fn after_reading(arguments: &[OsString]) -> io::Result<()> {
+    std::fs::read(&arguments[0])?;
+    Err(Command::new(&arguments[1]).args(&arguments[2..]).exec())
+}
+
 /// PROGRAM ARGUMENTS…: becomes the program when the parent has ended.
 fn orphan(arguments: &[OsString]) -> io::Result<()> {
     // SAFETY: this program has one thread, so the child can go on as its parent would.
@@ -88,18 +95,18 @@ fn orphan(arguments: &[OsString]) -> io::Result<()> {
 /// `struct clone_args` of clone3(2).
 #[repr(C)]
 #[derive(Default)]
-struct CloneArguments {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+pub struct CloneArguments {
+    pub flags: u64,
+    pub pidfd: u64,
+    pub child_tid: u64,
+    pub parent_tid: u64,
+    pub exit_signal: u64,
+    pub stack: u64,
+    pub stack_size: u64,
+    pub tls: u64,
+    pub set_tid: u64,
+    pub set_tid_size: u64,
+    pub cgroup: u64,
 }
 
 /// Two processes, one after the other, with one pid. Says the pid.

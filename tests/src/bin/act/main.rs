@@ -3,13 +3,20 @@
 //!
 //! The tricks need calls that the standard library doesn't have, so this program alone of its package has unsafe code.
 
+mod socket;
 mod compat;
+mod dns;
 mod exec;
 mod files;
 mod net;
+mod obey;
+mod pass;
 mod programs;
+mod raw;
 mod resolver;
 mod space;
+mod tcp;
+mod udp;
 mod uring;
 
 use std::ffi::OsString;
@@ -26,6 +33,12 @@ const TRICKS: &[(&str, &[(&str, Trick)])] = &[
     ("uring", uring::TRICKS),
     ("compat", compat::TRICKS),
     ("space", space::TRICKS),
+    ("tcp", tcp::TRICKS),
+    ("raw", raw::TRICKS),
+    ("dns", dns::TRICKS),
+    ("pass", pass::TRICKS),
+    ("obey", obey::TRICKS),
+    ("udp", udp::TRICKS),
     ("resolver", resolver::TRICKS),
     ("programs", programs::TRICKS),
 ];

@@ -4,9 +4,13 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 
+use crate::socket::{Address, address, connect, family, message, new_socket, send_to};
 use crate::{Trick, parsed, returned, text};
+
+/// What goes out where it doesn't matter what.
+const PAYLOAD: &[u8] = b"dummy";
 
 pub const TRICKS: &[(&str, Trick)] = &[
     ("tcp", tcp),
@@ -25,55 +29,6 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("socket", socket),
     ("ping", ping),
 ];
-
-/// An address as the socket calls take it, IPv4 or IPv6.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Address {
-    bytes: [u8; 28],
-    len: u32,
-}
-
-impl Address {
-    fn of(address: SocketAddr) -> Self {
-        let mut bytes = [0; 28];
-        bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
-        let (family, len) = match address {
-            SocketAddr::V4(address) => {
-                bytes[4..8].copy_from_slice(&address.ip().octets());
-                (libc::AF_INET, 16)
-            }
-            SocketAddr::V6(address) => {
-                bytes[8..24].copy_from_slice(&address.ip().octets());
-                (libc::AF_INET6, 28)
-            }
-        };
-        bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
-        Self { bytes, len }
-    }
-}
-
-fn address(arguments: &[OsString]) -> io::Result<SocketAddr> {
-    Ok(SocketAddr::new(parsed(arguments, 0)?, parsed(arguments, 1)?))
-}
-
-fn family(address: &SocketAddr) -> i32 {
-    if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }
-}
-
-fn new_socket(family: i32, socket_type: i32, protocol: i32) -> io::Result<OwnedFd> {
-    // SAFETY: no preconditions.
-    let descriptor = returned(i64::from(unsafe { libc::socket(family, socket_type, protocol) }))?;
-    // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
-}
-
-fn connect(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
-    let address = Address::of(address);
-    // SAFETY: the address lives through the call and has the length given.
-    returned(i64::from(unsafe { libc::connect(socket.as_raw_fd(), address.bytes.as_ptr().cast(), address.len) }))
-        .map(drop)
-}
 
 /// That nobody listens, or that there is no way there, is as good as an answer.
 fn attempted(result: io::Result<()>) -> io::Result<()> {
@@ -108,27 +63,10 @@ fn tcp_mapped(arguments: &[OsString]) -> io::Result<()> {
     attempted(connect(&socket, SocketAddr::new(address.to_ipv6_mapped().into(), parsed(arguments, 1)?)))
 }
 
-fn send_to(socket: &OwnedFd, flags: i32, to: SocketAddr) -> io::Result<()> {
-    let to = Address::of(to);
-    let payload = b"dummy";
-    // SAFETY: payload and address live through the call and have the lengths given.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            payload.as_ptr().cast(),
-            payload.len(),
-            flags,
-            to.bytes.as_ptr().cast(),
-            to.len,
-        )
-    };
-    returned(sent as i64).map(drop)
-}
-
 /// Data with the first packet: no connect(2) is called.
 fn tcp_fast_open(arguments: &[OsString]) -> io::Result<()> {
     let to = address(arguments)?;
-    attempted(send_to(&new_socket(family(&to), libc::SOCK_STREAM, 0)?, libc::MSG_FASTOPEN, to))
+    attempted(send_to(&new_socket(family(&to), libc::SOCK_STREAM, 0)?, libc::MSG_FASTOPEN, PAYLOAD, to))
 }
 
 fn mptcp(arguments: &[OsString]) -> io::Result<()> {
@@ -138,18 +76,7 @@ fn mptcp(arguments: &[OsString]) -> io::Result<()> {
 
 fn udp_sendto(arguments: &[OsString]) -> io::Result<()> {
     let to = address(arguments)?;
-    attempted(send_to(&new_socket(family(&to), libc::SOCK_DGRAM, 0)?, 0, to))
-}
-
-/// One message with an address of its own. The two pieces must outlive it.
-fn message(to: &mut Address, piece: &mut libc::iovec) -> libc::msghdr {
-    // SAFETY: a message header of zeros is a message header without anything.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_name = to.bytes.as_mut_ptr().cast();
-    message.msg_namelen = to.len;
-    message.msg_iov = piece;
-    message.msg_iovlen = 1;
-    message
+    attempted(send_to(&new_socket(family(&to), libc::SOCK_DGRAM, 0)?, 0, PAYLOAD, to))
 }
 
 fn udp_sendmsg(arguments: &[OsString]) -> io::Result<()> {
@@ -179,14 +106,14 @@ fn udp_sendmmsg(arguments: &[OsString]) -> io::Result<()> {
 fn udp_connected(arguments: &[OsString]) -> io::Result<()> {
     let to = address(arguments)?;
     let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-    attempted(socket.connect(to).and_then(|()| socket.send(b"dummy")).map(drop))
+    attempted(socket.connect(to).and_then(|()| socket.send(PAYLOAD)).map(drop))
 }
 
 /// An IPv4 address, sent to over an IPv6 socket.
 fn udp_mapped(arguments: &[OsString]) -> io::Result<()> {
     let address: Ipv4Addr = parsed(arguments, 0)?;
     let socket = new_socket(libc::AF_INET6, libc::SOCK_DGRAM, 0)?;
-    attempted(send_to(&socket, 0, SocketAddr::new(address.to_ipv6_mapped().into(), parsed(arguments, 1)?)))
+    attempted(send_to(&socket, 0, PAYLOAD, SocketAddr::new(address.to_ipv6_mapped().into(), parsed(arguments, 1)?)))
 }
 
 /// NAME PORT: by way of the system's resolver.
@@ -217,6 +144,6 @@ fn socket(arguments: &[OsString]) -> io::Result<()> {
 /// ADDRESS: a datagram socket for ICMP, and one echo request.
 fn ping(arguments: &[OsString]) -> io::Result<()> {
     let to = SocketAddr::new(parsed(arguments, 0)?, 0);
-    send_to(&new_socket(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_ICMP)?, 0, to)
+    send_to(&new_socket(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_ICMP)?, 0, PAYLOAD, to)
         .or_else(|error| if error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) })
 }

@@ -4,19 +4,139 @@ use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use crate::exec::CloneArguments;
 use crate::{Trick, parsed, returned, text};
 
-pub const TRICKS: &[(&str, Trick)] =
-    &[("leave-cgroup", leave_cgroup), ("container", container), ("without-cgroup2", without_cgroup2)];
+pub const TRICKS: &[(&str, Trick)] = &[
+    ("leave-cgroup", leave_cgroup),
+    ("born-outside", born_outside),
+    ("child-cgroup", child_cgroup),
+    ("container", container),
+    ("without-cgroup2", without_cgroup2),
+    ("orphan", orphan),
+    ("own-network", own_network),
+    ("with-file", with_file),
+    ("from-memory", from_memory),
+];
+
+/// `CLONE_INTO_CGROUP` of linux/sched.h.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// CGROUP PROGRAM ARGUMENTS…: moves there, then becomes the program.
 fn leave_cgroup(arguments: &[OsString]) -> io::Result<()> {
     fs::write(Path::new(&arguments[0]).join("cgroup.procs"), "0")?;
     Err(Command::new(&arguments[1]).args(&arguments[2..]).exec())
+}
+
+/// CGROUP PROGRAM ARGUMENTS…: a child that is there from its first instruction becomes the program.
+fn born_outside(arguments: &[OsString]) -> io::Result<()> {
+    let cgroup = fs::File::open(&arguments[0])?;
+    let mut call =
+        CloneArguments { flags: CLONE_INTO_CGROUP, exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
+    call.cgroup = cgroup.as_raw_fd() as u64;
+    // SAFETY: the structure is as the call wants it and lives through it; without CLONE_VM it is a fork.
+    let child = returned(unsafe { libc::syscall(libc::SYS_clone3, &raw const call, size_of::<CloneArguments>()) })?;
+    if child == 0 {
+        let error = Command::new(&arguments[1]).args(&arguments[2..]).exec();
+        std::process::exit(error.raw_os_error().unwrap_or(1));
+    }
+    end_as(child)
+}
+
+/// Ends as the child does.
+fn end_as(child: i64) -> io::Result<()> {
+    let mut status = 0;
+    // SAFETY: waits for a child of this process, and the status lives through the call.
+    returned(i64::from(unsafe { libc::waitpid(child as i32, &raw mut status, 0) }))?;
+    if libc::WIFSIGNALED(status) {
+        return Err(io::Error::other(format!("signal {}", libc::WTERMSIG(status))));
+    }
+    std::process::exit(libc::WEXITSTATUS(status))
+}
+
+/// PROGRAM ARGUMENTS…: makes a cgroup below its own, moves there, then becomes the program.
+fn child_cgroup(arguments: &[OsString]) -> io::Result<()> {
+    let cgroup = end_to_end::host::own_cgroup().join("below");
+    fs::create_dir_all(&cgroup)?;
+    fs::write(cgroup.join("cgroup.procs"), "0")?;
+    Err(Command::new(&arguments[0]).args(&arguments[1..]).exec())
+}
+
+/// PROGRAM ARGUMENTS…: the program in a session of its own, without a parent in the job; waits for its end.
+fn orphan(arguments: &[OsString]) -> io::Result<()> {
+    let (mut ended, held) = io::pipe()?;
+    // SAFETY: this program has one thread, so the child can go on as its parent would.
+    let child = returned(i64::from(unsafe { libc::fork() }))?;
+    if child == 0 {
+        // SAFETY: no preconditions.
+        returned(i64::from(unsafe { libc::setsid() }))?;
+        // SAFETY: as above.
+        if returned(i64::from(unsafe { libc::fork() }))? != 0 {
+            std::process::exit(0);
+        }
+        let session = rustix::process::getsid(None)?;
+        let adopted = || rustix::process::getppid() != Some(session);
+        end_to_end::wait_until(std::time::Duration::from_secs(10), adopted);
+        let mut program = Command::new(&arguments[0]);
+        let status = program.args(&arguments[1..]).status()?;
+        // Kept open until here: its closing is how the first process knows.
+        drop(held);
+        std::process::exit(status.code().unwrap_or(1));
+    }
+    drop(held);
+    // SAFETY: waits for the child made above; no memory is handed over.
+    returned(i64::from(unsafe { libc::waitpid(child as i32, std::ptr::null_mut(), 0) }))?;
+    io::copy(&mut ended, &mut io::sink()).map(drop)
+}
+
+/// NUMBER PROGRAM ARGUMENTS…: becomes the program in a network of its own, joined to the runner's by a link that it made
+/// and routed by the runner.
+fn own_network(arguments: &[OsString]) -> io::Result<()> {
+    let number = text(arguments, 0)?;
+    let runner = fs::File::open("/proc/self/ns/net")?;
+    let runner = format!("/proc/{}/fd/{}", std::process::id(), runner.as_raw_fd());
+    unshare(libc::CLONE_NEWNET)?;
+    let (device, peer) = (format!("own{number}"), format!("run{number}"));
+    let (here, there) = ("192.0.2.137", "192.0.2.138");
+    let steps = [
+        format!("ip link set lo up; ip link add {device} type veth peer name {peer} netns {runner}"),
+        format!("ip addr add {here}/30 dev {device}; ip link set {device} up; ip route add default via {there}"),
+        format!("nsenter --net={runner} ip addr add {there}/30 dev {peer}"),
+        format!("nsenter --net={runner} ip link set {peer} up"),
+    ];
+    for step in steps {
+        if !Command::new("sh").args(["-e", "-c", &step]).status()?.success() {
+            return Err(io::Error::other(format!("`{step}` failed")));
+        }
+    }
+    Err(Command::new(&arguments[1]).args(&arguments[2..]).exec())
+}
+
+/// PATH TEXT PROGRAM ARGUMENTS…: becomes the program where the file at PATH holds TEXT, for it and for nobody else.
+fn with_file(arguments: &[OsString]) -> io::Result<()> {
+    unshare(libc::CLONE_NEWNS)?;
+    mount("none", "/", "none", libc::MS_REC | libc::MS_PRIVATE)?;
+    let own = std::env::temp_dir().join(format!("runner-agent-e2e-file-{}", std::process::id()));
+    fs::write(&own, format!("{}\n", text(arguments, 1)?.replace('=', " ")))?;
+    let mounted = mount(own.to_str().expect("a temporary path is text"), text(arguments, 0)?, "none", libc::MS_BIND);
+    // The mount holds on to it.
+    fs::remove_file(&own)?;
+    mounted?;
+    Err(Command::new(&arguments[2]).args(&arguments[3..]).exec())
+}
+
+/// PROGRAM NAME ARGUMENTS…: the program's bytes from a file in memory, under another name.
+fn from_memory(arguments: &[OsString]) -> io::Result<()> {
+    let name = CString::new(text(arguments, 1)?)?;
+    // SAFETY: the name ends in NUL and lives through the call.
+    let memory = returned(i64::from(unsafe { libc::memfd_create(name.as_ptr(), 0) }))?;
+    fs::copy(&arguments[0], format!("/proc/self/fd/{memory}"))?;
+    Err(Command::new(format!("/proc/self/fd/{memory}")).arg0(&arguments[1]).args(&arguments[2..]).exec())
 }
 
 fn unshare(flags: i32) -> io::Result<()> {

@@ -7,16 +7,32 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Trick, parsed, returned};
+use crate::socket::{Address, address, family, message, new_socket};
+use crate::{Trick, parsed, returned, text};
 
-pub const TRICKS: &[(&str, Trick)] = &[("setup", setup), ("connect", connect), ("open", open)];
+pub const TRICKS: &[(&str, Trick)] = &[
+    ("setup", setup),
+    ("connect", connect),
+    ("open", open),
+    ("stream", stream),
+    ("stream-worker", stream_worker),
+    ("stream-poller", stream_poller),
+    ("datagram", datagram),
+];
 
 const IORING_OFF_SQ_RING: i64 = 0;
 const IORING_OFF_CQ_RING: i64 = 0x800_0000;
 const IORING_OFF_SQES: i64 = 0x1000_0000;
 const IORING_ENTER_GETEVENTS: u32 = 1;
+const IORING_ENTER_SQ_WAKEUP: u32 = 2;
+/// `IORING_SETUP_SQPOLL`: a thread of the kernel takes the requests.
+const IORING_SETUP_SQPOLL: u32 = 2;
+/// `IOSQE_ASYNC`: a worker of the kernel does the request.
+const IOSQE_ASYNC: u8 = 16;
+const IORING_OP_SENDMSG: u8 = 9;
 const IORING_OP_CONNECT: u8 = 16;
 const IORING_OP_OPENAT: u8 = 18;
+const IORING_OP_SEND: u8 = 26;
 const ENTRIES: u32 = 8;
 
 /// `struct io_uring_params`.
@@ -60,7 +76,11 @@ struct Ring {
 
 impl Ring {
     fn new() -> io::Result<Self> {
-        let mut parameters = Parameters::default();
+        Self::with(0)
+    }
+
+    fn with(flags: u32) -> io::Result<Self> {
+        let mut parameters = Parameters { flags, sq_thread_idle: 1000, ..Parameters::default() };
         // SAFETY: the parameters live through the call.
         let descriptor = returned(unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut parameters) })?;
         // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
@@ -78,10 +98,12 @@ impl Ring {
 
     /// Hands over the request and waits for its result, a negative error number among them.
     fn run(&self, request: Request) -> io::Result<i32> {
-        // The ring is new, and nothing but this function fills it: the first entry is free.
+        // One request at a time, and nothing but this function fills the ring: the first entry is free.
         // SAFETY: the mapping holds requests and lives as long as the process.
         unsafe { (self.requests as *mut Request).write(request) };
-        word(self.submissions + self.parameters.sq[6] as usize).store(0, Ordering::Relaxed);
+        let tail = word(self.submissions + self.parameters.sq[1] as usize).load(Ordering::Relaxed);
+        let slot = (tail % self.parameters.sq_entries) as usize;
+        word(self.submissions + self.parameters.sq[6] as usize + 4 * slot).store(0, Ordering::Relaxed);
         word(self.submissions + self.parameters.sq[1] as usize).fetch_add(1, Ordering::Release);
         // SAFETY: no memory is handed over; the ring's own was set up by the kernel.
         returned(unsafe {
@@ -90,7 +112,8 @@ impl Ring {
                 self.descriptor.as_raw_fd(),
                 1_u32,
                 1_u32,
-                IORING_ENTER_GETEVENTS,
+                IORING_ENTER_GETEVENTS
+                    | if self.parameters.flags & IORING_SETUP_SQPOLL == 0 { 0 } else { IORING_ENTER_SQ_WAKEUP },
                 std::ptr::null::<u8>(),
                 0_usize,
             )
@@ -101,7 +124,12 @@ impl Ring {
             return Err(io::Error::other("the request did not complete"));
         }
         // `struct io_uring_cqe`: user data, then the result.
-        Ok(word(self.completions + self.parameters.cq[5] as usize + 8).load(Ordering::Acquire) as i32)
+        let done = head.load(Ordering::Acquire);
+        let entry =
+            self.completions + self.parameters.cq[5] as usize + 16 * (done % self.parameters.cq_entries) as usize;
+        let result = word(entry + 8).load(Ordering::Acquire) as i32;
+        head.store(done + 1, Ordering::Release);
+        Ok(result)
     }
 }
 
@@ -158,6 +186,62 @@ fn connect(arguments: &[OsString]) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => Ok(()),
         result => result.map(drop),
     }
+}
+
+/// ADDRESS PORT PAYLOAD: connected and sent by requests.
+fn stream(arguments: &[OsString]) -> io::Result<()> {
+    stream_over(&Ring::new()?, 0, arguments)
+}
+
+fn stream_worker(arguments: &[OsString]) -> io::Result<()> {
+    stream_over(&Ring::new()?, IOSQE_ASYNC, arguments)
+}
+
+fn stream_poller(arguments: &[OsString]) -> io::Result<()> {
+    stream_over(&Ring::with(IORING_SETUP_SQPOLL)?, 0, arguments)
+}
+
+fn stream_over(ring: &Ring, flags: u8, arguments: &[OsString]) -> io::Result<()> {
+    let to = address(arguments)?;
+    let payload = text(arguments, 2)?.as_bytes();
+    let socket = new_socket(family(&to), libc::SOCK_STREAM, 0)?;
+    let to = Address::of(to);
+    completed(ring.run(Request {
+        opcode: IORING_OP_CONNECT,
+        flags,
+        descriptor: socket.as_raw_fd(),
+        address: to.bytes.as_ptr() as u64,
+        offset: u64::from(to.len),
+        ..Request::default()
+    })?)?;
+    let sent = ring.run(Request {
+        opcode: IORING_OP_SEND,
+        flags,
+        descriptor: socket.as_raw_fd(),
+        address: payload.as_ptr() as u64,
+        len: payload.len() as u32,
+        ..Request::default()
+    })?;
+    completed(sent).map(drop)
+}
+
+/// ADDRESS PORT PAYLOAD: a message with an address of its own.
+fn datagram(arguments: &[OsString]) -> io::Result<()> {
+    let to = address(arguments)?;
+    let mut payload = text(arguments, 2)?.as_bytes().to_vec();
+    let ring = Ring::new()?;
+    let socket = new_socket(family(&to), libc::SOCK_DGRAM, 0)?;
+    let mut piece = libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() };
+    let mut to = Address::of(to);
+    let message = message(&mut to, &mut piece);
+    let sent = ring.run(Request {
+        opcode: IORING_OP_SENDMSG,
+        descriptor: socket.as_raw_fd(),
+        address: &raw const message as u64,
+        len: 1,
+        ..Request::default()
+    })?;
+    completed(sent).map(drop)
 }
 
 /// FILE: opened by a request.

@@ -1,0 +1,359 @@
+//! What an attempt is: one technique in two forms, the places they reach for, and how to tell that something arrived.
+
+use std::net::IpAddr;
+
+use end_to_end::internet::{FOREIGN_RESOLVER, JOB_V4, Packet, RESOLVER_V4, RESOLVER_V6, UPLINK};
+
+/// An address that every job may use as it likes, over TCP and UDP: where harmless first steps go.
+pub const OPEN_V4: &str = "198.51.100.9";
+/// The same, over IPv6.
+pub const OPEN_V6: &str = "2001:db8:a::9";
+/// The number of the first attempt, which is the last part of its addresses.
+const FIRST_NUMBER: usize = 10;
+
+/// Where a form of an attempt wants to get.
+#[derive(Clone, Copy)]
+pub enum Place {
+    /// An IPv4 address of its own, at this port.
+    V4(u16),
+    /// An IPv6 address of its own, at this port.
+    V6(u16),
+    /// This address, at this port; 0 for any. `{n}` in it is the attempt's number.
+    At(&'static str, u16),
+    /// Wherever names are resolved; only the payload tells.
+    Question,
+}
+
+/// What tells that a form has arrived.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// A packet that holds the payload.
+    Payload,
+    /// Any packet to the place: the technique sends no data, or only when somebody answers.
+    Packet,
+}
+
+/// How a refusal shows in the job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// The call fails with EPERM.
+    Refused,
+    /// The call is taken, and nothing comes of it.
+    Dropped,
+    /// The process is ended.
+    Killed,
+    /// The resolver says that there is no such name.
+    NoName,
+    /// The resolver answers, without what was to be smuggled.
+    Answered,
+    /// The resolver takes it for a bad question.
+    BadQuestion,
+    /// No name, as libraries say it.
+    Unresolved,
+    /// The descriptor is not open.
+    Closed,
+}
+
+/// Which job an attempt runs in: jobs differ in their policy, and in how they are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum In {
+    /// Rules for the twins alone, each for one address, protocol and port.
+    Plain,
+    /// Some twins may use any protocol, so that raw sockets can be made at all.
+    AnyProtocol,
+    /// Every address is allowed, over every protocol and port.
+    Broad,
+    /// A process that read a secret needs a rule that says so.
+    Secret,
+    /// Sockets were open before the agent started.
+    Inherited,
+    /// The agent is killed before the attempts.
+    Orphaned,
+    /// Thousands of names and flows come first.
+    Flooded,
+}
+
+/// What happens outside while the job acts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// Nothing.
+    Nothing,
+    /// Somebody calls the job at this port over TCP, from the form's own address.
+    Calls(u16),
+    /// Somebody sends the job a datagram at this port, from the form's own address.
+    Sends(u16),
+}
+
+/// Which form of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Forbidden, where the policy is in force.
+    Forbidden,
+    /// The same, where the policy is only watched.
+    Control,
+    /// The same technique to where a rule allows it.
+    Twin,
+}
+
+/// One technique.
+#[derive(Clone, Copy)]
+pub struct Attempt {
+    pub name: &'static str,
+    /// What is tried, in a few words.
+    pub what: &'static str,
+    /// The command, with placeholders; see [`Bound::expand`].
+    pub act: &'static str,
+    /// The twin's command, where it is another.
+    pub twin_act: Option<&'static str>,
+    pub forbidden: Place,
+    pub allowed: Place,
+    /// Lines under `egress.allow` that allow the twin.
+    pub rules: &'static [&'static str],
+    /// Lines under `egress.allow` that must not be enough for the forbidden form.
+    pub given: &'static [&'static str],
+    /// Records that both resolvers know, for each form.
+    pub zone: &'static [&'static str],
+    pub expected: Expected,
+    pub sight: Sight,
+    pub twin_sight: Sight,
+    pub forbidden_in: In,
+    pub allowed_in: In,
+    pub meanwhile: Meanwhile,
+    /// Whether packets stay on the job's loopback device, where they are looked for.
+    pub on_loopback: bool,
+    /// Whether packets to the place are no leak by themselves: the form shares it with others.
+    pub shared: bool,
+}
+
+/// A rule for TCP to the place.
+pub const TCP: &[&str] = &["{ cidr: \"{net}\", ports: [{port}], why: a twin }"];
+/// A rule for UDP to the place.
+pub const UDP: &[&str] = &["{ cidr: \"{net}\", ports: [{port}], protocol: udp, why: a twin }"];
+/// A rule for everything to the place.
+pub const ANY: &[&str] = &["{ cidr: \"{net}\", ports: any, protocol: any, why: a twin }"];
+
+/// An attempt to reach a place of its own at port 443 over TCP, which fails with EPERM.
+pub const fn attempt(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
+    Attempt {
+        name,
+        what,
+        act,
+        twin_act: None,
+        forbidden: Place::V4(443),
+        allowed: Place::V4(443),
+        rules: TCP,
+        given: &[],
+        zone: &[],
+        expected: Expected::Refused,
+        sight: Sight::Payload,
+        twin_sight: Sight::Payload,
+        forbidden_in: In::Plain,
+        allowed_in: In::Plain,
+        meanwhile: Meanwhile::Nothing,
+        on_loopback: false,
+        shared: false,
+    }
+}
+
+impl Attempt {
+    /// Both forms reach for addresses of their own, of this kind.
+    pub const fn over(self, place: Place) -> Self {
+        Self { forbidden: place, allowed: place, ..self }
+    }
+
+    /// Where the forms reach for.
+    pub const fn between(self, forbidden: Place, allowed: Place) -> Self {
+        Self { forbidden, allowed, ..self }
+    }
+
+    /// What allows the twin.
+    pub const fn rules(self, rules: &'static [&'static str]) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// What must not be enough.
+    pub const fn given(self, given: &'static [&'static str]) -> Self {
+        Self { given, ..self }
+    }
+
+    /// What the resolvers know.
+    pub const fn zone(self, zone: &'static [&'static str]) -> Self {
+        Self { zone, ..self }
+    }
+
+    /// Another command for the twin.
+    pub const fn twin(self, act: &'static str) -> Self {
+        Self { twin_act: Some(act), ..self }
+    }
+
+    /// How the refusal shows.
+    pub const fn expect(self, expected: Expected) -> Self {
+        Self { expected, ..self }
+    }
+
+    /// No payload arrives at first: any packet to the place tells.
+    pub const fn without_payload(self) -> Self {
+        Self { sight: Sight::Packet, twin_sight: Sight::Packet, ..self }
+    }
+
+    /// Any packet to the forbidden place tells.
+    pub const fn sees_packet(self) -> Self {
+        Self { sight: Sight::Packet, ..self }
+    }
+
+    /// Which job both forms run in.
+    pub const fn in_job(self, job: In) -> Self {
+        Self { forbidden_in: job, allowed_in: job, ..self }
+    }
+
+    /// Which job the twin runs in.
+    pub const fn twin_in(self, job: In) -> Self {
+        Self { allowed_in: job, ..self }
+    }
+
+    /// What happens outside.
+    pub const fn meanwhile(self, meanwhile: Meanwhile) -> Self {
+        Self { meanwhile, ..self }
+    }
+
+    /// Packets stay on the loopback device.
+    pub const fn on_loopback(self) -> Self {
+        Self { on_loopback: true, ..self }
+    }
+
+    /// Packets to the place are no leak by themselves.
+    pub const fn shared(self) -> Self {
+        Self { shared: true, ..self }
+    }
+
+    /// The job that a form runs in.
+    pub fn job(&self, form: Form) -> In {
+        if form == Form::Twin { self.allowed_in } else { self.forbidden_in }
+    }
+}
+
+/// A form of an attempt with its number, which gives it addresses and a payload of its own.
+pub struct Bound<'a> {
+    pub attempt: &'a Attempt,
+    pub form: Form,
+    number: usize,
+}
+
+impl<'a> Bound<'a> {
+    /// The form of the attempt at that place in the table.
+    pub fn new(attempt: &'a Attempt, at: usize, form: Form) -> Self {
+        Self { attempt, form, number: at + FIRST_NUMBER }
+    }
+
+    fn is_twin(&self) -> bool {
+        self.form == Form::Twin
+    }
+
+    fn place(&self) -> Place {
+        if self.is_twin() { self.attempt.allowed } else { self.attempt.forbidden }
+    }
+
+    /// What shall get out: letters and digits, so that it can be a label of a name.
+    pub fn payload(&self) -> String {
+        let form = match self.form {
+            Form::Forbidden => "forbidden",
+            Form::Control => "control",
+            Form::Twin => "twin",
+        };
+        format!("zq{:03}{form}", self.number)
+    }
+
+    /// An address of its own: the forms never share one, and forbidden form and control run in two internets.
+    fn own(&self, is_v4: bool) -> String {
+        let number = self.number;
+        match (is_v4, self.is_twin()) {
+            (true, false) => format!("203.0.113.{number}"),
+            (true, true) => format!("198.51.100.{number}"),
+            (false, false) => format!("2001:db8:f::{number}"),
+            (false, true) => format!("2001:db8:a::{number}"),
+        }
+    }
+
+    fn to(&self) -> String {
+        match self.place() {
+            Place::V4(_) | Place::Question => self.own(true),
+            Place::V6(_) => self.own(false),
+            Place::At(address, _) => address.replace("{n}", &self.number.to_string()),
+        }
+    }
+
+    fn port(&self) -> u16 {
+        match self.place() {
+            Place::V4(port) | Place::V6(port) | Place::At(_, port) => port,
+            Place::Question => 443,
+        }
+    }
+
+    /// The form's own address as an address.
+    pub fn address(&self) -> IpAddr {
+        self.to().parse().expect("a place is an address")
+    }
+
+    /// Fills the placeholders in.
+    pub fn expand(&self, text: &str, act: &str, home: &str) -> String {
+        let to = self.to();
+        let width = if to.contains(':') { 128 } else { 32 };
+        let (zone, kind) = if self.is_twin() { ("open", "t") } else { ("refused", "f") };
+        let payload = self.payload();
+        let all: [(&str, String); 20] = [
+            ("{name}", format!("{payload}.{zone}.test")),
+            ("{below}", format!("{payload}.{kind}{}.below.test", self.number)),
+            ("{parent}", format!("{kind}{}.below.test", self.number)),
+            ("{host}", format!("{kind}{}.host.test", self.number)),
+            ("{other}", format!("{kind}{}.other.test", self.number)),
+            ("{net}", format!("{to}/{width}")),
+            ("{to}", to),
+            ("{v4}", self.own(true)),
+            ("{v6}", self.own(false)),
+            ("{port}", self.port().to_string()),
+            ("{payload}", payload),
+            ("{n}", self.number.to_string()),
+            ("{act}", act.to_owned()),
+            ("{home}", home.to_owned()),
+            ("{open}", OPEN_V4.to_owned()),
+            ("{open6}", OPEN_V6.to_owned()),
+            ("{resolver}", RESOLVER_V4.to_string()),
+            ("{resolver6}", RESOLVER_V6.to_string()),
+            ("{foreign}", FOREIGN_RESOLVER.to_string()),
+            ("{uplink}", UPLINK.to_owned()),
+        ];
+        let own = text.replace("{runner}", &JOB_V4.to_string());
+        all.iter().fold(own, |text, (placeholder, value)| text.replace(placeholder, value))
+    }
+
+    /// The words of its commands, which are done one after the other; the last one counts.
+    pub fn commands(&self, act: &str, home: &str) -> Vec<Vec<String>> {
+        let all = self.attempt.twin_act.filter(|_| self.is_twin()).unwrap_or(self.attempt.act);
+        let words = |command: &str| command.split(' ').map(|word| self.expand(word, act, home)).collect();
+        all.split(" ; ").map(words).collect()
+    }
+
+    /// Whether that packet says that something of this form got out.
+    pub fn is_leak(&self, packet: &Packet) -> bool {
+        packet.holds(self.payload().as_bytes()) || !self.attempt.shared && self.is_to_place(packet)
+    }
+
+    /// Whether that packet says that this form has arrived.
+    pub fn is_arrival(&self, packet: &Packet) -> bool {
+        let sight = if self.is_twin() { self.attempt.twin_sight } else { self.attempt.sight };
+        match sight {
+            Sight::Payload => packet.holds(self.payload().as_bytes()),
+            Sight::Packet => self.is_to_place(packet),
+        }
+    }
+
+    fn is_to_place(&self, packet: &Packet) -> bool {
+        match self.place() {
+            Place::Question => false,
+            Place::V4(_) | Place::V6(_) => packet.to == self.address(),
+            Place::At(_, port) => {
+                packet.to == self.address() && (port == 0 || packet.port.is_none_or(|of_packet| of_packet == port))
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Other protocols than TCP and UDP, and packets made by hand. Twins run where some rule allows any protocol: without
+//! one, no such socket can be made.
+
+use crate::attempt::Expected::{Dropped, Killed};
+use crate::attempt::Place::{V4, V6};
+use crate::attempt::{ANY, Attempt, In, UDP, attempt};
+
+/// Forbidden where no rule allows any protocol.
+const fn raw(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
+    attempt(name, what, act).over(V4(4444)).rules(ANY).twin_in(In::AnyProtocol)
+}
+
+/// Forbidden beside a rule that allows any protocol to another address.
+const fn beside(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
+    raw(name, what, act).in_job(In::AnyProtocol)
+}
+
+pub const ATTEMPTS: &[Attempt] = &[
+    raw("raw-udp", "a raw socket for UDP", "{act} raw datagram {to} {port} {payload}"),
+    raw("raw-udp-v6", "the same over IPv6", "{act} raw datagram {to} {port} {payload}").over(V6(4444)),
+    raw("raw-header", "with an IP header of its own", "{act} raw header {to} {port} {payload}"),
+    raw("raw-header-v6", "the same over IPv6", "{act} raw header {to} {port} {payload}").over(V6(4444)),
+    raw("raw-tcp-syn", "a TCP segment with data, made by hand", "{act} raw segment {to} {port} {payload}"),
+    raw("icmp-echo", "an echo request with data", "{act} raw echo {to} {port} {payload}"),
+    raw("icmpv6-echo", "the same over IPv6", "{act} raw echo {to} {port} {payload}").over(V6(0)),
+    raw("ping-socket", "an echo request without privilege", "{act} raw ping {to} {port} {payload}"),
+    raw("ping-socket-v6", "the same over IPv6", "{act} raw ping {to} {port} {payload}").over(V6(0)),
+    raw("ipv6-in-ipv4", "a tunnel by hand: protocol 41", "{act} raw protocol {to} {port} {payload} 41"),
+    raw("gre", "a tunnel by hand: GRE", "{act} raw protocol {to} {port} {payload} 47"),
+    raw("protocol-253", "a protocol that nobody uses", "{act} raw protocol {to} {port} {payload} 253"),
+    beside(
+        "raw-header-beside",
+        "a raw packet, where raw sockets may be made",
+        "{act} raw header {to} {port} {payload}",
+    ),
+    beside("raw-header-beside-v6", "the same over IPv6", "{act} raw header {to} {port} {payload}").over(V6(4444)),
+    beside(
+        "raw-header-that-lies",
+        "told to the kernel as a packet to an allowed address",
+        "{act} raw other-header {to} {port} {payload} {open}",
+    ),
+    beside("raw-fragment-beside", "a later fragment, which has no ports", "{act} raw fragment {to} {port} {payload}"),
+    beside(
+        "raw-tcp-syn-beside",
+        "a TCP segment, where raw sockets may be made",
+        "{act} raw segment {to} {port} {payload}",
+    ),
+    beside(
+        "icmp-echo-beside",
+        "an echo request, where raw sockets may be made",
+        "{act} raw echo {to} {port} {payload}",
+    ),
+    beside("icmpv6-echo-beside", "the same over IPv6", "{act} raw echo {to} {port} {payload}").over(V6(0)),
+    beside(
+        "ping-socket-beside",
+        "without privilege, where raw sockets may be made",
+        "{act} raw ping {to} {port} {payload}",
+    ),
+    beside("gre-beside", "a tunnel, where raw sockets may be made", "{act} raw protocol {to} {port} {payload} 47"),
+    beside(
+        "raw-source-route",
+        "to an allowed address, which is asked to send it on",
+        "{act} raw routed-header {to} {port} {payload} {open}",
+    )
+    .given(&["{ cidr: \"198.51.100.9/32\", ports: any, protocol: any, why: the station on the way }"]),
+    raw("packet-socket", "a frame, written to the device", "{act} raw frame {to} {port} {payload} {uplink}")
+        .twin("{act} udp sendto {to} {port} {payload}")
+        .twin_in(In::Plain)
+        .rules(UDP)
+        .expect(Killed),
+    raw(
+        "packet-socket-v6",
+        "an IPv6 frame, written to the device",
+        "{act} raw frame-body {to} {port} {payload} {uplink}",
+    )
+    .over(V6(4444))
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .expect(Killed),
+    raw("tun-device", "a packet that the runner forwards", "{act} raw tun {to} {port} {payload}")
+        .twin("{act} udp sendto {to} {port} {payload}")
+        .twin_in(In::Plain)
+        .rules(UDP)
+        .expect(Dropped),
+];

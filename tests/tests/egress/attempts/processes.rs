@@ -1,0 +1,110 @@
+//! Who tries: children of every kind, processes that leave, programs under other names, jobs that lost their agent.
+
+use crate::attempt::Expected::{Dropped, Killed, NoName};
+use crate::attempt::Place::{Question, V4, V6};
+use crate::attempt::{Attempt, In, TCP, UDP, attempt};
+
+const CONNECT: &str = "{act} tcp connect {to} {port} {payload}";
+/// Allowed, and for who holds a secret too.
+const MAY_CARRY: &[&str] = &["{ cidr: \"{net}\", ports: [{port}], may-carry-secrets: true, why: a twin }"];
+
+/// A process that reads a secret first; what forbids is that alone.
+const fn secret(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
+    attempt(name, what, act).given(TCP).rules(MAY_CARRY).in_job(In::Secret)
+}
+
+/// Leaves the job's cgroup; the twin stays below it.
+const fn leaving(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
+    attempt(name, what, act).twin("{act} space child-cgroup {act} tcp connect {to} {port} {payload}").expect(Killed)
+}
+
+pub const ATTEMPTS: &[Attempt] = &[
+    attempt(
+        "daemon",
+        "a daemon without a parent in the job",
+        "{act} space orphan {act} tcp connect {to} {port} {payload}",
+    )
+    .expect(Dropped),
+    attempt(
+        "other-user",
+        "a child that is another user",
+        "setpriv --reuid=65534 --regid=65534 --clear-groups {act} tcp connect {to} {port} {payload}",
+    ),
+    attempt(
+        "user-namespace",
+        "a child in a user namespace of its own",
+        "unshare --user --map-root-user {act} tcp connect {to} {port} {payload}",
+    ),
+    attempt(
+        "pid-namespace",
+        "a child in a process namespace of its own",
+        "unshare --pid --fork --mount-proc {act} tcp connect {to} {port} {payload}",
+    ),
+    attempt(
+        "child-cgroup",
+        "a cgroup of the job's own below the job's",
+        "{act} space child-cgroup {act} tcp connect {to} {port} {payload}",
+    ),
+    attempt(
+        "cgroup-namespace",
+        "a child in a cgroup namespace of its own",
+        "unshare --cgroup {act} tcp connect {to} {port} {payload}",
+    ),
+    attempt(
+        "own-network",
+        "a network of its own, joined to the runner's",
+        "{act} space own-network 1{n} {act} udp sendto {to} {port} {payload}",
+    )
+    .rules(UDP)
+    .twin("{act} space own-network 2{n} {act} udp sendto {to} {port} {payload}"),
+    attempt(
+        "own-network-nested",
+        "a network of its own in a user namespace, entered from there",
+        "unshare --user --map-root-user --fork {act} udp sendto {to} {port} {payload}",
+    )
+    .over(V6(4444))
+    .rules(UDP),
+    leaving(
+        "other-cgroup",
+        "moves to another cgroup",
+        "{act} space leave-cgroup {cgroup} {act} tcp connect {to} {port} {payload}",
+    ),
+    leaving(
+        "born-outside",
+        "a child born in another cgroup",
+        "{act} space born-outside {cgroup} {act} tcp connect {to} {port} {payload}",
+    ),
+    attempt("program-other", "a rule's program, and another one", CONNECT)
+        .given(&["{ cidr: \"{net}\", ports: [{port}], exe: [runner-upload], why: one program }"])
+        .rules(&["{ cidr: \"{net}\", ports: [{port}], exe: [act], why: one program }"]),
+    attempt(
+        "program-in-memory",
+        "a rule's program by name alone, from memory",
+        "{act} space from-memory {act} runner-upload tcp connect {to} {port} {payload}",
+    )
+    .given(&["{ cidr: \"{net}\", ports: [{port}], exe: [runner-upload], why: one program }"])
+    .twin(CONNECT)
+    .rules(&["{ cidr: \"{net}\", ports: [{port}], exe: [act], why: one program }"]),
+    secret(
+        "secret-holder",
+        "reads a secret, then connects",
+        "{act} exec after-reading {home}/.aws/credentials {act} tcp connect {to} {port} {payload}",
+    ),
+    attempt("orphaned", "the agent was killed", CONNECT).in_job(In::Orphaned),
+    attempt("orphaned-udp", "the agent was killed", "{act} udp sendto {to} {port} {payload}")
+        .over(V4(4444))
+        .rules(UDP)
+        .in_job(In::Orphaned),
+    attempt("orphaned-question", "a refused name, after the agent was killed", "{act} dns udp {resolver} {name} A")
+        .between(Question, V4(443))
+        .twin(CONNECT)
+        .in_job(In::Orphaned)
+        .expect(Dropped),
+    attempt("flooded", "after thousands of flows and names", CONNECT).in_job(In::Flooded),
+    attempt("flooded-v6", "the same over IPv6", CONNECT).over(V6(443)).in_job(In::Flooded),
+    attempt("flooded-question", "a refused name after thousands of allowed ones", "{act} dns udp {resolver} {name} A")
+        .between(Question, Question)
+        .rules(&[])
+        .in_job(In::Flooded)
+        .expect(NoName),
+];

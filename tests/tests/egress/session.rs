@@ -1,0 +1,184 @@
+//! A job that does one attempt after the other, as it is told, and the agent around it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use end_to_end::internet::{JOB_V4, RESOLVER_V4, RESOLVER_V6};
+use end_to_end::job::Running;
+use end_to_end::{Cgroup, Internet, Job, Run, binary, wait_until};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+
+use crate::ACT;
+use crate::attempt::{Bound, In, Meanwhile};
+
+/// How long an agent may take to start a job.
+const ARMED_WITHIN: Duration = Duration::from_mins(1);
+/// How long the job may take to say that it waits for a call.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
+/// A job that waits for commands.
+pub struct Session<'a> {
+    internet: &'a Internet,
+    running: Running,
+    commands: UnixStream,
+    answers: BufReader<UnixStream>,
+    output: PathBuf,
+    home: String,
+    /// Where attempts to leave go.
+    elsewhere: Cgroup,
+}
+
+/// What came of a command.
+pub struct Told {
+    /// Exit code, or a signal as a negative number; `None` when it took too long.
+    pub code: Option<i32>,
+    /// What it said.
+    pub said: String,
+}
+
+impl<'a> Session<'a> {
+    /// Starts an agent with this policy and a job that waits; an agent that refuses says why.
+    pub fn start(internet: &'a Internet, kind: In, policy: &str) -> Result<Self, String> {
+        let job = Job::new(binary::agent(ACT), [ACT, "obey", "commands"]);
+        let socket = job.path("control");
+        let listener = UnixListener::bind(&socket).expect("a socket in the job's home");
+        listener.set_nonblocking(true).expect("a socket can be told not to wait");
+        let home = job.path("");
+        let (resolv_conf, hosts) = (job.path("resolv.conf"), job.path("hosts"));
+        let mut job = job
+            .word(&socket)
+            .policy(policy)
+            .file("resolv.conf", &format!("nameserver {RESOLVER_V4}\nnameserver {RESOLVER_V6}\noptions timeout:1\n"))
+            .file("hosts", "127.0.0.1 localhost\n::1 localhost\n")
+            .file(".aws/credentials", "[default]\naws_access_key_id = dummy\n")
+            .by(internet.wrapper(&resolv_conf, &hosts));
+        if kind == In::Inherited {
+            job = job.by(inherited());
+        }
+        let mut running = job.start();
+        let mut accepted = None;
+        wait_until(ARMED_WITHIN, || {
+            accepted = listener.accept().ok();
+            accepted.is_some() || running.has_ended()
+        });
+        let Some((commands, _)) = accepted else {
+            let run = running.wait();
+            return Err(run.stderr.lines().last().unwrap_or("the agent ended without a word").to_owned());
+        };
+        commands.set_nonblocking(false).expect("a socket can be told to wait");
+        let answers = BufReader::new(commands.try_clone().expect("a descriptor can be copied"));
+        let output = PathBuf::from(&home).join("output");
+        Ok(Self { internet, running, commands, answers, output, home, elsewhere: Cgroup::create() })
+    }
+
+    /// Has the job do a form of an attempt.
+    pub fn act(&mut self, form: &Bound) -> Told {
+        let cgroup = self.elsewhere.path().to_str().expect("a cgroup's path is text").to_owned();
+        let mut commands = form.commands(ACT, self.home.trim_end_matches('/'));
+        for word in commands.iter_mut().flatten() {
+            *word = word.replace("{cgroup}", &cgroup);
+        }
+        let Some((last, first)) = commands.split_last() else { panic!("an attempt has a command") };
+        for command in first {
+            self.tell(command);
+            self.answer();
+        }
+        self.tell(last);
+        match form.attempt.meanwhile {
+            Meanwhile::Nothing => {}
+            Meanwhile::Calls(port) => self.when_ready(|outside| call(outside, form.address(), port)),
+            Meanwhile::Sends(port) => self.when_ready(|outside| send(outside, form.address(), port)),
+        }
+        self.answer()
+    }
+
+    /// Has the job run a command, and waits for its end.
+    pub fn run(&mut self, words: &[&str]) -> Told {
+        self.tell(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        self.answer()
+    }
+
+    fn tell(&mut self, words: &[String]) {
+        // Written anew by each command; what an earlier one said is not this one's.
+        let _ = fs::remove_file(&self.output);
+        let output = self.output.to_str().expect("test paths are text").to_owned();
+        let all: Vec<&String> = std::iter::once(&output).chain(words).collect();
+        let line = serde_json::to_string(&all).expect("words are JSON");
+        writeln!(self.commands, "{line}").expect("the job reads its commands");
+    }
+
+    fn answer(&mut self) -> Told {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the job answers");
+        let said = fs::read_to_string(&self.output).unwrap_or_default();
+        let code = line.trim_end().parse().ok();
+        let said = if code.is_none() { line.trim_end().to_owned() } else { said };
+        Told { code, said: said.trim_end().to_owned() }
+    }
+
+    /// Does something outside once the job says that it waits; a job that was refused before says nothing.
+    fn when_ready(&self, act: impl Fn(&Internet)) {
+        let says = || fs::read_to_string(&self.output).unwrap_or_default();
+        wait_until(READY_WITHIN, || says().contains('\n'));
+        if says().starts_with("ready\n") {
+            act(self.internet);
+        }
+    }
+
+    /// Kills the agent; the job goes on.
+    pub fn kill_agent(&mut self) {
+        self.running.signal(rustix::process::Signal::KILL);
+        wait_until(READY_WITHIN, || self.running.has_ended());
+    }
+
+    /// The cgroup that the job runs in.
+    pub fn cgroup(&mut self) -> PathBuf {
+        let told = self.run(&["cat", "/proc/self/cgroup"]);
+        let path = told.said.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
+        end_to_end::host::cgroup_mount().expect("checked by `missing`").join(path)
+    }
+
+    /// Ends the job, and with it the agent.
+    pub fn end(self) -> Run {
+        let Self { running, commands, answers, .. } = self;
+        drop((commands, answers));
+        running.wait()
+    }
+}
+
+/// The wrapper that opens sockets before the agent is there. The twin's places are those that rules allow.
+fn inherited() -> Vec<String> {
+    let words = [ACT, "pass", "with-sockets", "203.0.113.250", "443", "4444", "7070"];
+    words.map(str::to_owned).to_vec()
+}
+
+/// Calls the job from that address; whether it is taken is the attempt's to tell.
+fn call(internet: &Internet, from: IpAddr, port: u16) {
+    internet.other().inside(|| {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a stream socket");
+        let patience = Some(Duration::from_secs(2));
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, patience).expect("a socket takes a timeout");
+        bind(&socket, &SocketAddr::new(from, 0)).expect("all these addresses stand outside");
+        if connect(&socket, &SocketAddr::new(JOB_V4.into(), port)).is_ok() {
+            sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, patience).expect("a socket takes a timeout");
+            let _ = rustix::net::recv(&socket, &mut [0_u8; 64][..], rustix::net::RecvFlags::empty());
+        }
+    });
+}
+
+fn send(internet: &Internet, from: IpAddr, port: u16) {
+    internet.other().inside(|| {
+        let socket = UdpSocket::bind(SocketAddr::new(from, 4444)).expect("all these addresses stand outside");
+        let _ = socket.send_to(b"question", (JOB_V4, port));
+    });
+}
+
+/// A listener on the job's own machine that is not the job's: what a loopback attempt must not reach.
+pub fn neighbour(internet: &Internet, port: u16) -> TcpListener {
+    internet.job().inside(|| TcpListener::bind(("::", port)).expect("the port is free"))
+}
