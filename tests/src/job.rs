@@ -84,6 +84,15 @@ impl Job {
         self
     }
 
+    /// Puts a copy of a program below the job's home, folders included.
+    #[must_use]
+    pub fn program(self, below: &str, of: impl AsRef<Path>) -> Self {
+        let path = self.home.path().join(below);
+        fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder can be made");
+        fs::copy(of, path).expect("a program can be copied");
+        self
+    }
+
     /// Uses this policy.
     #[must_use]
     pub fn policy(self, yaml: &str) -> Self {

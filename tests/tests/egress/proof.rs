@@ -107,7 +107,7 @@ fn run_job(internet: &Internet, mode: &str, job: In, attempts: &[(usize, &Attemp
     if cgroup.is_none() {
         let run = session.end();
         if !run.status.success() {
-            return Err(run.stderr.lines().last().unwrap_or("the agent failed without a word").to_owned());
+            return Err(run.stderr.trim_end().replace('\n', " | "));
         }
     }
     Ok(done)
@@ -136,8 +136,8 @@ fn policy(mode: &str, job: In, attempts: &[(usize, &Attempt)]) -> String {
             allow.push(format!("{{ cidr: \"{net}\", ports: any, protocol: any, why: a broad rule }}"));
         }
     }
-    allow.push("{ host: \"*.open.test\", ports: [443], why: twins of questions }".into());
-    allow.push("{ host: \"*.flood.test\", ports: [443], why: a flood of names }".into());
+    allow.push("{ host: \"*.open.test\", names: 1000, ports: [443], why: twins of questions }".into());
+    allow.push("{ host: \"*.flood.test\", names: 5000, ports: [443], why: a flood of names }".into());
     for (place, attempt) in attempts {
         for (form, lines) in [(Form::Twin, attempt.rules), (Form::Forbidden, attempt.given)] {
             let bound = Bound::new(attempt, *place, form);

@@ -20,6 +20,9 @@ const ARMED_WITHIN: Duration = Duration::from_mins(1);
 /// How long the job may take to say that it waits for a call.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
+/// Where datagrams to the job come from; nobody listens there otherwise.
+pub const CALLER_PORT: u16 = 4446;
+
 /// A job that waits for commands.
 pub struct Session<'a> {
     internet: &'a Internet,
@@ -54,6 +57,8 @@ impl<'a> Session<'a> {
             .policy(policy)
             .file("resolv.conf", &format!("nameserver {RESOLVER_V4}\nnameserver {RESOLVER_V6}\noptions timeout:1\n"))
             .file("hosts", "127.0.0.1 localhost\n::1 localhost\n")
+            .program("bin/runner-upload", ACT)
+            .variable("PATH", format!("{home}bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"))
             .file(".aws/credentials", "[default]\naws_access_key_id = dummy\n")
             .by(internet.wrapper(&resolv_conf, &hosts));
         if kind == In::Inherited {
@@ -67,7 +72,7 @@ impl<'a> Session<'a> {
         });
         let Some((commands, _)) = accepted else {
             let run = running.wait();
-            return Err(run.stderr.lines().last().unwrap_or("the agent ended without a word").to_owned());
+            return Err(run.stderr.trim_end().replace('\n', " | "));
         };
         commands.set_nonblocking(false).expect("a socket can be told to wait");
         let answers = BufReader::new(commands.try_clone().expect("a descriptor can be copied"));
@@ -173,7 +178,7 @@ fn call(internet: &Internet, from: IpAddr, port: u16) {
 
 fn send(internet: &Internet, from: IpAddr, port: u16) {
     internet.other().inside(|| {
-        let socket = UdpSocket::bind(SocketAddr::new(from, 4444)).expect("all these addresses stand outside");
+        let socket = UdpSocket::bind(SocketAddr::new(from, CALLER_PORT)).expect("all these addresses stand outside");
         let _ = socket.send_to(b"question", (JOB_V4, port));
     });
 }

@@ -22,6 +22,8 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("own-network", own_network),
     ("with-file", with_file),
     ("from-memory", from_memory),
+    ("as-copy", as_copy),
+    ("called", called),
 ];
 
 /// `CLONE_INTO_CGROUP` of linux/sched.h.
@@ -128,6 +130,19 @@ fn with_file(arguments: &[OsString]) -> io::Result<()> {
     fs::remove_file(&own)?;
     mounted?;
     Err(Command::new(&arguments[2]).args(&arguments[3..]).exec())
+}
+
+/// PATH PROGRAM ARGUMENTS…: a copy of the program at PATH, run from there.
+fn as_copy(arguments: &[OsString]) -> io::Result<()> {
+    let path = Path::new(&arguments[0]);
+    fs::create_dir_all(path.parent().expect("a file lies in a folder"))?;
+    fs::copy(&arguments[1], path)?;
+    Err(Command::new(path).args(&arguments[2..]).exec())
+}
+
+/// NAME PROGRAM ARGUMENTS…: the program under another first argument.
+fn called(arguments: &[OsString]) -> io::Result<()> {
+    Err(Command::new(&arguments[1]).arg0(&arguments[0]).args(&arguments[2..]).exec())
 }
 
 /// PROGRAM NAME ARGUMENTS…: the program's bytes from a file in memory, under another name.

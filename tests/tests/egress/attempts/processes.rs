@@ -5,12 +5,21 @@ use crate::attempt::Place::{Question, V4, V6};
 use crate::attempt::{Attempt, In, TCP, UDP, attempt};
 
 const CONNECT: &str = "{act} tcp connect {to} {port} {payload}";
+const ONE_PROGRAM: &[&str] = &["{ cidr: \"{net}\", ports: [{port}], exe: [runner-upload], why: one program }"];
 /// Allowed, and for who holds a secret too.
 const MAY_CARRY: &[&str] = &["{ cidr: \"{net}\", ports: [{port}], may-carry-secrets: true, why: a twin }"];
 
 /// A process that reads a secret first; what forbids is that alone.
 const fn secret(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
     attempt(name, what, act).given(TCP).rules(MAY_CARRY).in_job(In::Secret)
+}
+
+/// A rule that names a program by what it is called; the twin is that program.
+const fn program(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
+    attempt(name, what, act)
+        .given(ONE_PROGRAM)
+        .rules(ONE_PROGRAM)
+        .twin("{home}/bin/runner-upload tcp connect {to} {port} {payload}")
 }
 
 /// Leaves the job's cgroup; the twin stays below it.
@@ -74,17 +83,22 @@ pub const ATTEMPTS: &[Attempt] = &[
         "a child born in another cgroup",
         "{act} space born-outside {cgroup} {act} tcp connect {to} {port} {payload}",
     ),
-    attempt("program-other", "a rule's program, and another one", CONNECT)
-        .given(&["{ cidr: \"{net}\", ports: [{port}], exe: [runner-upload], why: one program }"])
-        .rules(&["{ cidr: \"{net}\", ports: [{port}], exe: [act], why: one program }"]),
-    attempt(
+    program("program-other", "a rule's program, and another one", CONNECT),
+    program(
+        "program-same-name",
+        "a program of the same name in another folder",
+        "{act} space as-copy {home}/elsewhere/runner-upload {act} tcp connect {to} {port} {payload}",
+    ),
+    program(
         "program-in-memory",
-        "a rule's program by name alone, from memory",
+        "a program of the same name in memory",
         "{act} space from-memory {act} runner-upload tcp connect {to} {port} {payload}",
-    )
-    .given(&["{ cidr: \"{net}\", ports: [{port}], exe: [runner-upload], why: one program }"])
-    .twin(CONNECT)
-    .rules(&["{ cidr: \"{net}\", ports: [{port}], exe: [act], why: one program }"]),
+    ),
+    program(
+        "program-called-so",
+        "a program that only calls itself so",
+        "{act} space called runner-upload {act} tcp connect {to} {port} {payload}",
+    ),
     secret(
         "secret-holder",
         "reads a secret, then connects",

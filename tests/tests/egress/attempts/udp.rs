@@ -2,6 +2,7 @@
 
 use crate::attempt::Place::{At, V4, V6};
 use crate::attempt::{ANY, Attempt, In, Meanwhile, UDP, attempt};
+use crate::session::CALLER_PORT;
 
 /// A datagram to port 4444.
 const fn datagram(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
@@ -83,6 +84,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     datagram("udp-io-uring-v6", "the same over IPv6", "{act} uring datagram {to} {port} {payload}").over(V6(4444)),
     datagram("udp-32-bit", "a message as a 32-bit call", "{act} compat datagram {to} {port} {payload}"),
     datagram("udp-answer", "an answer to whoever asks from outside", "{act} udp answer {to} 7002 {payload}")
+        .over(V4(CALLER_PORT))
         .meanwhile(Meanwhile::Sends(7002)),
     datagram(
         "udp-beside-anything",
