@@ -46,6 +46,9 @@ enum Task {
     /// One load of the benchmark, in this process
     #[command(hide = true)]
     BenchLoad(bench::load::Options),
+    /// One load of the benchmark of block mode, in this process
+    #[command(hide = true)]
+    BenchBlockLoad(bench::block::load::Options),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::DemoDropHost(options) => demo::drop_host::run(&options),
         Task::BenchLoad(options) => bench::load::run(&options),
+        Task::BenchBlockLoad(options) => bench::block::load::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -84,7 +84,7 @@ fn peak(status: &str) -> Option<u64> {
 }
 
 /// The agent's own notice that it watches; it stands near the start of the log.
-fn ready_ms(log: &str) -> Option<f64> {
+pub fn ready_ms(log: &str) -> Option<f64> {
     log.lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .find(|notice| notice["kind"] == "agent" && notice["state"] == "ready")?["ready_ms"]

@@ -2,6 +2,7 @@
 //! round to round, so that a machine that gets slower meets both alike. docs/benchmarks.md explains the method.
 
 mod agent;
+pub mod block;
 mod ceiling;
 pub mod load;
 mod project;
@@ -31,6 +32,9 @@ pub struct Options {
     /// Only these loads
     #[arg(long, value_enum, value_name = "LOAD")]
     only: Vec<Kind>,
+    /// Measure block mode instead, or these parts of it
+    #[arg(long, value_enum, value_name = "PART", num_args = 0.., conflicts_with_all = ["only", "json"])]
+    block: Option<Vec<block::Part>>,
     /// A twentieth of the operations: shows that everything runs, measures nothing
     #[arg(long)]
     quick: bool,
@@ -52,6 +56,9 @@ pub fn run(options: &Options) -> Result<()> {
         None => build::binary(&build::Options { release: true, ..build::Options::default() })?,
     };
     let stop = step::stop_flag()?;
+    if let Some(parts) = &options.block {
+        return block::run(&binary, parts, options.rounds, options.quick, &stop);
+    }
     let bench = Bench::prepare(&binary)?;
     let kinds: Vec<Kind> = Kind::all().iter().copied().filter(|kind| wanted(options, *kind)).collect();
     let mut measures: Vec<Measure> = kinds.iter().map(|kind| Measure::new(*kind)).collect();
