@@ -197,8 +197,8 @@ pub struct SocketRuling {
     pub reserved: u8,
     /// Slot of the job.
     pub job: u32,
-    /// Number of the rule that allowed it.
-    pub rule: u32,
+    /// Where the rule that allowed it counts: its number, from where the job's rules begin.
+    pub counter: u32,
 }
 
 /// From where a question reached the resolver.

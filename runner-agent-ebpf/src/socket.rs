@@ -3,11 +3,11 @@
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
 use runner_agent_common::decide::{Destination, Ruling};
-use runner_agent_common::egress::{SocketRuling, socket_flag};
+use runner_agent_common::egress::{JobRules, NEVER_NS, SocketRuling, socket_flag};
 use runner_agent_common::record::ProcessKey;
 
 use crate::maps::SOCKETS;
-use crate::task::Member;
+use crate::task::{self, Member};
 
 /// `BPF_SK_STORAGE_GET_F_CREATE`.
 const CREATE: u64 = 1;
@@ -51,6 +51,7 @@ pub unsafe fn ruling_of(socket: *mut core::ffi::c_void, create: bool) -> *mut So
 pub unsafe fn remember(
     kept: *mut SocketRuling,
     member: &Member,
+    rules: &JobRules,
     destination: &Destination,
     ruling: &Ruling,
     is_connect: bool,
@@ -65,7 +66,7 @@ pub unsafe fn remember(
     kept.until_ns = if ruling.is_general { ruling.until_ns } else { 0 };
     kept.owner = member.key;
     kept.job = member.job;
-    kept.rule = ruling.rule;
+    kept.counter = rules.counters + ruling.rule;
     kept.flags = socket_flag::ALLOWED | if is_connect { socket_flag::CONNECTED } else { 0 };
 }
 
@@ -92,6 +93,17 @@ pub unsafe fn remember_owner(kept: *mut SocketRuling, owner: ProcessKey, job: u3
     let kept = unsafe { &mut *kept };
     kept.owner = owner;
     kept.job = job;
+}
+
+/// Whether a datagram of the process that runs needs no new verdict: it goes where the last one of this process was
+/// allowed to go, whatever program it was and whatever it had read.
+#[inline(always)]
+pub fn covers_again(kept: &SocketRuling, destination: &Destination) -> bool {
+    kept.until_ns != 0
+        && is_about(kept, destination)
+        // A pid that came back can only be the owner's successor in the same job, or in none.
+        && kept.owner.tgid == task::current_tgid()
+        && (kept.until_ns == NEVER_NS || kept.until_ns > task::now())
 }
 
 /// Whether a destination is the one that was allowed last.

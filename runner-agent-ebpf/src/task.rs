@@ -1,8 +1,8 @@
 //! Who is running: process identity, and which job it belongs to by lineage or by cgroup.
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_task, bpf_ktime_get_boot_ns,
-    bpf_send_signal,
+    bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task,
+    bpf_ktime_get_boot_ns, bpf_send_signal,
 };
 use runner_agent_common::egress::job_flag;
 use runner_agent_common::map::{Task, task_flag};
@@ -37,6 +37,13 @@ pub fn now() -> u64 {
 pub fn current() -> Address {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_get_current_task() }
+}
+
+/// Id of the current process.
+#[inline(always)]
+pub fn current_tgid() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    (unsafe { bpf_get_current_pid_tgid() } >> 32) as u32
 }
 
 /// Cgroup (v2) id of the current task.
@@ -126,7 +133,13 @@ pub fn adopt(task: Address, job: u32) -> Member {
 /// The front of a record about a member.
 #[inline(always)]
 pub fn header(member: &Member, kind: u16, probe: u16, len: usize) -> Header {
-    Header { at_ns: now(), process: member.key, len: len as u32, job: member.job, flags: 0, kind, probe }
+    header_at(now(), member, kind, probe, len)
+}
+
+/// The front of a record about what a member did then.
+#[inline(always)]
+pub fn header_at(at_ns: u64, member: &Member, kind: u16, probe: u16, len: usize) -> Header {
+    Header { at_ns, process: member.key, len: len as u32, job: member.job, flags: 0, kind, probe }
 }
 
 /// Notes that a member holds a secret. User space notes it too, for what only it can tell; this is for what is known at

@@ -2,7 +2,7 @@
 
 use aya_ebpf::maps::lpm_trie::Key;
 use runner_agent_common::decide::{Asking, Destination, Ruling, decide as decide_by};
-use runner_agent_common::egress::{ANY_EXE, ExeKey, JobRules, job_flag, rule, verdict};
+use runner_agent_common::egress::{ANY_EXE, ExeKey, JobRules, SocketRuling, job_flag, rule, verdict};
 use runner_agent_common::map::task_flag;
 
 use crate::emit;
@@ -10,11 +10,17 @@ use crate::kernel::{offset, pointer, read};
 use crate::maps::{BLOCKING, EGRESS, EXES, JOB_RULES, RULE_COUNTS};
 use crate::task::{self, Member};
 
+/// Whether there may be a job that the kernel side decides for.
+#[inline(always)]
+pub fn may_block() -> bool {
+    // SAFETY: a plain load from a static; volatile because user space replaces the value before loading.
+    unsafe { core::ptr::read_volatile(&raw const BLOCKING) != 0 }
+}
+
 /// What holds for a job, if the kernel side decides for it.
 #[inline(always)]
 pub fn rules_of(job: u32) -> Option<JobRules> {
-    // SAFETY: a plain load from a static; volatile because user space replaces the value before loading.
-    if unsafe { core::ptr::read_volatile(&raw const BLOCKING) } == 0 {
+    if !may_block() {
         return None;
     }
     // SAFETY: the value is copied at once; user space replaces it whole.
@@ -23,11 +29,11 @@ pub fn rules_of(job: u32) -> Option<JobRules> {
 
 /// Decides about a destination for a process.
 #[inline(always)]
-pub fn decide(member: &Member, rules: &JobRules, destination: &Destination) -> Ruling {
+pub fn decide(member: &Member, rules: &JobRules, destination: &Destination, now_ns: u64) -> Ruling {
     let asking = Asking {
         job: member.job,
         flags: rules.flags,
-        now_ns: task::now(),
+        now_ns,
         exes: if rules.flags & job_flag::EXES == 0 { ANY_EXE } else { exes_of(member) },
         needs_carry: rules.flags & job_flag::CARRY_BLOCK != 0 && member.flags & task_flag::HOLDS_SECRET != 0,
         zero: rules.zero,
@@ -76,6 +82,14 @@ pub fn count(rules: &JobRules, ruling: &Ruling) {
         // SAFETY: as above.
         emit::count(unsafe { &raw mut (*counter).blocked });
     }
+}
+
+/// Counts a datagram that went where the one before it was allowed to go.
+#[inline(always)]
+pub fn count_again(kept: &SocketRuling) {
+    let Some(counter) = RULE_COUNTS.get_ptr_mut(kept.counter) else { return };
+    // SAFETY: field address of a live map value.
+    emit::count(unsafe { &raw mut (*counter).allowed });
 }
 
 /// Counts a packet that the backstop dropped.

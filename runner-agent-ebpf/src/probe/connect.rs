@@ -108,41 +108,37 @@ impl Call {
 
 #[inline(always)]
 fn judge(ctx: &SockAddrContext, family: u16, probe: u16) -> i32 {
-    let Some(member) = task::current_member() else { return PASS };
     let call = call_of(ctx, family);
-    let Some(job) = rules::rules_of(member.job) else {
-        // Audited: everything passes, and the verdict is spoken in user space.
-        let nobody = Ruling { verdict: verdict::NONE, rule: rule::DEFAULT, until_ns: 0, is_general: false };
-        record(ctx, &member, &call, family, probe, &nobody);
-        return PASS;
-    };
     let destination = call.destination(family);
     let is_connect = probe == probe::CONNECT4 || probe == probe::CONNECT6;
     let socket = socket::of_call(ctx);
-    let is_question = destination.port == DNS_PORT && matches!(destination.protocol, IPPROTO_TCP | IPPROTO_UDP);
-    if is_question {
-        return redirect(ctx, &member, &job, &call, &destination, family, probe);
-    }
-    // A datagram to where the last one was allowed to go needs no new verdict, and no new record.
-    if !is_connect {
+    // A datagram to where the last one was allowed to go needs no new verdict, and no new record. Asked before anything
+    // else, because most datagrams are such.
+    if !is_connect && rules::may_block() {
         // SAFETY: a socket address hook's own socket.
         let kept = unsafe { socket::ruling_of(socket, false) };
         if !kept.is_null() {
             // SAFETY: a live value of the storage map.
             let kept = unsafe { &*kept };
-            if kept.until_ns != 0
-                && kept.job == member.job
-                && socket::is_about(kept, &destination)
-                && kept.until_ns > task::now()
-            {
-                let ruling =
-                    Ruling { verdict: verdict::ALLOWED, rule: kept.rule, until_ns: kept.until_ns, is_general: true };
-                rules::count(&job, &ruling);
+            if socket::covers_again(kept, &destination) {
+                rules::count_again(kept);
                 return PASS;
             }
         }
     }
-    let mut ruling = rules::decide(&member, &job, &destination);
+    let Some(member) = task::current_member() else { return PASS };
+    let now_ns = task::now();
+    let Some(job) = rules::rules_of(member.job) else {
+        // Audited: everything passes, and the verdict is spoken in user space.
+        let nobody = Ruling { verdict: verdict::NONE, rule: rule::DEFAULT, until_ns: 0, is_general: false };
+        record(ctx, &member, &call, family, probe, &nobody, now_ns);
+        return PASS;
+    };
+    let is_question = destination.port == DNS_PORT && matches!(destination.protocol, IPPROTO_TCP | IPPROTO_UDP);
+    if is_question {
+        return redirect(ctx, &member, &job, &call, &destination, family, probe);
+    }
+    let mut ruling = rules::decide(&member, &job, &destination, now_ns);
     if ruling.verdict == verdict::ALLOWED {
         // SAFETY: a socket address hook's own socket.
         let kept = unsafe { socket::ruling_of(socket, true) };
@@ -151,11 +147,11 @@ fn judge(ctx: &SockAddrContext, family: u16, probe: u16) -> i32 {
             ruling = Ruling { verdict: verdict::BLOCKED, rule: rule::DEFAULT, until_ns: 0, is_general: false };
         } else {
             // SAFETY: a live value of the storage map.
-            unsafe { socket::remember(kept, &member, &destination, &ruling, is_connect) };
+            unsafe { socket::remember(kept, &member, &job, &destination, &ruling, is_connect) };
         }
     }
     rules::count(&job, &ruling);
-    record(ctx, &member, &call, family, probe, &ruling);
+    record(ctx, &member, &call, family, probe, &ruling, now_ns);
     if ruling.verdict == verdict::ALLOWED { PASS } else { REFUSE }
 }
 
@@ -180,7 +176,7 @@ fn redirect(
     if port == 0 || kept.is_null() {
         let refused = Ruling { verdict: verdict::BLOCKED, rule: rule::RESOLVER, until_ns: 0, is_general: false };
         rules::count(job, &refused);
-        record(ctx, member, call, family, probe, &refused);
+        record(ctx, member, call, family, probe, &refused, task::now());
         return REFUSE;
     }
     let resolver = Destination {
@@ -191,19 +187,19 @@ fn redirect(
     };
     let ruling = Ruling { verdict: verdict::ALLOWED, rule: rule::RESOLVER, until_ns: NEVER_NS, is_general: false };
     // SAFETY: a live value of the storage map.
-    unsafe { socket::remember(kept, member, &resolver, &ruling, is_connect) };
+    unsafe { socket::remember(kept, member, job, &resolver, &ruling, is_connect) };
     // SAFETY: as above.
     unsafe { socket::remember_wanted(kept, wanted) };
     rules::count(job, &ruling);
-    record(ctx, member, call, family, probe, &ruling);
+    record(ctx, member, call, family, probe, &ruling, task::now());
     super::answer::write_address(ctx, family, &resolver);
     PASS
 }
 
 #[inline(always)]
-fn record(ctx: &SockAddrContext, member: &Member, call: &Call, family: u16, probe: u16, ruling: &Ruling) {
+fn record(ctx: &SockAddrContext, member: &Member, call: &Call, family: u16, probe: u16, ruling: &Ruling, at_ns: u64) {
     let record = Connect {
-        header: task::header(member, kind::CONNECT, probe, size_of::<Connect>()),
+        header: task::header_at(at_ns, member, kind::CONNECT, probe, size_of::<Connect>()),
         address: zerocopy::transmute!(call.words),
         // SAFETY: the helper takes the program's own context.
         socket: unsafe { bpf_get_socket_cookie(ctx.sock_addr.cast()) },

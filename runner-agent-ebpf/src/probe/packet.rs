@@ -35,45 +35,50 @@ const MAX_MESSAGE: u32 = 4096;
 /// What leaves the job.
 #[cgroup_skb(egress)]
 pub fn packet_out(ctx: SkBuffContext) -> i32 {
-    let Some(job) = job_of(&ctx) else { return PASS };
-    if let Some(rules) = rules::rules_of(job) {
-        return backstop(&ctx, job, &rules);
+    if rules::may_block() {
+        return backstop(&ctx);
     }
-    let _ = dns(&ctx, direction::OUT, job);
+    let _ = dns(&ctx, direction::OUT);
     PASS
 }
 
 /// What reaches the job.
 #[cgroup_skb(ingress)]
 pub fn packet_in(ctx: SkBuffContext) -> i32 {
-    if let Some(job) = job_of(&ctx)
-        && rules::rules_of(job).is_none()
-    {
-        let _ = dns(&ctx, direction::IN, job);
-    }
+    let _ = dns(&ctx, direction::IN);
     PASS
 }
 
 /// Lets a packet out that a verdict or a live rule covers, and counts the rest.
+///
+/// The socket is asked before the job is: what it remembers was decided for its job, and most packets are covered by it.
 #[inline(always)]
-fn backstop(ctx: &SkBuffContext, job: u32, rules: &JobRules) -> i32 {
+fn backstop(ctx: &SkBuffContext) -> i32 {
     let socket = socket::of_packet(ctx);
     // SAFETY: the packet's own socket, or null; the helper refuses one that is no full socket.
     let kept = unsafe { socket::ruling_of(socket, false) };
-    let Some(packet) = destination_of(ctx) else {
-        return dropped(ctx, job, rules, kept, None);
-    };
-    let destination = &packet.destination;
-    if !kept.is_null() {
+    let packet = destination_of(ctx);
+    if !kept.is_null()
+        && let Some(packet) = &packet
+    {
         // SAFETY: a live value of the storage map.
         let ruling: &SocketRuling = unsafe { &*kept };
-        if socket::is_about(ruling, destination) && !packet.is_routed {
+        if socket::is_about(ruling, &packet.destination) && !packet.is_routed {
             if ruling.flags & socket_flag::REDIRECTED != 0 {
                 remember_asker(ctx, ruling, packet.source);
             }
             return PASS;
         }
     }
+    let Some(job) = job_of(ctx) else { return PASS };
+    let Some(rules) = &rules::rules_of(job) else {
+        let _ = dns(ctx, direction::OUT);
+        return PASS;
+    };
+    let Some(packet) = packet else {
+        return dropped(ctx, job, rules, kept, None);
+    };
+    let destination = &packet.destination;
     // Questions go to the resolver or nowhere; a routing header could lead on to anywhere.
     let is_question = destination.port == DNS_PORT && !destination.is_local();
     if !is_question && !packet.is_routed {
@@ -194,10 +199,16 @@ fn headers(ctx: &SkBuffContext) -> Option<Headers> {
 }
 
 #[inline(always)]
-fn dns(ctx: &SkBuffContext, direction: u8, job: u32) -> Option<()> {
+fn dns(ctx: &SkBuffContext, direction: u8) -> Option<()> {
+    // The ports are asked first: they are there to be read, and few packets are about names.
     let Headers { family, protocol, transport, source, destination } = headers(ctx)?;
     let (remote, local_port) = if direction == direction::OUT { (destination, source) } else { (source, destination) };
     if remote != DNS_PORT {
+        return None;
+    }
+    let job = job_of(ctx)?;
+    if rules::rules_of(job).is_some() {
+        // Its questions go to the resolver, which tells of them.
         return None;
     }
     let message = if protocol == IPPROTO_UDP {
