@@ -85,6 +85,8 @@ pub struct Offsets {
     pub inode_ino: u32,
     /// `inode::i_sb`.
     pub inode_sb: u32,
+    /// `inode::i_rdev`.
+    pub inode_rdev: u32,
     /// `inode::i_mode`.
     pub inode_mode: u32,
     /// `inode::i_nlink`.

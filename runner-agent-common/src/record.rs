@@ -24,6 +24,8 @@ pub mod kind {
     pub const CGROUP_MOVE: u16 = 9;
     /// A DNS message passed: [`super::Dns`].
     pub const DNS: u16 = 10;
+    /// A blocked job opened a device through which packets leave without a socket: [`super::Device`].
+    pub const DEVICE: u16 = 11;
 }
 
 /// Probes, the value of [`Header::probe`] and the index into the counters map.
@@ -60,8 +62,10 @@ pub mod probe {
     pub const SYSCALL_CONNECT: u16 = 14;
     /// `cgroup_skb` egress, packets that no verdict covers.
     pub const PACKET: u16 = 15;
+    /// `sys_exit`, opens of devices that make network interfaces.
+    pub const DEVICE: u16 = 16;
     /// How many probes there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
     /// Names for people and metrics, indexed by probe.
     pub const NAMES: [&str; COUNT] = [
         "fork",
@@ -80,6 +84,7 @@ pub mod probe {
         "dns",
         "syscall-connect",
         "packet",
+        "device",
     ];
 }
 
@@ -269,6 +274,18 @@ pub struct Socket {
     pub verdict: u16,
     /// Always zero.
     pub reserved: u16,
+}
+
+/// A blocked job opened a device through which packets leave without a socket. The process was ended for it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Device {
+    /// Common front.
+    pub header: Header,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
 }
 
 /// io_uring was set up: from here on, opens of this process pass the tracepoint tier unseen.

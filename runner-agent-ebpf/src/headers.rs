@@ -37,7 +37,10 @@ pub fn destination_of(ctx: &SkBuffContext) -> Option<Packet> {
         let words = [u32::from_ne_bytes([front[16], front[17], front[18], front[19]]), 0, 0, 0];
         // Only the first fragment has ports; the others are judged by address alone.
         let protocol = if fragment == 0 { front[9] } else { NO_PORTS };
-        return with_ports(ctx, words, FAMILY_V4, protocol, transport);
+        let mut packet = with_ports(ctx, words, FAMILY_V4, protocol, transport)?;
+        // Options could be a source route.
+        packet.is_routed = transport != size_of_val(&front) as u32;
+        return Some(packet);
     }
     if front[0] >> 4 == 6 {
         let whole: [u8; 40] = at(ctx, 0)?;

@@ -128,6 +128,13 @@ fn hit(filter: &NameFilter, hash: u64) -> bool {
     bit(filter, hash) && unsafe { NAMES.get(hash) }.is_some()
 }
 
+/// Whether a file is watched by identity, whatever its name says.
+#[inline(always)]
+pub fn is_watched_by_identity(file: Address) -> bool {
+    let inode: Address = read(file + offset!(file_inode));
+    is_watched_file(inode, read(inode + offset!(inode_ino)))
+}
+
 #[inline(always)]
 fn is_watched_file(inode: Address, number: u64) -> bool {
     let super_block: u64 = read(inode + offset!(inode_sb));

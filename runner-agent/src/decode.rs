@@ -1,7 +1,7 @@
 //! From the bytes of a ring to a record. Total: any bytes give a record or an error, never a panic.
 
 use runner_agent_common::record::{
-    CgroupMove, Connect, Dns, Exec, ExecArgs, Exit, File, Fork, Header, IoUring, Socket, kind,
+    CgroupMove, Connect, Device, Dns, Exec, ExecArgs, Exit, File, Fork, Header, IoUring, Socket, kind,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -45,6 +45,8 @@ pub enum Record<'a> {
     IoUring(IoUring),
     /// A process changed cgroup.
     CgroupMove(CgroupMove),
+    /// A device was opened that no blocked job may have.
+    Device(Device),
     /// A DNS message passed.
     Dns {
         /// Fixed part.
@@ -95,6 +97,7 @@ impl Record<'_> {
             Self::Socket(record) => &record.header,
             Self::IoUring(record) => &record.header,
             Self::CgroupMove(record) => &record.header,
+            Self::Device(record) => &record.header,
             Self::Dns { fixed, .. } => &fixed.header,
         }
     }
@@ -134,6 +137,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         kind::SOCKET => whole(bytes, kind).map(Record::Socket),
         kind::IO_URING => whole(bytes, kind).map(Record::IoUring),
         kind::CGROUP_MOVE => whole(bytes, kind).map(Record::CgroupMove),
+        kind::DEVICE => whole(bytes, kind).map(Record::Device),
         kind::DNS => {
             let (fixed, rest) = fixed::<Dns>(bytes, kind)?;
             let [message] = strings(kind, bytes, rest, [fixed.len])?;

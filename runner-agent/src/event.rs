@@ -132,6 +132,13 @@ pub enum Activity {
         /// Whether the kernel side ended the process for it.
         killed: bool,
     },
+    /// A device through which packets leave without a socket was opened, and the process ended for it.
+    Device {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
     /// io_uring was set up.
     IoUring,
     /// The process was moved to another cgroup.

@@ -138,6 +138,10 @@ impl Pipeline {
                 };
                 self.happened_to(header, activity, out);
             }
+            Record::Device(device) => {
+                let activity = Activity::Device { major: device.major, minor: device.minor };
+                self.happened_to(header, activity, out);
+            }
             Record::IoUring(_) => self.happened_to(header, Activity::IoUring, out),
             Record::CgroupMove(moved) => {
                 let (inside, killed) = (moved.inside != 0, header.flags & flag::KILLED != 0);

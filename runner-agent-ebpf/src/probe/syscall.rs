@@ -9,7 +9,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use runner_agent_common::egress::{rule, verdict};
 use runner_agent_common::offsets::{SYSCALLS, action};
-use runner_agent_common::record::{Connect, File, IoUring, Socket, flag, kind, probe};
+use runner_agent_common::record::{Connect, Device, File, IoUring, Socket, flag, kind, probe};
 use zerocopy::FromBytes;
 
 use crate::emit;
@@ -17,6 +17,7 @@ use crate::kernel::{Address, file_on, offset, pointer, read, read_user};
 use crate::maps::{RING_CRITICAL, SYSCALL_ACTIONS};
 use crate::path::{self, Place};
 use crate::task::{self, Member};
+use crate::verdict as rules;
 use crate::watch::{self, Watched};
 
 const AF_INET: u16 = 2;
@@ -58,11 +59,15 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     }
     // The most frequent one; who opened, and whether it is what the native table says, is asked of few.
     if actions & NATIVE == action::OPEN && task::is_in_latest_job() {
-        if result >= 0
-            && let Some(why) = watched_descriptor(task, result as u64)
-            && let Some(member) = task::current_member()
-        {
-            opened(&member, result as u64, number as u32, actions, why);
+        if result >= 0 {
+            if rules::may_block() {
+                door_opened(task, result as u64);
+            }
+            if let Some(why) = watched_descriptor(task, result as u64)
+                && let Some(member) = task::current_member()
+            {
+                opened(&member, result as u64, number as u32, actions, why);
+            }
         }
         return 0;
     }
@@ -77,6 +82,9 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let flags = if compat { flag::COMPAT } else { 0 };
     match action {
         action::OPEN if result >= 0 => {
+            if rules::may_block() {
+                door_opened(task, result as u64);
+            }
             if let Some(why) = watched_descriptor(task, result as u64) {
                 opened(&member, result as u64, number as u32, actions, why);
             }
@@ -104,6 +112,37 @@ fn watched_descriptor(task: Address, descriptor: u64) -> Option<Watched> {
     watch::watched(Place::of(file_on(task, descriptor) + offset!(file_path)))
 }
 
+/// Devices through which packets leave without a socket: what a tunnel sends is the kernel's own, and no cgroup's. Major
+/// and minor numbers (Documentation/admin-guide/devices.txt): TUN/TAP, the network side of virtual machines, their VSOCK,
+/// and PPP.
+const DOORS: [(u32, u32); 4] = [(10, 200), (10, 238), (10, 241), (108, 0)];
+
+/// Ends a process of a blocked job that has opened one of [`DOORS`], whatever it is called and wherever it lies.
+#[inline(always)]
+fn door_opened(task: Address, descriptor: u64) {
+    const S_IFMT: u16 = 0o170_000;
+    const S_IFCHR: u16 = 0o020_000;
+    const MINOR_BITS: u32 = 20;
+    let inode = pointer(file_on(task, descriptor), offset!(file_inode));
+    if read::<u16>(inode + offset!(inode_mode)) & S_IFMT != S_IFCHR {
+        return;
+    }
+    let device: u32 = read(inode + offset!(inode_rdev));
+    let (major, minor) = (device >> MINOR_BITS, device & ((1 << MINOR_BITS) - 1));
+    if !DOORS.contains(&(major, minor)) {
+        return;
+    }
+    let Some(member) = task::current_member() else { return };
+    if !task::is_blocking(member.job) {
+        return;
+    }
+    task::end_current();
+    let mut record =
+        Device { header: task::header(&member, kind::DEVICE, probe::DEVICE, size_of::<Device>()), major, minor };
+    record.header.flags = flag::KILLED;
+    emit::fixed(&RING_CRITICAL, probe::DEVICE, &record);
+}
+
 #[inline(never)]
 fn opened(member: &Member, descriptor: u64, syscall: u32, actions: u8, why: Watched) {
     const FMODE_READ: u32 = 1;
@@ -114,7 +153,7 @@ fn opened(member: &Member, descriptor: u64, syscall: u32, actions: u8, why: Watc
     }
     let flags = if compat { flag::COMPAT } else { 0 };
     // A file that is watched by identity is a secret for sure; of one watched by name only user space can tell.
-    if why == Watched::ByInode && read::<u32>(file + offset!(file_mode)) & FMODE_READ != 0 {
+    if read::<u32>(file + offset!(file_mode)) & FMODE_READ != 0 && watch::is_watched_by_identity(file) {
         task::holds_secret(member);
     }
     emit::with_scratch(probe::FILE, |scratch| {

@@ -13,7 +13,7 @@ mod raw_socket;
 mod secret_exfiltration;
 mod secret_read;
 
-pub use raw_socket::name as socket_name;
+pub use raw_socket::{device_name, name as socket_name};
 
 use crate::event::{Event, Finding};
 use crate::job::JobState;

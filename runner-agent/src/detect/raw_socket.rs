@@ -5,6 +5,17 @@ use crate::job::JobState;
 use crate::policy::{Policy, Severity, Verdict};
 
 pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding> {
+    if let Activity::Device { major, minor } = event.activity {
+        let name = device_name(major, minor);
+        let message = format!(
+            "{} was ended for opening {name}, whose packets no rule about addresses can judge",
+            super::who(event)
+        );
+        let subject = format!("{} {name}", super::exe(event));
+        let mut finding = super::finding(event, "raw-socket", Severity::High, subject, message);
+        finding.techniques = &["XF-12"];
+        return Some(finding);
+    }
     let Activity::Socket { family, socket_type, protocol, verdict, killed } = event.activity else { return None };
     let name = name(family, socket_type, protocol);
     let did = match (verdict, killed) {
@@ -23,6 +34,17 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
             Some("egress.allow: - { cidr: …, ports: any, protocol: any, why: \"…\" } for where it sends to".to_owned());
     }
     Some(finding)
+}
+
+/// What a person calls such a device. Numbers: Linux `Documentation/admin-guide/devices.txt`.
+pub fn device_name(major: u32, minor: u32) -> String {
+    match (major, minor) {
+        (10, 200) => "a TUN/TAP device".to_owned(),
+        (10, 238) => "the vhost-net device".to_owned(),
+        (10, 241) => "the vhost-vsock device".to_owned(),
+        (108, 0) => "the PPP device".to_owned(),
+        _ => format!("the device {major}:{minor}"),
+    }
 }
 
 /// What a person calls such a socket. Numbers: Linux `include/linux/socket.h` and `include/uapi/linux/in.h`.

@@ -49,6 +49,7 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         mount_mountpoint: finder.field("mount", &["mnt_mountpoint"]),
         inode_ino: finder.field("inode", &["i_ino"]),
         inode_sb: finder.field("inode", &["i_sb"]),
+        inode_rdev: finder.field("inode", &["i_rdev"]),
         inode_mode: finder.field("inode", &["i_mode"]),
         inode_nlink: finder.field("inode", &["i_nlink"]),
         super_block_dev: finder.field("super_block", &["s_dev"]),

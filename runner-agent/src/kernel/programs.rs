@@ -23,11 +23,11 @@ pub(super) const CGROUP_HOOKS: [&str; 7] =
     ["connect4", "connect6", "sendmsg4", "sendmsg6", "sock_create", "packet_out", "packet_in"];
 
 /// Programs on a blocked job's cgroup, besides.
-pub(super) const ANSWER_HOOKS: [&str; 4] = ["recvmsg4", "recvmsg6", "getpeername4", "getpeername6"];
+pub(super) const BLOCK_HOOKS: [&str; 4] = ["recvmsg4", "recvmsg6", "getpeername4", "getpeername6"];
 
 /// The programs on a job's cgroup, blocked or not.
 pub(super) fn cgroup_hooks(blocks: bool) -> impl Iterator<Item = &'static str> {
-    CGROUP_HOOKS.into_iter().chain(ANSWER_HOOKS.into_iter().filter(move |_| blocks))
+    CGROUP_HOOKS.into_iter().chain(BLOCK_HOOKS.into_iter().filter(move |_| blocks))
 }
 
 /// Has the verifier look at the programs on all CPUs at once: it takes most of the time until the agent is ready, and

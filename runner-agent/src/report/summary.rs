@@ -85,6 +85,11 @@ impl Summary {
                 let what = format!("family {family}, type {socket_type}, protocol {protocol}");
                 self.describe(event.seq, format!("socket   {who} made a socket ({what})"));
             }
+            Activity::Device { major, minor } => {
+                let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
+                let what = crate::detect::device_name(*major, *minor);
+                self.describe(event.seq, format!("device   {who} was ended for opening {what}"));
+            }
             Activity::IoUring | Activity::CgroupMove { .. } => {
                 let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
                 let what = if matches!(event.activity, Activity::IoUring) { "io_uring" } else { "cgroup " };

@@ -92,6 +92,9 @@ impl Encoder {
                 let verdict = verdict.as_str();
                 ("socket", Detail::Socket { family, socket_type, protocol, verdict, killed: *killed })
             }
+            Activity::Device { major, minor } => {
+                ("device", Detail::Device { major: *major, minor: *minor, killed: true })
+            }
             Activity::IoUring => ("io-uring", Detail::Nothing {}),
             Activity::CgroupMove { by, to, inside, killed } => {
                 ("cgroup", Detail::CgroupMove { by: key_text(*by), to: *to, inside: *inside, killed: *killed })

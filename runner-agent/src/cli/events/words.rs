@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::detect::socket_name;
+use crate::detect::{device_name, socket_name};
 use crate::policy::Severity;
 use crate::report::style::Style;
 use crate::sink::wire::read::Entry;
@@ -52,6 +52,10 @@ pub(super) fn what(entry: &Entry, style: Style) -> String {
             format!("made a {kind} socket")
         }
         "io-uring" => "set up io_uring".to_owned(),
+        "device" => {
+            let number = |name| entry.number(name).and_then(|number| u32::try_from(number).ok()).unwrap_or_default();
+            format!("was ended for opening {}", device_name(number("major"), number("minor")))
+        }
         "cgroup" => {
             let place = if entry.is("inside") { "within the job's" } else { "out of the job's cgroup" };
             format!("was moved {place}, to {}, by process {}", entry.number("to").unwrap_or(0), text(entry, "by"))
@@ -239,7 +243,8 @@ mod tests {
     #[test]
     fn every_field_may_be_missing() {
         for kind in [
-            "agent", "job", "exec", "exit", "file", "connect", "socket", "io-uring", "cgroup", "dns", "finding", "loss",
+            "agent", "job", "exec", "exit", "file", "connect", "socket", "device", "io-uring", "cgroup", "dns",
+            "finding", "loss",
         ] {
             said(&format!("{{\"kind\":\"{kind}\"}}"));
         }

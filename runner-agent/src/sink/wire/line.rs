@@ -92,6 +92,11 @@ pub(super) enum Detail<'a> {
         #[serde(skip_serializing_if = "is_false")]
         killed: bool,
     },
+    Device {
+        major: u32,
+        minor: u32,
+        killed: bool,
+    },
     CgroupMove {
         by: String,
         to: u64,
