@@ -156,9 +156,18 @@ fn each_capability_has_a_page_with_an_example_that_runs() {
         .filter(|path| !sessions(path).is_empty())
         .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
-    for page in
-        ["README.md", "doctor.md", "event-log.md", "events.md", "explain.md", "findings.md", "policy.md", "run.md"]
-    {
+    let pages = [
+        "README.md",
+        "block.md",
+        "doctor.md",
+        "event-log.md",
+        "events.md",
+        "explain.md",
+        "findings.md",
+        "policy.md",
+        "run.md",
+    ];
+    for page in pages {
         assert!(names.iter().any(|name| name == page), "{page} has no example: {names:?}");
     }
 }
