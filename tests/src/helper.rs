@@ -30,14 +30,19 @@ impl Drop for Helper {
 }
 
 /// Asks again and again until the answer is yes; false when the time is up.
-pub fn wait_until(at_most: Duration, mut holds: impl FnMut() -> bool) -> bool {
+pub fn wait_until(at_most: Duration, holds: impl FnMut() -> bool) -> bool {
+    wait_until_every(Duration::from_millis(2), at_most, holds)
+}
+
+/// The same with longer pauses, for answers that cost something.
+pub fn wait_until_every(pause: Duration, at_most: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + at_most;
     while !holds() {
         if Instant::now() >= deadline {
             return false;
         }
         // Polling nothing is a pause of that length: what is asked for has no descriptor to wait on.
-        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+        let pause = pause.try_into().expect("a pause is short");
         let _ = rustix::event::poll(&mut [], Some(&pause));
     }
     true

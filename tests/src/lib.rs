@@ -17,7 +17,7 @@ pub mod pattern;
 pub mod report;
 
 pub use cgroup::Cgroup;
-pub use helper::{Helper, wait_until};
+pub use helper::{Helper, wait_until, wait_until_every};
 pub use internet::Internet;
 pub use job::{Job, Run};
 pub use log::{Line, Log};

@@ -16,7 +16,8 @@ use crate::{build, check, setup, step, tidy};
 
 #[derive(Args)]
 pub struct Options {
-    /// Run only tests whose name contains this, and no format or lint checks
+    /// Run only tests whose name contains this, and no format or lint checks; `egress` runs the proof of egress rules and
+    /// prints its table
     filter: Option<String>,
 }
 
@@ -25,8 +26,14 @@ const REPORT: &str = "RUNNER_AGENT_TEST_REPORT";
 /// The binary that end-to-end tests run.
 const BINARY: &str = "RUNNER_AGENT_BIN";
 
+/// The test binary that has a table of its own.
+const EGRESS: &str = "egress";
+
 pub fn run(options: &Options) -> Result<()> {
     setup::run(&setup::Options::default())?;
+    if options.filter.as_deref() == Some(EGRESS) {
+        return egress();
+    }
     let mut suites = Vec::new();
     if options.filter.is_none() {
         for (name, holds) in [
@@ -114,6 +121,20 @@ fn end_to_end(options: &Options) -> Result<(Vec<Suite>, Vec<String>)> {
     let text = fs::read_to_string(report.path()).context("the tests' report")?;
     let guests = apply_report(&text, &mut suites);
     Ok((suites, guests))
+}
+
+/// The proof of egress rules alone: its table is for reading.
+fn egress() -> Result<()> {
+    if let Some(reason) = why_not_here() {
+        bail!("the proof of egress rules can't run here: {reason}");
+    }
+    let binary = build::binary(&build::Options::default())?;
+    // What could not run stands below the table too.
+    let report = tempfile::NamedTempFile::new().context("a file for the tests' report")?;
+    let mut cargo = step::cargo("test");
+    cargo.args(["--quiet", "--package", "end-to-end", "--test", EGRESS]);
+    cargo.env(REPORT, report.path()).env(BINARY, binary);
+    step::run("the proof of egress rules", &mut cargo)
 }
 
 /// What end-to-end tests as a whole can't do without.

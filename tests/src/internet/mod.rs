@@ -16,7 +16,8 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 pub use frame::Packet;
 pub use names::Zone;
-use observer::{Observer, Tap};
+pub use observer::Observer;
+use observer::Tap;
 use outside::Outside;
 
 use crate::{Namespace, wait_until};

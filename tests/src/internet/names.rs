@@ -15,6 +15,8 @@ enum Value {
     /// `CNAME` or `PTR`, by type number.
     Name(u16, String),
     Text(String),
+    /// Another name's address, which comes along unasked.
+    Beside(String, IpAddr),
 }
 
 /// What a resolver knows.
@@ -34,7 +36,7 @@ pub struct Question {
 }
 
 impl Zone {
-    /// Adds a record: `NAME TTL A|AAAA|CNAME|PTR|TXT VALUE`.
+    /// Adds a record: `NAME TTL A|AAAA|CNAME|PTR|TXT VALUE`, or `NAME TTL BESIDE OTHER=ADDRESS` for one that comes along.
     pub fn add(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         let [name, seconds, kind, value] = words[..] else { panic!("NAME TTL TYPE VALUE is the form: {line}") };
@@ -43,6 +45,10 @@ impl Zone {
             "CNAME" => Value::Name(5, value.to_owned()),
             "PTR" => Value::Name(12, value.to_owned()),
             "TXT" => Value::Text(value.to_owned()),
+            "BESIDE" => {
+                let (other, address) = value.split_once('=').expect("OTHER=ADDRESS is the form");
+                Value::Beside(other.to_owned(), address.parse().expect("an address"))
+            }
             _ => panic!("a type that this zone doesn't know: {line}"),
         };
         self.records.push((name.to_ascii_lowercase(), seconds.parse().expect("a number of seconds"), value));
@@ -75,6 +81,12 @@ impl Zone {
                 name.clone_from(target);
             }
         }
+        for (_, seconds, value) in self.of(&asked.name) {
+            if let Value::Beside(other, address) = value {
+                write_record(&mut records, other, *seconds, &Value::Address(*address));
+                count += 1;
+            }
+        }
         let code = if known { 0 } else { 3 };
         let mut answer = message[..2].to_vec();
         answer.extend([0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0]);
@@ -91,6 +103,8 @@ impl Value {
             Self::Address(IpAddr::V6(_)) => 28,
             Self::Name(kind, _) => *kind,
             Self::Text(_) => 16,
+            // No question asks for it.
+            Self::Beside(..) => 0,
         }
     }
 }
@@ -129,7 +143,7 @@ fn write_record(to: &mut Vec<u8>, name: &str, seconds: u32, value: &Value) {
     match value {
         Value::Address(IpAddr::V4(address)) => data.extend(Ipv4Addr::octets(address)),
         Value::Address(IpAddr::V6(address)) => data.extend(Ipv6Addr::octets(address)),
-        Value::Name(_, name) => write_name(&mut data, name),
+        Value::Name(_, name) | Value::Beside(name, _) => write_name(&mut data, name),
         Value::Text(text) => {
             data.push(text.len() as u8);
             data.extend(text.bytes());

@@ -71,6 +71,10 @@ pub enum In {
     Orphaned,
     /// Thousands of names and flows come first.
     Flooded,
+    /// Names were resolved, and their answers have become too old.
+    Expiring,
+    /// The agent was killed, and the next one has taken over.
+    TakenOver,
 }
 
 /// What happens outside while the job acts.
@@ -121,6 +125,8 @@ pub struct Attempt {
     pub meanwhile: Meanwhile,
     /// Whether packets stay on the job's loopback device, where they are looked for.
     pub on_loopback: bool,
+    /// Why this tier can't hold it, if that is so: it is run and told, and not counted.
+    pub beyond: Option<&'static str>,
     /// Whether packets to the place are no leak by themselves: the form shares it with others.
     pub shared: bool,
 }
@@ -151,6 +157,7 @@ pub const fn attempt(name: &'static str, what: &'static str, act: &'static str) 
         allowed_in: In::Plain,
         meanwhile: Meanwhile::Nothing,
         on_loopback: false,
+        beyond: None,
         shared: false,
     }
 }
@@ -219,6 +226,11 @@ impl Attempt {
     /// Packets stay on the loopback device.
     pub const fn on_loopback(self) -> Self {
         Self { on_loopback: true, ..self }
+    }
+
+    /// This tier can't hold it, for this reason.
+    pub const fn beyond(self, reason: &'static str) -> Self {
+        Self { beyond: Some(reason), ..self }
     }
 
     /// Packets to the place are no leak by themselves.
@@ -329,7 +341,7 @@ impl<'a> Bound<'a> {
     /// The words of its commands, which are done one after the other; the last one counts.
     pub fn commands(&self, act: &str, home: &str) -> Vec<Vec<String>> {
         let all = self.attempt.twin_act.filter(|_| self.is_twin()).unwrap_or(self.attempt.act);
-        let words = |command: &str| command.split(' ').map(|word| self.expand(word, act, home)).collect();
+        let words = |command| words_of(command).into_iter().map(|word| self.expand(word, act, home)).collect();
         all.split(" ; ").map(words).collect()
     }
 
@@ -352,8 +364,16 @@ impl<'a> Bound<'a> {
             Place::Question => false,
             Place::V4(_) | Place::V6(_) => packet.to == self.address(),
             Place::At(_, port) => {
-                packet.to == self.address() && (port == 0 || packet.port.is_none_or(|of_packet| of_packet == port))
+                // Without a port it may be a later fragment; on loopback it is an error about somebody else's datagram.
+                let fits = packet.port.map_or(!self.attempt.on_loopback, |of_packet| of_packet == port);
+                packet.to == self.address() && (port == 0 || fits)
             }
         }
     }
+}
+
+/// Words between spaces; what stands between quotes is one.
+fn words_of(command: &str) -> Vec<&str> {
+    let (plain, quoted) = command.split_once(" '").unwrap_or((command, ""));
+    plain.split(' ').chain(quoted.strip_suffix('\'')).collect()
 }

@@ -18,18 +18,20 @@ const ACT: &str = env!("CARGO_BIN_EXE_act");
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let filter = arguments.iter().find(|argument| !argument.starts_with("--"));
+    let filter = arguments.iter().find(|argument| !argument.starts_with("--")).map(String::as_str);
     let all = attempts::GROUPS.iter().flat_map(|group| group.iter()).enumerate();
     let chosen: Vec<(usize, &Attempt)> =
-        all.filter(|(_, attempt)| filter.is_none_or(|filter| attempt.name.contains(filter.as_str()))).collect();
+        all.filter(|(_, attempt)| filter.is_none_or(|filter| attempt.name.contains(filter))).collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        table::list(&chosen);
+        table::list(&chosen, filter);
         return ExitCode::SUCCESS;
     }
     if let Some(reason) = end_to_end::host::missing() {
         table::all_missing(&chosen, &reason);
         return ExitCode::SUCCESS;
     }
-    let outcomes = if chosen.is_empty() { Vec::new() } else { proof::run(&chosen) };
-    if table::print(&chosen, &outcomes) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if chosen.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    if table::print(&chosen, &proof::run(&chosen), filter) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

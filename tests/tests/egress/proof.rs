@@ -1,11 +1,14 @@
 //! Runs the attempts: each form in its job, and a look at what the observer has seen.
 
-use end_to_end::Internet;
-use end_to_end::internet::{Packet, Zone};
+use std::net::{TcpListener, UdpSocket};
+use std::time::Duration;
+
+use end_to_end::internet::{Observer, Packet, Zone};
+use end_to_end::{Cgroup, Internet, wait_until_every};
 
 use crate::ACT;
 use crate::attempt::{Attempt, Bound, Expected, Form, In, OPEN_V4, OPEN_V6};
-use crate::session::{Session, Told, neighbour};
+use crate::session::{Session, Told};
 
 /// What came of one form.
 #[derive(Clone, Default)]
@@ -26,99 +29,165 @@ pub struct Outcomes {
     pub missing: Option<String>,
 }
 
-const JOBS: &[In] = &[In::Plain, In::AnyProtocol, In::Broad, In::Secret, In::Inherited, In::Orphaned, In::Flooded];
+/// In this order; what takes time to expire is begun before them and ended after them.
+const JOBS: &[In] =
+    &[In::Plain, In::AnyProtocol, In::Broad, In::Secret, In::Inherited, In::Orphaned, In::TakenOver, In::Flooded];
+
+/// Resolved after the names that expire, so that these have expired when it has.
+const CANARY: (&str, &str) = ("canary.expiring.test", "203.0.113.253");
+/// How long an answer's addresses may be good: the resolver's floor and grace, and some.
+const EXPIRED_WITHIN: Duration = Duration::from_mins(3);
 
 /// Runs those attempts, given with their places in the table.
 pub fn run(attempts: &[(usize, &Attempt)]) -> Vec<Outcomes> {
     let mut outcomes = vec![Outcomes::default(); attempts.len()];
     for mode in ["block", "audit"] {
-        let internet = Internet::create(zone(attempts));
-        let _docker = neighbour(&internet, 2375);
+        let world = World { internet: Internet::create(zone(attempts)), mode, attempts };
+        let _neighbours = Neighbours::of(&world.internet);
         let mut done = Vec::new();
-        for &job in JOBS {
-            match run_job(&internet, mode, job, attempts) {
-                Ok(of_job) => done.extend(of_job),
-                Err(reason) => {
-                    let forms = forms_of(mode, job, attempts);
-                    for at in forms.iter().map(|(at, _)| *at) {
-                        outcomes[at].missing = Some(format!("mode {mode}: {reason}"));
-                    }
+        let mut note = |job: In, result: Result<Vec<Ran>, String>| match result {
+            Ok(of_job) => done.extend(of_job),
+            Err(reason) => {
+                for (at, _) in world.forms(job) {
+                    outcomes[at].missing = Some(format!("mode {mode}: {reason}"));
                 }
             }
+        };
+        let expiring = world.begin(In::Expiring);
+        for &job in JOBS {
+            note(job, world.begin(job).and_then(|session| world.finish(job, session)));
         }
-        internet.fence();
-        internet.nothing_missed();
+        note(In::Expiring, expiring.and_then(|session| world.finish(In::Expiring, session)));
+        world.internet.fence();
+        world.internet.nothing_missed();
         // Looked for again now: what came late, and whatever any other attempt let out.
-        for (at, form, start, told) in done {
-            let (place, attempt) = attempts[at];
-            let bound = Bound::new(attempt, place, form);
-            let observer = if attempt.on_loopback { internet.loopback() } else { internet.link() };
-            let seen = observer.since(start, |packet| match form {
-                Form::Forbidden => bound.is_leak(packet),
-                Form::Control | Form::Twin => bound.is_arrival(packet),
-            });
-            let outcome = Outcome { told: describe(&told), seen: seen.iter().map(Packet::to_string).collect() };
-            let slot = match form {
-                Form::Forbidden => &mut outcomes[at].forbidden,
-                Form::Control => &mut outcomes[at].control,
-                Form::Twin => &mut outcomes[at].twin,
+        for ran in done {
+            let slot = match ran.form {
+                Form::Forbidden => &mut outcomes[ran.at].forbidden,
+                Form::Control => &mut outcomes[ran.at].control,
+                Form::Twin => &mut outcomes[ran.at].twin,
             };
-            *slot = Some(outcome);
+            *slot = Some(world.outcome(&ran));
         }
     }
     outcomes
 }
 
-/// Forms that run in that job, by place in `attempts`.
-fn forms_of(mode: &str, job: In, attempts: &[(usize, &Attempt)]) -> Vec<(usize, Form)> {
-    let forms: &[Form] = if mode == "block" { &[Form::Forbidden, Form::Twin] } else { &[Form::Control] };
-    let all = attempts.iter().enumerate();
-    all.flat_map(|(at, (_, attempt))| forms.iter().map(move |&form| (at, *attempt, form)))
-        .filter(|(_, attempt, form)| attempt.job(*form) == job)
-        .map(|(at, _, form)| (at, form))
-        .collect()
+/// A form that ran.
+struct Ran {
+    /// Which of the attempts.
+    at: usize,
+    form: Form,
+    /// How many packets had been seen before it.
+    start: usize,
+    told: Told,
 }
 
-/// A form that ran: which, how many packets had been seen before it, and what the job said.
-type Ran = (usize, Form, usize, Told);
-
-fn run_job(internet: &Internet, mode: &str, job: In, attempts: &[(usize, &Attempt)]) -> Result<Vec<Ran>, String> {
-    let forms = forms_of(mode, job, attempts);
-    if forms.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut session = Session::start(internet, job, &policy(mode, job, attempts))?;
-    prepare(&mut session, job);
-    let cgroup = (job == In::Orphaned).then(|| {
-        let cgroup = session.cgroup();
-        session.kill_agent();
-        end_to_end::Cgroup::adopt(cgroup)
-    });
-    let mut done = Vec::new();
-    for (at, form) in forms {
-        let (place, attempt) = attempts[at];
-        let bound = Bound::new(attempt, place, form);
-        let observer = if attempt.on_loopback { internet.loopback() } else { internet.link() };
-        let start = observer.count();
-        let told = session.act(&bound);
-        internet.fence();
-        done.push((at, form, start, told));
-    }
-    if cgroup.is_none() {
-        let run = session.end();
-        if !run.status.success() {
-            return Err(run.stderr.trim_end().replace('\n', " | "));
-        }
-    }
-    Ok(done)
+/// One mode, with an internet of its own: what was let out under audit is never taken for a leak.
+struct World<'a> {
+    internet: Internet,
+    mode: &'a str,
+    attempts: &'a [(usize, &'a Attempt)],
 }
 
-fn prepare(session: &mut Session, job: In) {
-    if job == In::Flooded {
-        for flood in ["udp flood 203.0.113.251 443 flood 3000", "dns many 192.0.2.53 last.flood.test A 3000"] {
-            let words: Vec<&str> = std::iter::once(ACT).chain(flood.split(' ')).collect();
-            session.run(&words);
+impl World<'_> {
+    fn bound(&self, at: usize, form: Form) -> Bound<'_> {
+        let (place, attempt) = self.attempts[at];
+        Bound::new(attempt, place, form)
+    }
+
+    fn observer(&self, at: usize) -> &Observer {
+        if self.attempts[at].1.on_loopback { self.internet.loopback() } else { self.internet.link() }
+    }
+
+    /// Forms that run in that job, by place in `attempts`.
+    fn forms(&self, job: In) -> Vec<(usize, Form)> {
+        let forms: &[Form] = if self.mode == "block" { &[Form::Forbidden, Form::Twin] } else { &[Form::Control] };
+        let all = (0..self.attempts.len()).flat_map(|at| forms.iter().map(move |&form| (at, form)));
+        all.filter(|&(at, form)| self.attempts[at].1.job(form) == job).collect()
+    }
+
+    /// Starts a job and brings it to where its attempts begin; nothing when there are none.
+    fn begin(&self, job: In) -> Result<Option<Session<'_>>, String> {
+        let forms = self.forms(job);
+        if forms.is_empty() {
+            return Ok(None);
         }
+        let mut session = Session::start(&self.internet, job, &policy(self.mode, job, self.attempts))?;
+        match job {
+            In::Flooded => {
+                session.run(&[ACT, "udp", "flood", "203.0.113.251", "443", "flood", "3000"]);
+                session.run(&[ACT, "dns", "many", "192.0.2.53", "last.flood.test", "A", "3000"]);
+            }
+            In::Expiring => {
+                for (at, form) in forms.into_iter().filter(|(_, form)| *form != Form::Twin) {
+                    let host = self.bound(at, form).expand("{host}", ACT, "");
+                    session.run(&[ACT, "dns", "udp", "192.0.2.53", &host, "A"]);
+                }
+                session.run(&[ACT, "dns", "udp", "192.0.2.53", CANARY.0, "A"]);
+            }
+            _ => {}
+        }
+        Ok(Some(session))
+    }
+
+    /// Does the attempts, and ends the job.
+    fn finish(&self, job: In, session: Option<Session>) -> Result<Vec<Ran>, String> {
+        let Some(mut session) = session else { return Ok(Vec::new()) };
+        let left = matches!(job, In::Orphaned | In::TakenOver).then(|| Cgroup::adopt(session.cgroup()));
+        match job {
+            In::Expiring if self.mode == "block" => {
+                let expired = || session.run(&[ACT, "udp", "connected", CANARY.1, "443", "canary"]).code != Some(0);
+                if !wait_until_every(Duration::from_secs(1), EXPIRED_WITHIN, expired) {
+                    return Err(format!("{} is still allowed", CANARY.0));
+                }
+            }
+            In::Orphaned => session.kill_agent(),
+            // An audited job has nobody to take it over.
+            In::TakenOver if self.mode == "block" => {
+                session.kill_agent();
+                session.start_successor()?;
+            }
+            _ => {}
+        }
+        let mut done = Vec::new();
+        for (at, form) in self.forms(job) {
+            let start = self.observer(at).count();
+            let told = session.act(&self.bound(at, form));
+            self.internet.fence();
+            done.push(Ran { at, form, start, told });
+        }
+        if left.is_none() {
+            let run = session.end();
+            if !run.status.success() {
+                return Err(run.stderr.trim_end().replace('\n', " | "));
+            }
+        }
+        Ok(done)
+    }
+
+    fn outcome(&self, ran: &Ran) -> Outcome {
+        let bound = self.bound(ran.at, ran.form);
+        let seen = self.observer(ran.at).since(ran.start, |packet| match ran.form {
+            Form::Forbidden => bound.is_leak(packet),
+            Form::Control | Form::Twin => bound.is_arrival(packet),
+        });
+        Outcome { told: describe(&ran.told), seen: seen.iter().map(Packet::to_string).collect() }
+    }
+}
+
+/// Listeners on the job's own machine that are not the job's.
+struct Neighbours {
+    _streams: Vec<TcpListener>,
+    _datagrams: UdpSocket,
+}
+
+impl Neighbours {
+    fn of(internet: &Internet) -> Self {
+        internet.job().inside(|| Self {
+            _streams: [2375, 4444].map(|port| TcpListener::bind(("::", port)).expect("the port is free")).into(),
+            _datagrams: UdpSocket::bind(("::", 4444)).expect("the port is free"),
+        })
     }
 }
 
@@ -138,6 +207,9 @@ fn policy(mode: &str, job: In, attempts: &[(usize, &Attempt)]) -> String {
     }
     allow.push("{ host: \"*.open.test\", names: 1000, ports: [443], why: twins of questions }".into());
     allow.push("{ host: \"*.flood.test\", names: 5000, ports: [443], why: a flood of names }".into());
+    if job == In::Expiring {
+        allow.push(format!("{{ host: {}, ports: [443], protocol: udp, why: expires last }}", CANARY.0));
+    }
     for (place, attempt) in attempts {
         for (form, lines) in [(Form::Twin, attempt.rules), (Form::Forbidden, attempt.given)] {
             let bound = Bound::new(attempt, *place, form);
@@ -163,6 +235,7 @@ fn zone(attempts: &[(usize, &Attempt)]) -> Zone {
     for line in ["*.open.test 60 A 198.51.100.9", "*.flood.test 60 A 203.0.113.251"] {
         zone.add(line);
     }
+    zone.add(&format!("{} 1 A {}", CANARY.0, CANARY.1));
     for (place, attempt) in attempts {
         for form in [Form::Forbidden, Form::Twin] {
             let bound = Bound::new(attempt, *place, form);

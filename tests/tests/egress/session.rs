@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use end_to_end::internet::{JOB_V4, RESOLVER_V4, RESOLVER_V6};
 use end_to_end::job::Running;
-use end_to_end::{Cgroup, Internet, Job, Run, binary, wait_until};
+use end_to_end::{Cgroup, Helper, Internet, Job, Run, binary, wait_until};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 use crate::ACT;
@@ -31,8 +31,11 @@ pub struct Session<'a> {
     answers: BufReader<UnixStream>,
     output: PathBuf,
     home: String,
+    policy: String,
     /// Where attempts to leave go.
     elsewhere: Cgroup,
+    /// Hands sockets out, from outside the job.
+    _giver: Helper,
 }
 
 /// What came of a command.
@@ -52,9 +55,12 @@ impl<'a> Session<'a> {
         listener.set_nonblocking(true).expect("a socket can be told not to wait");
         let home = job.path("");
         let (resolv_conf, hosts) = (job.path("resolv.conf"), job.path("hosts"));
+        let giver = Helper::start(internet.job().command(ACT).args(["pass", "give", &job.path("giver")]));
         let mut job = job
             .word(&socket)
             .policy(policy)
+            .option("--state")
+            .option(format!("{home}state"))
             .file("resolv.conf", &format!("nameserver {RESOLVER_V4}\nnameserver {RESOLVER_V6}\noptions timeout:1\n"))
             .file("hosts", "127.0.0.1 localhost\n::1 localhost\n")
             .program("bin/runner-upload", ACT)
@@ -77,15 +83,17 @@ impl<'a> Session<'a> {
         commands.set_nonblocking(false).expect("a socket can be told to wait");
         let answers = BufReader::new(commands.try_clone().expect("a descriptor can be copied"));
         let output = PathBuf::from(&home).join("output");
-        Ok(Self { internet, running, commands, answers, output, home, elsewhere: Cgroup::create() })
+        let (policy, elsewhere) = (policy.to_owned(), Cgroup::create());
+        Ok(Self { internet, running, commands, answers, output, home, policy, elsewhere, _giver: giver })
     }
 
     /// Has the job do a form of an attempt.
     pub fn act(&mut self, form: &Bound) -> Told {
         let cgroup = self.elsewhere.path().to_str().expect("a cgroup's path is text").to_owned();
+        let giver = format!("{}giver", self.home);
         let mut commands = form.commands(ACT, self.home.trim_end_matches('/'));
         for word in commands.iter_mut().flatten() {
-            *word = word.replace("{cgroup}", &cgroup);
+            *word = word.replace("{cgroup}", &cgroup).replace("{giver}", &giver);
         }
         let Some((last, first)) = commands.split_last() else { panic!("an attempt has a command") };
         for command in first {
@@ -140,6 +148,15 @@ impl<'a> Session<'a> {
         wait_until(READY_WITHIN, || self.running.has_ended());
     }
 
+    /// Starts another agent where the killed one was; it takes the job over before its own command starts.
+    pub fn start_successor(&mut self) -> Result<(), String> {
+        let told = self.run(&["sh", "-c", "echo $PPID"]);
+        let enter = ["nsenter", "--target", &told.said, "--mount", "--net"];
+        let job = Job::new(binary::agent(ACT), ["true"]).policy(&self.policy);
+        let run = job.option("--state").option(format!("{}state", self.home)).by(enter).run();
+        if run.status.success() { Ok(()) } else { Err(run.stderr.trim_end().replace('\n', " | ")) }
+    }
+
     /// The cgroup that the job runs in.
     pub fn cgroup(&mut self) -> PathBuf {
         let told = self.run(&["cat", "/proc/self/cgroup"]);
@@ -181,9 +198,4 @@ fn send(internet: &Internet, from: IpAddr, port: u16) {
         let socket = UdpSocket::bind(SocketAddr::new(from, CALLER_PORT)).expect("all these addresses stand outside");
         let _ = socket.send_to(b"question", (JOB_V4, port));
     });
-}
-
-/// A listener on the job's own machine that is not the job's: what a loopback attempt must not reach.
-pub fn neighbour(internet: &Internet, port: u16) -> TcpListener {
-    internet.job().inside(|| TcpListener::bind(("::", port)).expect("the port is free"))
 }

@@ -15,22 +15,28 @@ enum Verdict {
     Leaked(String),
     /// Nothing got out, but something else is not as it should be.
     Broken(String),
+    /// It got out, and this tier can't hold it.
+    Beyond(&'static str),
     /// The technique delivers nothing on this kernel, so that nothing is proved.
     CouldNotRun(String),
 }
 
 /// Names of tests, as libtest lists them.
-pub fn list(attempts: &[(usize, &Attempt)]) {
-    for (_, attempt) in attempts {
-        println!("{}: test", attempt.name);
-    }
+pub fn list(attempts: &[(usize, &Attempt)], filter: Option<&str>) {
+    let names = attempts.iter().map(|(_, attempt)| attempt.name).chain(guests(filter).map(|(name, _)| *name));
+    names.for_each(|name| println!("{name}: test"));
+}
+
+/// What needs a guest and has a name that is asked for.
+fn guests(filter: Option<&str>) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    NEEDS_GUEST.iter().filter(move |(name, _)| filter.is_none_or(|filter| name.contains(filter)))
 }
 
 /// Every attempt could not run, for one reason.
 pub fn all_missing(attempts: &[(usize, &Attempt)], reason: &str) {
     for (_, attempt) in attempts {
-        report::could_not_run(&format!("egress::{}", attempt.name), reason);
         println!("test {} ... ok", attempt.name);
+        report::could_not_run(&format!("egress::{}", attempt.name), reason);
     }
 }
 
@@ -39,7 +45,7 @@ fn verdict(attempt: &Attempt, outcomes: &Outcomes) -> Verdict {
     if let Some(Outcome { seen, told }) = &outcomes.forbidden
         && !seen.is_empty()
     {
-        return Verdict::Leaked(format!("{} ({told})", seen.join(", ")));
+        return attempt.beyond.map_or_else(|| Verdict::Leaked(format!("{} ({told})", seen[0])), Verdict::Beyond);
     }
     let (Some(forbidden), Some(control), Some(twin)) = (&outcomes.forbidden, &outcomes.control, &outcomes.twin) else {
         return Verdict::CouldNotRun(outcomes.missing.clone().unwrap_or_default());
@@ -70,68 +76,94 @@ fn shows(expected: Expected, told: &str) -> bool {
     }
 }
 
-/// Prints everything; whether all held.
-pub fn print(attempts: &[(usize, &Attempt)], outcomes: &[Outcomes]) -> bool {
-    let row = |name: &str, expected: &str, saw: &str, forbidden: &str, twin: &str, verdict: &str| {
-        println!("{name:<34}  {expected:<12}  {saw:<44}  {forbidden:<24}  {twin:<44}  {verdict}");
-    };
-    let cut = |text: &str, len: usize| text.chars().take(len).collect::<String>();
-    row("attempt", "expected", "what the listener saw", "forbidden form", "allowed twin", "");
-    let verdicts: Vec<Verdict> =
-        attempts.iter().zip(outcomes).map(|((_, attempt), outcomes)| verdict(attempt, outcomes)).collect();
-    for (((_, attempt), outcomes), verdict) in attempts.iter().zip(outcomes).zip(&verdicts) {
-        let saw = |outcome: &Option<Outcome>, none: &str| match outcome {
-            Some(Outcome { seen, .. }) => seen.first().cloned().unwrap_or_else(|| none.to_owned()),
-            None => "-".to_owned(),
-        };
-        let told = outcomes.forbidden.as_ref().map_or("-", |outcome| outcome.told.as_str());
-        row(
-            attempt.name,
-            attempt.expected.text(),
-            &cut(
-                &format!("{}; audited: {}", saw(&outcomes.forbidden, "nothing"), saw(&outcomes.control, "nothing")),
-                70,
-            ),
-            &cut(told, 24),
-            &cut(&saw(&outcomes.twin, "did not arrive"), 44),
-            match verdict {
-                Verdict::Held => "held",
-                Verdict::Leaked(_) => "LEAKED",
-                Verdict::Broken(_) => "BROKEN",
-                Verdict::CouldNotRun(_) => "could not run",
-            },
-        );
+/// Prints everything, the table last; whether all held.
+pub fn print(attempts: &[(usize, &Attempt)], outcomes: &[Outcomes], filter: Option<&str>) -> bool {
+    let rows: Vec<Row> = attempts
+        .iter()
+        .zip(outcomes)
+        .map(|(&(_, attempt), outcomes)| Row { attempt, outcomes, verdict: verdict(attempt, outcomes) })
+        .collect();
+    for row in &rows {
+        row.count();
     }
-    println!();
-    for ((_, attempt), verdict) in attempts.iter().zip(&verdicts) {
-        let (word, why) = match verdict {
-            Verdict::Held => continue,
-            Verdict::Leaked(why) => ("leaked", why),
-            Verdict::Broken(why) => ("broken", why),
-            Verdict::CouldNotRun(why) => ("could not run", why),
-        };
-        println!("{word}: {}: {}: {why}", attempt.name, attempt.what);
-    }
-    for ((_, attempt), verdict) in attempts.iter().zip(&verdicts) {
-        let result = match verdict {
-            Verdict::Held => "ok",
-            Verdict::CouldNotRun(reason) => {
-                report::could_not_run(&format!("egress::{}", attempt.name), reason);
-                "ok"
-            }
-            Verdict::Leaked(_) | Verdict::Broken(_) => "FAILED",
-        };
-        println!("test {} ... {result}", attempt.name);
-    }
-    for (name, reason) in NEEDS_GUEST {
-        println!("needs a guest: {name}: {reason}");
+    for (name, reason) in guests(filter) {
+        println!("test {name} ... ok");
         report::needs_guest(&format!("egress::{name}"), reason);
     }
-    let count = |wanted: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| wanted(verdict)).count();
+    println!();
+    line(["attempt", "expected", "what the listener saw", "forbidden form", "allowed twin", ""]);
+    rows.iter().for_each(Row::print);
+    println!();
+    rows.iter().for_each(Row::explain);
+    for (name, reason) in guests(filter) {
+        println!("needs a guest: {name}: {reason}");
+    }
+    let count = |wanted: fn(&Verdict) -> bool| rows.iter().filter(|row| wanted(&row.verdict)).count();
     let held = count(|verdict| *verdict == Verdict::Held);
     let leaked = count(|verdict| matches!(verdict, Verdict::Leaked(_)));
     let absent = count(|verdict| matches!(verdict, Verdict::CouldNotRun(_)));
-    let ran = verdicts.len() - absent;
-    println!("\n{held} of {ran} held, {leaked} leaked; {absent} could not run here");
+    let beyond = count(|verdict| matches!(verdict, Verdict::Beyond(_)));
+    let ran = rows.len() - absent - beyond;
+    println!("\n{beyond} are beyond this tier, {absent} could not run here");
+    println!("{held} of {ran} held, {leaked} leaked");
     held == ran
+}
+
+fn line([name, expected, saw, forbidden, twin, verdict]: [&str; 6]) {
+    println!("{name:<31}  {expected:<12}  {saw:<64}  {forbidden:<22.22}  {twin:<44.44}  {verdict}");
+}
+
+/// An attempt with what came of it.
+struct Row<'a> {
+    attempt: &'a Attempt,
+    outcomes: &'a Outcomes,
+    verdict: Verdict,
+}
+
+impl Row<'_> {
+    /// For who counts: in libtest's form, with a word for what libtest has none for.
+    fn count(&self) {
+        let name = self.attempt.name;
+        let result = if matches!(self.verdict, Verdict::Leaked(_) | Verdict::Broken(_)) { "FAILED" } else { "ok" };
+        println!("test {name} ... {result}");
+        match &self.verdict {
+            Verdict::CouldNotRun(reason) => report::could_not_run(&format!("egress::{name}"), reason),
+            Verdict::Beyond(reason) => report::needs_guest(&format!("egress::{name}"), reason),
+            Verdict::Held | Verdict::Leaked(_) | Verdict::Broken(_) => {}
+        }
+    }
+
+    fn print(&self) {
+        let Outcomes { forbidden, control, twin, .. } = self.outcomes;
+        let first = |outcome: &Option<Outcome>, none: &str| match outcome {
+            Some(Outcome { seen, .. }) => seen.first().cloned().unwrap_or_else(|| none.to_owned()),
+            None => "-".to_owned(),
+        };
+        line([
+            self.attempt.name,
+            self.attempt.expected.text(),
+            &format!("{}; audited: {}", first(forbidden, "nothing"), first(control, "nothing")),
+            forbidden.as_ref().map_or("-", |outcome| &outcome.told),
+            &first(twin, "did not arrive"),
+            match self.verdict {
+                Verdict::Held => "held",
+                Verdict::Leaked(_) => "LEAKED",
+                Verdict::Broken(_) => "BROKEN",
+                Verdict::Beyond(_) => "beyond this tier",
+                Verdict::CouldNotRun(_) => "could not run",
+            },
+        ]);
+    }
+
+    /// Why it did not hold.
+    fn explain(&self) {
+        let (word, why) = match &self.verdict {
+            Verdict::Held => return,
+            Verdict::Leaked(why) => ("leaked", why.as_str()),
+            Verdict::Broken(why) => ("broken", why.as_str()),
+            Verdict::Beyond(why) => ("beyond this tier", *why),
+            Verdict::CouldNotRun(why) => ("could not run", why.as_str()),
+        };
+        println!("{word}: {} ({}): {why}", self.attempt.name, self.attempt.what);
+    }
 }

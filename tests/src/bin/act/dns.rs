@@ -38,6 +38,7 @@ fn type_of(name: &str) -> io::Result<u16> {
         "AAAA" => Ok(28),
         "SRV" => Ok(33),
         "HTTPS" => Ok(65),
+        "ANY" => Ok(255),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no such type")),
     }
 }

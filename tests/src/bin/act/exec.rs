@@ -18,6 +18,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("not-utf8", not_utf8),
     ("orphan", orphan),
     ("after-reading", after_reading),
+    ("after-input", after_input),
     ("pid-again", pid_again),
 ];
 
@@ -75,6 +76,12 @@ fn not_utf8(arguments: &[OsString]) -> io::Result<()> {
 fn after_reading(arguments: &[OsString]) -> io::Result<()> {
     std::fs::read(&arguments[0])?;
     Err(Command::new(&arguments[1]).args(&arguments[2..]).exec())
+}
+
+/// PROGRAM ARGUMENTS…: reads its input to the end, then becomes the program.
+fn after_input(arguments: &[OsString]) -> io::Result<()> {
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Err(Command::new(&arguments[0]).args(&arguments[1..]).exec())
 }
 
 /// PROGRAM ARGUMENTS…: becomes the program when the parent has ended.

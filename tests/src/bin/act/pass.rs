@@ -16,6 +16,9 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("inherited", inherited),
     ("inherited-to", inherited_to),
     ("inherited-accept", inherited_accept),
+    ("inherited-in-flight", inherited_in_flight),
+    ("give", give),
+    ("received", received),
     ("handed", handed),
     ("taken", taken),
 ];
@@ -44,7 +47,7 @@ fn end(result: io::Result<()>) -> ! {
 }
 
 /// ADDRESS TCP-PORT UDP-PORT LISTENING-PORT PROGRAM ARGUMENTS…: becomes the program, with sockets that are open already:
-/// a stream and datagrams that are connected, datagrams that aren't, a raw one, a stream that isn't, one that listens.
+/// a stream and datagrams that are connected, datagrams that aren't, a raw one, a stream that isn't, one that listens. Then a local socket with one more in flight, and a ring that holds one.
 fn with_sockets(arguments: &[OsString]) -> io::Result<()> {
     let to = address(arguments)?;
     let datagram_to = SocketAddr::new(to.ip(), parsed(arguments, 2)?);
@@ -62,7 +65,10 @@ fn with_sockets(arguments: &[OsString]) -> io::Result<()> {
     bind(&sockets[5], SocketAddr::new(IpAddr::from([0; 4]), parsed(arguments, 3)?))?;
     // SAFETY: no memory is handed over.
     returned(i64::from(unsafe { libc::listen(sockets[5].as_raw_fd(), 4) }))?;
-    for (number, socket) in (FIRST..).zip(&sockets) {
+    let [here, there] = local_pair()?;
+    carry(&there, sockets[1].as_raw_fd(), true)?;
+    let ring = crate::uring::holding(&sockets[1])?;
+    for (number, socket) in (FIRST..).zip(sockets.iter().chain([&here, &ring])) {
         // SAFETY: the number is not in use: this program opens few files.
         returned(i64::from(unsafe { libc::dup2(socket.as_raw_fd(), number) }))?;
     }
@@ -143,14 +149,46 @@ fn carry(over: &OwnedFd, descriptor: i32, send: bool) -> io::Result<i32> {
     if control.kind == libc::SCM_RIGHTS { Ok(control.descriptor) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// ADDRESS PORT PAYLOAD: a child makes the socket and hands it over; this process uses it.
-fn handed(arguments: &[OsString]) -> io::Result<()> {
-    let to = address(arguments)?;
+fn local_pair() -> io::Result<[OwnedFd; 2]> {
     let mut pair = [0; 2];
     // SAFETY: the array has room for the two descriptors.
     returned(i64::from(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr()) }))?;
     // SAFETY: the descriptors were just returned to us by the kernel, and nobody else has them.
-    let [here, there] = pair.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) });
+    Ok(pair.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) }))
+}
+
+/// NUMBER PAYLOAD: takes the socket that is in flight, and sends to whom it is connected.
+fn inherited_in_flight(arguments: &[OsString]) -> io::Result<()> {
+    let got = carry(&came_with(parsed(arguments, 0)?), -1, false)?;
+    // SAFETY: the descriptor came with the message, and nobody else has it.
+    let socket = unsafe { OwnedFd::from_raw_fd(got) };
+    send(&socket, libc::MSG_NOSIGNAL, text(arguments, 1)?.as_bytes())
+}
+
+/// PATH: hands a datagram socket to each who calls at PATH.
+fn give(arguments: &[OsString]) -> io::Result<()> {
+    let listener = std::os::unix::net::UnixListener::bind(text(arguments, 0)?)?;
+    crate::say("ready")?;
+    loop {
+        let (caller, _) = listener.accept()?;
+        let socket = new_socket(libc::AF_INET, libc::SOCK_DGRAM, 0)?;
+        carry(&caller.into(), socket.as_raw_fd(), true)?;
+    }
+}
+
+/// ADDRESS PORT PAYLOAD PATH: takes a socket from who gives at PATH, and uses it.
+fn received(arguments: &[OsString]) -> io::Result<()> {
+    let giver = std::os::unix::net::UnixStream::connect(text(arguments, 3)?)?;
+    let got = carry(&giver.into(), -1, false)?;
+    // SAFETY: the descriptor came with the message, and nobody else has it.
+    let socket = unsafe { OwnedFd::from_raw_fd(got) };
+    send_to(&socket, 0, text(arguments, 2)?.as_bytes(), address(arguments)?)
+}
+
+/// ADDRESS PORT PAYLOAD: a child makes the socket and hands it over; this process uses it.
+fn handed(arguments: &[OsString]) -> io::Result<()> {
+    let to = address(arguments)?;
+    let [here, there] = local_pair()?;
     let child = fork()?;
     if child == 0 {
         let made = new_socket(family(&to), libc::SOCK_DGRAM, 0);

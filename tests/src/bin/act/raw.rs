@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use crate::socket::{address, device_index, family, new_socket, send_to};
 use crate::{Trick, parsed, returned, text};
@@ -194,8 +194,7 @@ fn ethernet(to: IpAddr, packet: &[u8]) -> Vec<u8> {
 }
 
 /// `struct sockaddr_ll`: family, protocol, device, three bytes about hardware, and the receiver's hardware address.
-fn send_frame(device: &str, socket_type: i32, to: IpAddr, bytes: &[u8]) -> io::Result<()> {
-    let socket = new_socket(libc::AF_PACKET, socket_type, 0)?;
+fn send_frame(socket: &OwnedFd, device: &str, to: IpAddr, bytes: &[u8]) -> io::Result<()> {
     let mut place = [0_u8; 20];
     place[..2].copy_from_slice(&(libc::AF_PACKET as u16).to_ne_bytes());
     place[2..4].copy_from_slice(&if to.is_ipv4() { [8, 0] } else { [0x86, 0xdd] });
@@ -220,14 +219,20 @@ fn send_frame(device: &str, socket_type: i32, to: IpAddr, bytes: &[u8]) -> io::R
 fn frame(arguments: &[OsString]) -> io::Result<()> {
     let to = address(arguments)?;
     let bytes = packet(to.ip(), IPPROTO_UDP, &[], 0, &udp(to.port(), payload(arguments)?));
-    send_frame(text(arguments, 3)?, libc::SOCK_RAW, to.ip(), &ethernet(to.ip(), &bytes))
+    let socket = new_socket(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
+    send_frame(&socket, text(arguments, 3)?, to.ip(), &ethernet(to.ip(), &bytes))
 }
 
 /// ADDRESS PORT PAYLOAD DEVICE: the same, with a frame header by the kernel.
 fn frame_body(arguments: &[OsString]) -> io::Result<()> {
+    frame_over(&new_socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0)?, arguments)
+}
+
+/// The same over a socket that is there already.
+pub fn frame_over(socket: &OwnedFd, arguments: &[OsString]) -> io::Result<()> {
     let to = address(arguments)?;
     let bytes = packet(to.ip(), IPPROTO_UDP, &[], 0, &udp(to.port(), payload(arguments)?));
-    send_frame(text(arguments, 3)?, libc::SOCK_DGRAM, to.ip(), &bytes)
+    send_frame(socket, text(arguments, 3)?, to.ip(), &bytes)
 }
 
 /// ADDRESS PORT PAYLOAD: given to the kernel as if it had come from another machine, to be forwarded.

@@ -20,6 +20,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("without-cgroup2", without_cgroup2),
     ("orphan", orphan),
     ("own-network", own_network),
+    ("tunnel", tunnel),
     ("with-file", with_file),
     ("from-memory", from_memory),
     ("as-copy", as_copy),
@@ -117,6 +118,23 @@ fn own_network(arguments: &[OsString]) -> io::Result<()> {
         }
     }
     Err(Command::new(&arguments[1]).args(&arguments[2..]).exec())
+}
+
+/// ADDRESS INNER PROGRAM ARGUMENTS…: a tunnel to ADDRESS through which the packets to INNER go, then the program.
+fn tunnel(arguments: &[OsString]) -> io::Result<()> {
+    let (to, inner) = (text(arguments, 0)?, text(arguments, 1)?);
+    let steps = format!(
+        "ip link add ra-vx type vxlan id 7 remote {to} dstport 4789; ip addr add 192.0.2.145/30 dev ra-vx; \
+         ip link set ra-vx up; ip neigh add 192.0.2.146 lladdr 02:00:00:00:00:09 dev ra-vx; \
+         ip route add {inner}/32 via 192.0.2.146"
+    );
+    if !Command::new("sh").args(["-e", "-c", &steps]).status()?.success() {
+        return Err(io::Error::other("the tunnel can't be made"));
+    }
+    let status = Command::new(&arguments[2]).args(&arguments[3..]).status()?;
+    // Others of the job go there too.
+    Command::new("ip").args(["link", "del", "ra-vx"]).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("the program failed")) }
 }
 
 /// PATH TEXT PROGRAM ARGUMENTS…: becomes the program where the file at PATH holds TEXT, for it and for nobody else.

@@ -29,6 +29,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("transparent", transparent),
     ("source-routed", source_routed),
     ("serve", serve),
+    ("before-reading", before_reading),
 ];
 
 /// How long a conversation may take. Who is refused learns it at once; who is dropped must give up some time.
@@ -255,6 +256,15 @@ fn source_routed(arguments: &[OsString]) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
         result => result,
     }
+}
+
+/// ADDRESS PORT PAYLOAD FILE: connects, reads the file, and sends only then.
+fn before_reading(arguments: &[OsString]) -> io::Result<()> {
+    let to = address(arguments)?;
+    let socket = stream_to(to)?;
+    connect(&socket, to)?;
+    std::fs::read(text(arguments, 3)?)?;
+    deliver(&socket, payload(arguments)?)
 }
 
 /// ADDRESS PORT PAYLOAD: waits at PORT for whoever calls, and hands out the payload.

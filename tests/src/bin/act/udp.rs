@@ -27,6 +27,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("packet-info", packet_info),
     ("spliced", spliced),
     ("source-routed", source_routed),
+    ("source-routed-on", source_routed_on),
     ("segment-routed", segment_routed),
     ("destination-options", destination_options),
     ("answer", answer),
@@ -122,12 +123,12 @@ fn mapped(arguments: &[OsString]) -> io::Result<()> {
 fn flow(arguments: &[OsString]) -> io::Result<()> {
     let to: Ipv6Addr = parsed(arguments, 0)?;
     let socket = new_socket(libc::AF_INET6, libc::SOCK_DGRAM, 0)?;
-    // `struct in6_flowlabel_req`: destination, label, action GET, share EXCL, flags CREATE, expiry, linger, padding.
+    // `struct in6_flowlabel_req`: destination, label, action GET, share ANY, flags CREATE, expiry, linger, padding.
     let label = 0x1_2345_u32.to_be();
     let mut request = [0_u8; 32];
     request[..16].copy_from_slice(&to.octets());
     request[16..20].copy_from_slice(&label.to_ne_bytes());
-    request[21] = 1;
+    request[21] = 255;
     request[22..24].copy_from_slice(&1_u16.to_ne_bytes());
     set_bytes(&socket, libc::SOL_IPV6, IPV6_FLOWLABEL_MGR, &request)?;
     set_number(&socket, libc::SOL_IPV6, IPV6_FLOWINFO_SEND, 1)?;
@@ -227,6 +228,17 @@ fn source_routed(arguments: &[OsString]) -> io::Result<()> {
     let socket = datagrams(to)?;
     // RFC 791, loose source route: type, length, pointer, one station; filled up to a multiple of four.
     let option = [&[131, 7, 4][..], &via.octets(), &[0]].concat();
+    set_bytes(&socket, libc::SOL_IP, libc::IP_OPTIONS, &option)?;
+    send_to(&socket, 0, payload(arguments)?, to)
+}
+
+/// ADDRESS PORT PAYLOAD FIRST END: a datagram to END by way of FIRST, where the packet goes, and then of ADDRESS.
+fn source_routed_on(arguments: &[OsString]) -> io::Result<()> {
+    let second: Ipv4Addr = parsed(arguments, 0)?;
+    let first: Ipv4Addr = parsed(arguments, 3)?;
+    let to = SocketAddr::new(parsed(arguments, 4)?, parsed(arguments, 1)?);
+    let socket = datagrams(to)?;
+    let option = [&[131, 11, 4][..], &first.octets(), &second.octets(), &[0]].concat();
     set_bytes(&socket, libc::SOL_IP, libc::IP_OPTIONS, &option)?;
     send_to(&socket, 0, payload(arguments)?, to)
 }

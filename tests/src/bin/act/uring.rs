@@ -18,6 +18,8 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("stream-worker", stream_worker),
     ("stream-poller", stream_poller),
     ("datagram", datagram),
+    ("held", held),
+    ("frame", frame),
 ];
 
 const IORING_OFF_SQ_RING: i64 = 0;
@@ -33,6 +35,11 @@ const IORING_OP_SENDMSG: u8 = 9;
 const IORING_OP_CONNECT: u8 = 16;
 const IORING_OP_OPENAT: u8 = 18;
 const IORING_OP_SEND: u8 = 26;
+/// `IORING_OP_SOCKET`, since 5.19.
+const IORING_OP_SOCKET: u8 = 45;
+/// `IOSQE_FIXED_FILE`: the descriptor is a place among the ring's own files.
+const IOSQE_FIXED_FILE: u8 = 1;
+const IORING_REGISTER_FILES: u32 = 2;
 const ENTRIES: u32 = 8;
 
 /// `struct io_uring_params`.
@@ -84,7 +91,10 @@ impl Ring {
         // SAFETY: the parameters live through the call.
         let descriptor = returned(unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut parameters) })?;
         // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor as i32) };
+        Self::mapped(unsafe { OwnedFd::from_raw_fd(descriptor as i32) }, parameters)
+    }
+
+    fn mapped(descriptor: OwnedFd, parameters: Parameters) -> io::Result<Self> {
         let sq_len = parameters.sq[6] as usize + parameters.sq_entries as usize * 4;
         let cq_len = parameters.cq[5] as usize + parameters.cq_entries as usize * 16;
         Ok(Self {
@@ -242,6 +252,49 @@ fn datagram(arguments: &[OsString]) -> io::Result<()> {
         ..Request::default()
     })?;
     completed(sent).map(drop)
+}
+
+/// A ring that holds a socket as its first file, whatever becomes of the socket's own descriptor.
+pub fn holding(socket: &OwnedFd) -> io::Result<OwnedFd> {
+    let ring = Ring::new()?.descriptor;
+    let files = [socket.as_raw_fd()];
+    // SAFETY: the list lives through the call, and has one entry.
+    let registered = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring.as_raw_fd(), IORING_REGISTER_FILES, files.as_ptr(), 1_u32)
+    };
+    returned(registered)?;
+    Ok(ring)
+}
+
+/// NUMBER PAYLOAD: over a ring that came with the process, to whom its first file is connected.
+fn held(arguments: &[OsString]) -> io::Result<()> {
+    let payload = text(arguments, 1)?.as_bytes();
+    // SAFETY: the descriptor came with the process; this program uses it here alone.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(parsed(arguments, 0)?) };
+    // The layout is the kernel's for a ring of this size; a ring made here has the same.
+    let ring = Ring::mapped(descriptor, Ring::new()?.parameters)?;
+    let sent = ring.run(Request {
+        opcode: IORING_OP_SEND,
+        flags: IOSQE_FIXED_FILE,
+        descriptor: 0,
+        address: payload.as_ptr() as u64,
+        len: payload.len() as u32,
+        ..Request::default()
+    })?;
+    completed(sent).map(drop)
+}
+
+/// ADDRESS PORT PAYLOAD DEVICE: a frame over a packet socket that a request has made.
+fn frame(arguments: &[OsString]) -> io::Result<()> {
+    let made = Ring::new()?.run(Request {
+        opcode: IORING_OP_SOCKET,
+        descriptor: libc::AF_PACKET,
+        offset: libc::SOCK_DGRAM as u64,
+        ..Request::default()
+    })?;
+    // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
+    let socket = unsafe { OwnedFd::from_raw_fd(completed(made)?) };
+    crate::raw::frame_over(&socket, arguments)
 }
 
 /// FILE: opened by a request.

@@ -51,4 +51,19 @@ pub const ATTEMPTS: &[Attempt] = &[
     )
     .in_job(In::Inherited)
     .expect(Refused),
+    inherited(
+        "inherited-in-flight",
+        "a socket from before, in flight over a local one",
+        "{act} pass inherited-in-flight 46 {payload}",
+    ),
+    inherited("inherited-ring", "a ring from before, that holds a socket", "{act} uring held 47 {payload}"),
+    attempt(
+        "socket-from-outside",
+        "a socket that somebody outside the job hands over",
+        "{act} pass received {to} {port} {payload} {giver}",
+    )
+    .over(V4(4444))
+    .rules(UDP)
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .beyond("its packets are those of the cgroup that made it; the whole runner has to be in scope"),
 ];

@@ -2,7 +2,7 @@
 //! one, no such socket can be made.
 
 use crate::attempt::Expected::{Dropped, Killed};
-use crate::attempt::Place::{V4, V6};
+use crate::attempt::Place::{At, V4, V6};
 use crate::attempt::{ANY, Attempt, In, UDP, attempt};
 
 /// Forbidden where no rule allows any protocol.
@@ -78,9 +78,46 @@ pub const ATTEMPTS: &[Attempt] = &[
     .twin_in(In::Plain)
     .rules(UDP)
     .expect(Killed),
-    raw("tun-device", "a packet that the runner forwards", "{act} raw tun {to} {port} {payload}")
-        .twin("{act} udp sendto {to} {port} {payload}")
-        .twin_in(In::Plain)
-        .rules(UDP)
-        .expect(Dropped),
+    raw(
+        "packet-socket-by-ring",
+        "a packet socket made by io_uring",
+        "{act} uring frame {to} {port} {payload} {uplink}",
+    )
+    .over(V4(4444))
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .expect(Killed)
+    .beyond("no system call makes it; a hook on the socket's creation sees it"),
+    beside(
+        "raw-question-beside",
+        "a question by hand, to an address that may have anything else",
+        "{act} raw header {to} {port} {payload}",
+    )
+    .between(At("198.51.100.235", 53), At("198.51.100.235", 4444)),
+    raw(
+        "tun-device",
+        "a packet of the job's own making, which the runner forwards",
+        "{act} raw tun {to} {port} {payload}",
+    )
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .expect(Killed)
+    .beyond("the packet has no socket; whoever may make devices is root, and can be refused only by a stronger tier"),
+    raw(
+        "tunnel-device",
+        "an allowed address, routed into a tunnel to a forbidden one",
+        "{act} space tunnel {to} 198.51.100.236 {act} udp sendto 198.51.100.236 4444 {payload}",
+    )
+    .given(&["{ cidr: \"198.51.100.236/32\", ports: [4444], protocol: udp, why: the inner address }"])
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .expect(Dropped)
+    .beyond("the outer packet is the device's; whoever may make devices is root"),
+    raw("sctp", "a protocol that this kernel may lack: SCTP", "{act} net socket 2 1 132"),
+    raw("smc", "sockets over shared memory", "{act} net socket 43 1 0").expect(Killed),
+    raw("vsock", "the machine's own supervisor", "{act} net socket 40 1 0").expect(Killed),
+    raw("xdp", "rings on the device", "{act} net socket 44 3 0").expect(Killed),
 ];

@@ -5,6 +5,8 @@ mod icmp_and_raw;
 mod names;
 mod places;
 mod processes;
+mod questions;
+mod secrets;
 mod tcp;
 mod udp;
 
@@ -15,23 +17,18 @@ pub const GROUPS: &[&[Attempt]] = &[
     tcp::ATTEMPTS,
     udp::ATTEMPTS,
     icmp_and_raw::ATTEMPTS,
+    questions::ATTEMPTS,
     names::ATTEMPTS,
     places::ATTEMPTS,
     descriptors::ATTEMPTS,
     processes::ATTEMPTS,
+    secrets::ATTEMPTS,
 ];
 
-/// What only a guest with another kernel, or with the whole runner in scope, can try: name and reason.
+/// What only a guest with another kernel can try: name and reason.
 pub const NEEDS_GUEST: &[(&str, &str)] = &[
-    ("socket-from-outside-the-job", "a socket made by a process of another cgroup is judged by that cgroup's programs"),
-    (
-        "moved-by-somebody-else",
-        "a process moved out by the runner is seen, and refused only where the whole runner is in scope",
-    ),
-    ("user-defined-bridge", "a container engine makes the container's cgroup; it has to be in scope"),
-    (
-        "packet-socket-by-io-uring",
-        "the call isn't seen where a system call is; it takes a hook on the socket's creation",
-    ),
+    ("user-defined-bridge", "a container engine makes the container's cgroup, and the whole runner has to be in scope"),
     ("broker-outside-the-job", "systemd-run, at and cron start processes that don't descend from the job"),
+    ("clock-jump", "setting the clock is for a machine of its own"),
+    ("kernel-made-connections", "a mount of NFS or iSCSI connects from the kernel, and takes a server that answers"),
 ];

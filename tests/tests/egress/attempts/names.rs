@@ -1,93 +1,16 @@
-//! Names: questions that carry something out, and answers that would open something.
+//! Answers that would open something: names that lead elsewhere, and addresses without a name.
 
-use crate::attempt::Expected::{Answered, BadQuestion, NoName, Refused, Unresolved};
-use crate::attempt::Place::{At, Question, V4, V6};
-use crate::attempt::{Attempt, TCP, attempt};
+use crate::attempt::Expected::Unresolved;
+use crate::attempt::Place::{At, V4, V6};
+use crate::attempt::{Attempt, In, TCP, attempt};
 
-/// A question whose name carries the payload; the twin's name is one that a wildcard allows.
-const fn question(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
-    attempt(name, what, act).between(Question, Question).rules(&[]).expect(NoName)
-}
-
-/// Something smuggled beside an allowed name; the twin asks for the payload's own name, which is allowed.
-const fn smuggled(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
-    question(name, what, act).twin("{act} dns udp {resolver} {name} A").expect(Answered)
-}
-
+const CONNECT: &str = "{act} tcp connect {to} {port} {payload}";
+const HOST_UDP: &[&str] = &["{ host: \"{host}\", ports: [443], protocol: udp, why: a host }"];
 const BY_NAME: &str = "{act} tcp by-name {host} {port} {payload}";
 const ASKED_FIRST: &str = "{act} dns udp {resolver} {host} A ; {act} tcp connect {to} {port} {payload}";
 const HOST: &[&str] = &["{ host: \"{host}\", ports: [443], why: a host }"];
 
 pub const ATTEMPTS: &[Attempt] = &[
-    question("dns-udp", "a refused name over UDP", "{act} dns udp {resolver} {name} A"),
-    question("dns-udp-v6", "a refused name, asked over IPv6", "{act} dns udp {resolver6} {name} AAAA"),
-    question("dns-tcp", "a refused name over TCP", "{act} dns tcp {resolver} {name} A"),
-    question("dns-tcp-v6", "a refused name over TCP and IPv6", "{act} dns tcp {resolver6} {name} A"),
-    question("dns-unconnected", "asked without a connect", "{act} dns unconnected {resolver} {name} A"),
-    question("dns-txt", "a tunnel: TXT", "{act} dns udp {resolver} {name} TXT"),
-    question("dns-null", "a tunnel: NULL", "{act} dns udp {resolver} {name} NULL"),
-    question("dns-https", "a service's record", "{act} dns udp {resolver} {name} HTTPS"),
-    question("dns-ptr", "a reverse question", "{act} dns udp {resolver} {payload}.in-addr.arpa PTR")
-        .twin("{act} dns udp {resolver} {name} A"),
-    question(
-        "dns-pipelined",
-        "two questions in one TCP segment",
-        "{act} dns pipelined {resolver} {name} A first.open.test",
-    ),
-    question("dns-case", "another spelling", "{act} dns udp {resolver} {payload}.ReFuSeD.tEsT A")
-        .twin("{act} dns udp {resolver} {payload}.oPeN.TeSt A"),
-    question("dns-many-labels", "deep below a refused name", "{act} dns udp {resolver} a.b.c.d.e.f.{name} A"),
-    question(
-        "dns-operation",
-        "an update instead of a question",
-        "{act} dns operation {resolver} {payload}.open.test A",
-    )
-    .twin("{act} dns udp {resolver} {name} A")
-    .expect(BadQuestion),
-    question("dns-chaos", "a question of another class", "{act} dns chaos {resolver} {payload}.open.test A")
-        .twin("{act} dns udp {resolver} {name} A")
-        .expect(BadQuestion),
-    question(
-        "dns-two-questions",
-        "two questions in one message",
-        "{act} dns two-questions {resolver} {name} A first.open.test",
-    )
-    .twin("{act} dns udp {resolver} {name} A")
-    .expect(BadQuestion),
-    smuggled("dns-edns-option", "an option of EDNS", "{act} dns option {resolver} a.open.test A {payload}"),
-    smuggled("dns-trailing", "bytes behind the message", "{act} dns trailing {resolver} a.open.test A {payload}")
-        .expect(BadQuestion),
-    smuggled(
-        "dns-additional",
-        "a record beside the question",
-        "{act} dns additional {resolver} a.open.test A {payload}",
-    )
-    .expect(BadQuestion),
-    question("dns-budget", "more names below a wildcard than its budget", "{act} dns many {resolver} {below} A 6")
-        .given(&["{ host: \"*.{parent}\", names: 4, ports: [443], why: a small budget }"])
-        .rules(&["{ host: \"*.{parent}\", names: 40, ports: [443], why: a large budget }"])
-        .zone(&["*.{parent} 60 A {to}"]),
-    question("dns-other-resolver", "a refused name at another resolver", "{act} dns udp {to} {name} A")
-        .between(At("198.51.100.8", 53), At("192.0.2.53", 53)),
-    question("dns-other-resolver-tcp", "the same over TCP", "{act} dns tcp {to} {name} A")
-        .between(At("198.51.100.8", 53), At("192.0.2.53", 53)),
-    question(
-        "dns-other-resolver-allowed",
-        "an allowed name at another resolver",
-        "{act} dns unconnected {to} first.open.test A",
-    )
-    .between(At("198.51.100.8", 53), Question)
-    .twin("{act} dns udp {resolver} {name} A")
-    .sees_packet()
-    .expect(Answered),
-    question("dns-over-tls", "the resolver's port for TLS", "{act} tcp connect {to} {port} {payload}")
-        .between(At("198.51.100.8", 853), V4(853))
-        .rules(&["{ cidr: \"{net}\", ports: [853], why: a twin }"])
-        .expect(Refused),
-    question("dns-over-https", "a resolver at port 443", "{act} tcp connect {to} {port} {payload}")
-        .between(At("198.51.100.8", 443), V4(443))
-        .rules(TCP)
-        .expect(Refused),
     attempt(
         "name-never-asked",
         "an allowed host's address, without its answer",
@@ -180,8 +103,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         "{act} dns udp {resolver} {n}.113.0.203.in-addr.arpa PTR ; {act} tcp connect {to} {port} {payload}",
     )
     .given(HOST)
-    .rules(HOST)
-    .zone(&["{n}.113.0.203.in-addr.arpa 60 PTR {host}", "{host} 60 A {open}"])
+    .zone(&["{n}.113.0.203.in-addr.arpa 60 PTR {host}", "{host} 60 A {open}", "{other} 60 A {to}"])
     .twin("{act} dns udp {resolver} {other} A ; {act} tcp connect {to} {port} {payload}")
     .rules(&["{ host: \"{other}\", ports: [443], why: a host }"]),
     attempt(
@@ -193,4 +115,25 @@ pub const ATTEMPTS: &[Attempt] = &[
     .given(HOST)
     .rules(HOST)
     .zone(&["{host} 60 A {to}", "{other} 60 A {to}"]),
+    attempt(
+        "answer-with-more",
+        "an allowed name's answer that holds another name's address",
+        "{act} dns udp {resolver} {host} A ; {act} tcp connect {to} {port} {payload}",
+    )
+    .given(HOST)
+    .rules(&["{ host: \"{other}\", ports: [443], why: a host }"])
+    .zone(&["{host} 60 A {open}", "{host} 60 BESIDE {other}={to}", "{other} 60 A {to}"])
+    .twin("{act} dns udp {resolver} {other} A ; {act} tcp connect {to} {port} {payload}"),
+    attempt("name-after-its-time", "an allowed host's address when its answer is no longer good", CONNECT)
+        .given(HOST)
+        .rules(HOST)
+        .zone(&["{host} 1 A {to}"])
+        .twin(ASKED_FIRST)
+        .in_job(In::Expiring),
+    attempt("name-after-its-time-udp", "the same over UDP", "{act} udp sendto {to} {port} {payload}")
+        .given(HOST_UDP)
+        .rules(HOST_UDP)
+        .zone(&["{host} 1 A {to}"])
+        .twin("{act} dns udp {resolver} {host} A ; {act} udp sendto {to} {port} {payload}")
+        .in_job(In::Expiring),
 ];

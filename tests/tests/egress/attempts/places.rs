@@ -36,6 +36,16 @@ pub const ATTEMPTS: &[Attempt] = &[
     broad("private-broad", "a private address, where every address is allowed", "10.0.9.{n}", "10.0.10.{n}"),
     broad("private-v6-broad", "a unique-local address, where every address is allowed", "fd00:9::{n}", "fd00:a::{n}"),
     broad("private-translated-broad", "the same behind a translator", "64:ff9b::a00:9{n}", "64:ff9b::a00:a{n}"),
+    broad("private-6to4-broad", "a private address in 6to4", "2002:a00:7{n}::1", "fd00:b::{n}").sees_packet(),
+    broad(
+        "private-local-translated-broad",
+        "a private address behind a local translator",
+        "64:ff9b:1::a00:7{n}",
+        "fd00:c::{n}",
+    )
+    .sees_packet(),
+    broad("private-compatible-broad", "a private address as an IPv4-compatible one", "::10.0.7.{n}", "fd00:d::{n}")
+        .sees_packet(),
     attempt("metadata-broad", "the metadata service, where every address is allowed", CONNECT)
         .between(At("169.254.169.254", 8443), V4(8443))
         .rules(&[])

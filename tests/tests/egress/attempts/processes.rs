@@ -2,18 +2,10 @@
 
 use crate::attempt::Expected::{Dropped, Killed, NoName};
 use crate::attempt::Place::{Question, V4, V6};
-use crate::attempt::{Attempt, In, TCP, UDP, attempt};
+use crate::attempt::{Attempt, In, UDP, attempt};
 
 const CONNECT: &str = "{act} tcp connect {to} {port} {payload}";
 const ONE_PROGRAM: &[&str] = &["{ cidr: \"{net}\", ports: [{port}], exe: [runner-upload], why: one program }"];
-/// Allowed, and for who holds a secret too.
-const MAY_CARRY: &[&str] = &["{ cidr: \"{net}\", ports: [{port}], may-carry-secrets: true, why: a twin }"];
-
-/// A process that reads a secret first; what forbids is that alone.
-const fn secret(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
-    attempt(name, what, act).given(TCP).rules(MAY_CARRY).in_job(In::Secret)
-}
-
 /// A rule that names a program by what it is called; the twin is that program.
 const fn program(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
     attempt(name, what, act)
@@ -99,11 +91,6 @@ pub const ATTEMPTS: &[Attempt] = &[
         "a program that only calls itself so",
         "{act} space called runner-upload {act} tcp connect {to} {port} {payload}",
     ),
-    secret(
-        "secret-holder",
-        "reads a secret, then connects",
-        "{act} exec after-reading {home}/.aws/credentials {act} tcp connect {to} {port} {payload}",
-    ),
     attempt("orphaned", "the agent was killed", CONNECT).in_job(In::Orphaned),
     attempt("orphaned-udp", "the agent was killed", "{act} udp sendto {to} {port} {payload}")
         .over(V4(4444))
@@ -114,6 +101,20 @@ pub const ATTEMPTS: &[Attempt] = &[
         .twin(CONNECT)
         .in_job(In::Orphaned)
         .expect(Dropped),
+    attempt("taken-over", "the agent was killed, and another has taken over", CONNECT).in_job(In::TakenOver),
+    attempt("taken-over-udp", "the same over UDP", "{act} udp sendto {to} {port} {payload}")
+        .over(V4(4444))
+        .rules(UDP)
+        .in_job(In::TakenOver),
+    attempt(
+        "taken-over-question",
+        "a refused name, asked of the agent that took over",
+        "{act} dns udp {resolver} {name} A",
+    )
+    .between(Question, Question)
+    .rules(&[])
+    .in_job(In::TakenOver)
+    .expect(NoName),
     attempt("flooded", "after thousands of flows and names", CONNECT).in_job(In::Flooded),
     attempt("flooded-v6", "the same over IPv6", CONNECT).over(V6(443)).in_job(In::Flooded),
     attempt("flooded-question", "a refused name after thousands of allowed ones", "{act} dns udp {resolver} {name} A")

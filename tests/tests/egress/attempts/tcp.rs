@@ -64,7 +64,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     .given(&["{ cidr: \"{net}\", ports: [443], protocol: udp, why: another protocol }"])
     .shared(),
     attempt("tcp-port-zero", "port 0", "{act} tcp connect {to} {port} {payload}")
-        .over(V4(0))
+        .between(V4(0), V4(80))
         .rules(&["{ cidr: \"{net}\", ports: any, why: a twin }"])
         .without_payload(),
     attempt(

@@ -57,10 +57,18 @@ pub const ATTEMPTS: &[Attempt] = &[
         "{act} udp source-routed {to} {port} {payload} {open}",
     ),
     datagram(
+        "udp-source-routed-on",
+        "to an allowed address by way of another, which is asked to send it past a forbidden one",
+        "{act} udp source-routed-on {to} {port} {payload} {open} 198.51.100.7",
+    )
+    .given(&["{ cidr: \"198.51.100.7/32\", ports: any, protocol: udp, why: the end of the way }"])
+    .twin("{act} udp sendto {to} {port} {payload}"),
+    datagram(
         "udp-segment-routed",
         "to an allowed IPv6 address, by way of a forbidden one",
         "{act} udp segment-routed {to} {port} {payload} {open6}",
     )
+    .twin("{act} udp sendto {to} {port} {payload}")
     .over(V6(4444)),
     datagram("quic-where-tcp-is-allowed", "port 443 over UDP", "{act} udp sendto {to} {port} {payload}")
         .between(At("198.51.100.232", 443), At("198.51.100.233", 443))
