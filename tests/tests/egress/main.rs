@@ -5,6 +5,7 @@
 
 mod attempt;
 mod attempts;
+mod bound;
 mod proof;
 mod session;
 mod table;

@@ -7,7 +7,8 @@ use end_to_end::internet::{Observer, Packet, Zone};
 use end_to_end::{Cgroup, Internet, wait_until_every};
 
 use crate::ACT;
-use crate::attempt::{Attempt, Bound, Expected, Form, In, OPEN_V4, OPEN_V6};
+use crate::attempt::{Attempt, Expected, Form, In};
+use crate::bound::{Bound, OPEN_V4, OPEN_V6};
 use crate::session::{Session, Told};
 
 /// What came of one form.

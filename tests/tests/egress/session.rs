@@ -13,7 +13,8 @@ use end_to_end::{Cgroup, Helper, Internet, Job, Run, binary, wait_until};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 use crate::ACT;
-use crate::attempt::{Bound, In, Meanwhile};
+use crate::attempt::{In, Meanwhile};
+use crate::bound::Bound;
 
 /// How long an agent may take to start a job.
 const ARMED_WITHIN: Duration = Duration::from_mins(1);
@@ -64,6 +65,7 @@ impl<'a> Session<'a> {
             .file("resolv.conf", &format!("nameserver {RESOLVER_V4}\nnameserver {RESOLVER_V6}\noptions timeout:1\n"))
             .file("hosts", "127.0.0.1 localhost\n::1 localhost\n")
             .program("bin/runner-upload", ACT)
+            .program("bin/runner-replace", ACT)
             .variable("PATH", format!("{home}bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"))
             .file(".aws/credentials", "[default]\naws_access_key_id = dummy\n")
             .by(internet.wrapper(&resolv_conf, &hosts));

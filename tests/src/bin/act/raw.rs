@@ -20,6 +20,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("protocol", protocol),
     ("frame", frame),
     ("frame-body", frame_body),
+    ("frame-shared", frame_shared),
     ("tun", tun),
 ];
 
@@ -226,6 +227,16 @@ fn frame(arguments: &[OsString]) -> io::Result<()> {
 /// ADDRESS PORT PAYLOAD DEVICE: the same, with a frame header by the kernel.
 fn frame_body(arguments: &[OsString]) -> io::Result<()> {
     frame_over(&new_socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0)?, arguments)
+}
+
+/// The same over a socket that a child made, in the descriptor table that it shares.
+fn frame_shared(arguments: &[OsString]) -> io::Result<()> {
+    let share = || {
+        let flags = (libc::CLONE_FILES | libc::SIGCHLD) as libc::c_ulong;
+        // SAFETY: without CLONE_VM it is a fork; this program has one thread, so the child can go on as its parent would.
+        returned(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })
+    };
+    frame_over(&crate::space::made_by(share, libc::AF_PACKET)?, arguments)
 }
 
 /// The same over a socket that is there already.

@@ -4,7 +4,7 @@ use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +15,8 @@ use crate::{Trick, parsed, returned, text};
 pub const TRICKS: &[(&str, Trick)] = &[
     ("leave-cgroup", leave_cgroup),
     ("born-outside", born_outside),
+    ("moved", moved),
+    ("shared-outside", shared_outside),
     ("child-cgroup", child_cgroup),
     ("container", container),
     ("without-cgroup2", without_cgroup2),
@@ -36,19 +38,73 @@ fn leave_cgroup(arguments: &[OsString]) -> io::Result<()> {
     Err(Command::new(&arguments[1]).args(&arguments[2..]).exec())
 }
 
-/// CGROUP PROGRAM ARGUMENTS…: a child that is there from its first instruction becomes the program.
-fn born_outside(arguments: &[OsString]) -> io::Result<()> {
-    let cgroup = fs::File::open(&arguments[0])?;
-    let mut call =
-        CloneArguments { flags: CLONE_INTO_CGROUP, exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
+/// A child in that cgroup from its first instruction, with these flags of clone(2) besides; 0 in the child.
+fn clone_into(cgroup: &OsString, flags: u64) -> io::Result<i64> {
+    let cgroup = fs::File::open(cgroup)?;
+    let mut call = CloneArguments { flags, exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
+    call.flags |= CLONE_INTO_CGROUP;
     call.cgroup = cgroup.as_raw_fd() as u64;
     // SAFETY: the structure is as the call wants it and lives through it; without CLONE_VM it is a fork.
-    let child = returned(unsafe { libc::syscall(libc::SYS_clone3, &raw const call, size_of::<CloneArguments>()) })?;
+    returned(unsafe { libc::syscall(libc::SYS_clone3, &raw const call, size_of::<CloneArguments>()) })
+}
+
+/// Ends a child as the result says.
+fn end(result: io::Result<()>) -> ! {
+    std::process::exit(result.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EPROTO), |()| 0))
+}
+
+/// CGROUP PROGRAM ARGUMENTS…: a child that is there from its first instruction becomes the program. `uring` instead of a
+/// program: the child makes and uses its socket by requests alone.
+fn born_outside(arguments: &[OsString]) -> io::Result<()> {
+    let child = clone_into(&arguments[0], 0)?;
     if child == 0 {
-        let error = Command::new(&arguments[1]).args(&arguments[2..]).exec();
-        std::process::exit(error.raw_os_error().unwrap_or(1));
+        if arguments[1] == "uring" {
+            end(crate::uring::whole_stream(&arguments[2..]));
+        }
+        end(Err(Command::new(&arguments[1]).args(&arguments[2..]).exec()));
     }
     end_as(child)
+}
+
+/// CGROUP PROGRAM ARGUMENTS…: a child becomes the program when this process has moved it there.
+fn moved(arguments: &[OsString]) -> io::Result<()> {
+    let (mut told, tells) = io::pipe()?;
+    // SAFETY: this program has one thread, so the child can go on as its parent would.
+    let child = returned(i64::from(unsafe { libc::fork() }))?;
+    if child == 0 {
+        drop(tells);
+        // Until the parent has ended, or has closed its end.
+        io::copy(&mut told, &mut io::sink())?;
+        end(Err(Command::new(&arguments[1]).args(&arguments[2..]).exec()));
+    }
+    fs::write(Path::new(&arguments[0]).join("cgroup.procs"), child.to_string())?;
+    drop(tells);
+    end_as(child)
+}
+
+/// CGROUP ADDRESS PORT PAYLOAD: a child there makes a socket in the descriptor table that it shares with this process,
+/// which uses it when the child has ended.
+fn shared_outside(arguments: &[OsString]) -> io::Result<()> {
+    let to = &arguments[1..];
+    let socket = made_by(|| clone_into(&arguments[0], libc::CLONE_FILES as u64), libc::AF_INET)?;
+    crate::socket::send_to(&socket, 0, text(to, 2)?.as_bytes(), crate::socket::address(to)?)
+}
+
+/// A datagram socket that a child has made which shares this process's descriptors; the child may have been ended for it.
+pub fn made_by(child: impl FnOnce() -> io::Result<i64>, family: i32) -> io::Result<OwnedFd> {
+    // The lowest number that is free is the one that the child will get: nothing else is opened meanwhile.
+    let next = fs::File::open("/dev/null")?.as_raw_fd();
+    let child = child()?;
+    if child == 0 {
+        // SAFETY: no preconditions.
+        let made = unsafe { libc::socket(family, libc::SOCK_DGRAM, 0) };
+        // SAFETY: ends this process without closing what it shares.
+        unsafe { libc::_exit(i32::from(made != next)) };
+    }
+    // SAFETY: waits for the child made above; no memory is handed over.
+    returned(i64::from(unsafe { libc::waitpid(child as i32, std::ptr::null_mut(), 0) }))?;
+    // SAFETY: if the child made it, the descriptor is this process's too, and nobody else has it; if not, every call fails.
+    Ok(unsafe { OwnedFd::from_raw_fd(next) })
 }
 
 /// Ends as the child does.

@@ -18,6 +18,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("stream-worker", stream_worker),
     ("stream-poller", stream_poller),
     ("datagram", datagram),
+    ("whole-stream", whole_stream),
     ("held", held),
     ("frame", frame),
 ];
@@ -212,10 +213,12 @@ fn stream_poller(arguments: &[OsString]) -> io::Result<()> {
 }
 
 fn stream_over(ring: &Ring, flags: u8, arguments: &[OsString]) -> io::Result<()> {
-    let to = address(arguments)?;
+    over(ring, flags, &new_socket(family(&address(arguments)?), libc::SOCK_STREAM, 0)?, arguments)
+}
+
+fn over(ring: &Ring, flags: u8, socket: &OwnedFd, arguments: &[OsString]) -> io::Result<()> {
     let payload = text(arguments, 2)?.as_bytes();
-    let socket = new_socket(family(&to), libc::SOCK_STREAM, 0)?;
-    let to = Address::of(to);
+    let to = Address::of(address(arguments)?);
     completed(ring.run(Request {
         opcode: IORING_OP_CONNECT,
         flags,
@@ -233,6 +236,20 @@ fn stream_over(ring: &Ring, flags: u8, arguments: &[OsString]) -> io::Result<()>
         ..Request::default()
     })?;
     completed(sent).map(drop)
+}
+
+/// ADDRESS PORT PAYLOAD: made, connected and sent by requests; no call of a socket's is made.
+pub fn whole_stream(arguments: &[OsString]) -> io::Result<()> {
+    let ring = Ring::new()?;
+    let made = ring.run(Request {
+        opcode: IORING_OP_SOCKET,
+        descriptor: family(&address(arguments)?),
+        offset: libc::SOCK_STREAM as u64,
+        ..Request::default()
+    })?;
+    // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
+    let socket = unsafe { OwnedFd::from_raw_fd(completed(made)?) };
+    over(&ring, 0, &socket, arguments)
 }
 
 /// ADDRESS PORT PAYLOAD: a message with an address of its own.

@@ -79,6 +79,15 @@ pub const ATTEMPTS: &[Attempt] = &[
     .rules(UDP)
     .expect(Killed),
     raw(
+        "packet-socket-shared",
+        "a packet socket of a child that shares its descriptors",
+        "{act} raw frame-shared {to} {port} {payload} {uplink}",
+    )
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .expect(Killed),
+    raw(
         "packet-socket-by-ring",
         "a packet socket made by io_uring",
         "{act} uring frame {to} {port} {payload} {uplink}",
@@ -94,7 +103,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         "a question by hand, to an address that may have anything else",
         "{act} raw header {to} {port} {payload}",
     )
-    .between(At("198.51.100.235", 53), At("198.51.100.235", 4444)),
+    .between(At("198.51.100.245", 53), At("198.51.100.245", 4444)),
     raw(
         "tun-device",
         "a packet of the job's own making, which the runner forwards",
@@ -108,9 +117,9 @@ pub const ATTEMPTS: &[Attempt] = &[
     raw(
         "tunnel-device",
         "an allowed address, routed into a tunnel to a forbidden one",
-        "{act} space tunnel {to} 198.51.100.236 {act} udp sendto 198.51.100.236 4444 {payload}",
+        "{act} space tunnel {to} 198.51.100.246 {act} udp sendto 198.51.100.246 4444 {payload}",
     )
-    .given(&["{ cidr: \"198.51.100.236/32\", ports: [4444], protocol: udp, why: the inner address }"])
+    .given(&["{ cidr: \"198.51.100.246/32\", ports: [4444], protocol: udp, why: the inner address }"])
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
     .rules(UDP)

@@ -48,6 +48,12 @@ pub const ATTEMPTS: &[Attempt] = &[
         .given(HOST)
         .rules(HOST)
         .zone(&["{host} 60 A {to}"]),
+    attempt("name-to-closed-port", "an allowed name with loopback's address, and a closed port", BY_NAME)
+        .between(At("127.0.0.1", 2375), At("127.0.0.1", 4444))
+        .given(&["{ host: \"{host}\", ports: [2375], why: a host }"])
+        .rules(&["{ host: \"{host}\", ports: [4444], why: a host }"])
+        .zone(&["{host} 60 A {to}"])
+        .on_loopback(),
     attempt("name-to-private-v6", "an allowed name with a unique-local address", BY_NAME)
         .between(At("fd00:20::{n}", 443), V6(443))
         .given(HOST)

@@ -75,6 +75,24 @@ pub const ATTEMPTS: &[Attempt] = &[
         "a child born in another cgroup",
         "{act} space born-outside {cgroup} {act} tcp connect {to} {port} {payload}",
     ),
+    leaving(
+        "moved-by-parent",
+        "a child that its parent moves to another cgroup",
+        "{act} space moved {cgroup} {act} tcp connect {to} {port} {payload}",
+    ),
+    leaving(
+        "born-outside-ring",
+        "a child born in another cgroup, that makes no call of a socket's",
+        "{act} space born-outside {cgroup} uring {to} {port} {payload}",
+    ),
+    attempt(
+        "shared-with-outside",
+        "a socket of a child in another cgroup, that shares its descriptors",
+        "{act} space shared-outside {cgroup} {to} {port} {payload}",
+    )
+    .over(V4(4444))
+    .rules(UDP)
+    .twin("{act} pass handed {to} {port} {payload}"),
     program("program-other", "a rule's program, and another one", CONNECT),
     program(
         "program-same-name",
@@ -91,6 +109,15 @@ pub const ATTEMPTS: &[Attempt] = &[
         "a program that only calls itself so",
         "{act} space called runner-upload {act} tcp connect {to} {port} {payload}",
     ),
+    attempt(
+        "program-replaced",
+        "a program put in the place of a rule's",
+        "sh -c 'cp {act} {home}/bin/new; mv {home}/bin/new {home}/bin/runner-replace; \
+         exec {home}/bin/runner-replace tcp connect {to} {port} {payload}'",
+    )
+    .given(&["{ cidr: \"{net}\", ports: [{port}], exe: [runner-replace], why: one program }"])
+    .rules(ONE_PROGRAM)
+    .twin("{home}/bin/runner-upload tcp connect {to} {port} {payload}"),
     attempt("orphaned", "the agent was killed", CONNECT).in_job(In::Orphaned),
     attempt("orphaned-udp", "the agent was killed", "{act} udp sendto {to} {port} {payload}")
         .over(V4(4444))

@@ -54,13 +54,13 @@ pub const ATTEMPTS: &[Attempt] = &[
     ),
     attempt("tcp-32-bit", "connect and write as 32-bit calls", "{act} compat stream {to} {port} {payload}"),
     attempt("tcp-other-port", "an allowed address on another port", "{act} tcp connect {to} {port} {payload}")
-        .between(At("198.51.100.230", 8443), At("198.51.100.230", 443)),
+        .between(At("198.51.100.240", 8443), At("198.51.100.240", 443)),
     attempt(
         "tcp-where-udp-is-allowed",
         "an allowed address over another protocol",
         "{act} tcp connect {to} {port} {payload}",
     )
-    .between(At("198.51.100.231", 443), At("198.51.100.231", 8443))
+    .between(At("198.51.100.241", 443), At("198.51.100.241", 8443))
     .given(&["{ cidr: \"{net}\", ports: [443], protocol: udp, why: another protocol }"])
     .shared(),
     attempt("tcp-port-zero", "port 0", "{act} tcp connect {to} {port} {payload}")

@@ -71,10 +71,10 @@ pub const ATTEMPTS: &[Attempt] = &[
     .twin("{act} udp sendto {to} {port} {payload}")
     .over(V6(4444)),
     datagram("quic-where-tcp-is-allowed", "port 443 over UDP", "{act} udp sendto {to} {port} {payload}")
-        .between(At("198.51.100.232", 443), At("198.51.100.233", 443))
+        .between(At("198.51.100.242", 443), At("198.51.100.243", 443))
         .given(&["{ cidr: \"{net}\", ports: [443], why: another protocol }"]),
     datagram("udp-other-port", "an allowed address on another port", "{act} udp sendto {to} {port} {payload}")
-        .between(At("198.51.100.234", 4445), At("198.51.100.234", 4444)),
+        .between(At("198.51.100.244", 4445), At("198.51.100.244", 4444)),
     datagram("udp-broadcast", "to everybody on the link", "{act} udp broadcast {to} {port} {payload}")
         .between(At("255.255.255.255", 4444), At("255.255.255.255", 22))
         .rules(MULTICAST)
