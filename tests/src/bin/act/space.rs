@@ -39,8 +39,7 @@ fn leave_cgroup(arguments: &[OsString]) -> io::Result<()> {
 }
 
 /// A child in that cgroup from its first instruction, with these flags of clone(2) besides; 0 in the child.
-fn clone_into(cgroup: &OsString, flags: u64) -> io::Result<i64> {
-    let cgroup = fs::File::open(cgroup)?;
+fn clone_into(cgroup: &fs::File, flags: u64) -> io::Result<i64> {
     let mut call = CloneArguments { flags, exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
     call.flags |= CLONE_INTO_CGROUP;
     call.cgroup = cgroup.as_raw_fd() as u64;
@@ -56,7 +55,7 @@ fn end(result: io::Result<()>) -> ! {
 /// CGROUP PROGRAM ARGUMENTS…: a child that is there from its first instruction becomes the program. `uring` instead of a
 /// program: the child makes and uses its socket by requests alone.
 fn born_outside(arguments: &[OsString]) -> io::Result<()> {
-    let child = clone_into(&arguments[0], 0)?;
+    let child = clone_into(&fs::File::open(&arguments[0])?, 0)?;
     if child == 0 {
         if arguments[1] == "uring" {
             end(crate::uring::whole_stream(&arguments[2..]));
@@ -86,11 +85,12 @@ fn moved(arguments: &[OsString]) -> io::Result<()> {
 /// which uses it when the child has ended.
 fn shared_outside(arguments: &[OsString]) -> io::Result<()> {
     let to = &arguments[1..];
-    let socket = made_by(|| clone_into(&arguments[0], libc::CLONE_FILES as u64), libc::AF_INET)?;
+    let cgroup = fs::File::open(&arguments[0])?;
+    let socket = made_by(|| clone_into(&cgroup, libc::CLONE_FILES as u64), libc::AF_INET)?;
     crate::socket::send_to(&socket, 0, text(to, 2)?.as_bytes(), crate::socket::address(to)?)
 }
 
-/// A datagram socket that a child has made which shares this process's descriptors; the child may have been ended for it.
+/// A datagram socket that a child makes which shares this process's descriptors; it may be ended for that.
 pub fn made_by(child: impl FnOnce() -> io::Result<i64>, family: i32) -> io::Result<OwnedFd> {
     // The lowest number that is free is the one that the child will get: nothing else is opened meanwhile.
     let next = fs::File::open("/dev/null")?.as_raw_fd();
@@ -103,7 +103,9 @@ pub fn made_by(child: impl FnOnce() -> io::Result<i64>, family: i32) -> io::Resu
     }
     // SAFETY: waits for the child made above; no memory is handed over.
     returned(i64::from(unsafe { libc::waitpid(child as i32, std::ptr::null_mut(), 0) }))?;
-    // SAFETY: if the child made it, the descriptor is this process's too, and nobody else has it; if not, every call fails.
+    // SAFETY: no memory is handed over; fails unless the child has made it.
+    returned(i64::from(unsafe { libc::fcntl(next, libc::F_GETFD) }))?;
+    // SAFETY: open by the check above; the child that made it is gone, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(next) })
 }
 
