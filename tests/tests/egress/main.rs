@@ -1,7 +1,8 @@
 //! The proof of egress rules: each technique in a forbidden form that must not get out, beside an allowed one that must.
 //!
 //! Not libtest's harness, because attempts share agents and namespaces, and because their table is what one wants to
-//! read: `cargo xtask test egress`. Its last lines are in libtest's form, so that `cargo xtask test` can count them.
+//! read: `cargo xtask test egress`. Its first lines are in libtest's form, so that `cargo xtask test` can count them.
+//! With `--nobody` the jobs have no privilege.
 
 mod attempt;
 mod attempts;
@@ -13,6 +14,7 @@ mod table;
 use std::process::ExitCode;
 
 use attempt::Attempt;
+use session::User;
 
 /// The helper that acts inside jobs.
 const ACT: &str = env!("CARGO_BIN_EXE_act");
@@ -34,5 +36,6 @@ fn main() -> ExitCode {
     if chosen.is_empty() {
         return ExitCode::SUCCESS;
     }
-    if table::print(&chosen, &proof::run(&chosen), filter) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let user = if arguments.iter().any(|argument| argument == "--nobody") { User::Nobody } else { User::Root };
+    if table::print(&chosen, &proof::run(&chosen, user), filter) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -9,7 +9,7 @@ use end_to_end::{Cgroup, Internet, wait_until_every};
 use crate::ACT;
 use crate::attempt::{Attempt, Expected, Form, In};
 use crate::bound::{Bound, OPEN_V4, OPEN_V6};
-use crate::session::{Session, Told};
+use crate::session::{Session, Told, User};
 
 /// What came of one form.
 #[derive(Clone, Default)]
@@ -39,11 +39,11 @@ const CANARY: (&str, &str) = ("canary.expiring.test", "203.0.113.253");
 /// How long an answer's addresses may be good: the resolver's floor and grace, and some.
 const EXPIRED_WITHIN: Duration = Duration::from_mins(3);
 
-/// Runs those attempts, given with their places in the table.
-pub fn run(attempts: &[(usize, &Attempt)]) -> Vec<Outcomes> {
+/// Runs those attempts, given with their places in the table, in jobs of that user.
+pub fn run(attempts: &[(usize, &Attempt)], user: User) -> Vec<Outcomes> {
     let mut outcomes = vec![Outcomes::default(); attempts.len()];
     for mode in ["block", "audit"] {
-        let world = World { internet: Internet::create(zone(attempts)), mode, attempts };
+        let world = World { internet: Internet::create(zone(attempts)), mode, attempts, user };
         let _neighbours = Neighbours::of(&world.internet);
         let mut done = Vec::new();
         let mut note = |job: In, result: Result<Vec<Ran>, String>| match result {
@@ -89,6 +89,7 @@ struct World<'a> {
     internet: Internet,
     mode: &'a str,
     attempts: &'a [(usize, &'a Attempt)],
+    user: User,
 }
 
 impl World<'_> {
@@ -114,7 +115,7 @@ impl World<'_> {
         if forms.is_empty() {
             return Ok(None);
         }
-        let mut session = Session::start(&self.internet, job, &policy(self.mode, job, self.attempts))?;
+        let mut session = Session::start(&self.internet, job, &policy(self.mode, job, self.attempts), self.user)?;
         match job {
             In::Flooded => {
                 session.run(&[ACT, "udp", "flood", "203.0.113.251", "443", "flood", "3000"]);

@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use end_to_end::internet::{JOB_V4, RESOLVER_V4, RESOLVER_V6};
@@ -23,6 +24,18 @@ const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where datagrams to the job come from; nobody listens there otherwise.
 pub const CALLER_PORT: u16 = 4446;
+
+/// Who the job is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// Root, with every privilege.
+    Root,
+    /// Nobody, with none.
+    Nobody,
+}
+
+/// Makes a command nobody's.
+const NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
 
 /// A job that waits for commands.
 pub struct Session<'a> {
@@ -49,8 +62,12 @@ pub struct Told {
 
 impl<'a> Session<'a> {
     /// Starts an agent with this policy and a job that waits; an agent that refuses says why.
-    pub fn start(internet: &'a Internet, kind: In, policy: &str) -> Result<Self, String> {
-        let job = Job::new(binary::agent(ACT), [ACT, "obey", "commands"]);
+    pub fn start(internet: &'a Internet, kind: In, policy: &str, user: User) -> Result<Self, String> {
+        let obeys = [ACT, "obey", "commands"];
+        let job = match user {
+            User::Root => Job::new(binary::agent(ACT), obeys),
+            User::Nobody => Job::new(binary::agent(ACT), NOBODY.iter().chain(&obeys)),
+        };
         let socket = job.path("control");
         let listener = UnixListener::bind(&socket).expect("a socket in the job's home");
         listener.set_nonblocking(true).expect("a socket can be told not to wait");
@@ -71,6 +88,9 @@ impl<'a> Session<'a> {
             .by(internet.wrapper(&resolv_conf, &hosts));
         if kind == In::Inherited {
             job = job.by(inherited());
+        }
+        if user == User::Nobody {
+            open_to_all(Path::new(&home));
         }
         let mut running = job.start();
         let mut accepted = None;
@@ -171,6 +191,15 @@ impl<'a> Session<'a> {
         let Self { running, commands, answers, .. } = self;
         drop((commands, answers));
         running.wait()
+    }
+}
+
+/// Lets every user do everything below this folder.
+fn open_to_all(folder: &Path) {
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("root may do so");
+    open(folder);
+    for entry in fs::read_dir(folder).expect("the folder can be read").flatten() {
+        if entry.path().is_dir() { open_to_all(&entry.path()) } else { open(&entry.path()) }
     }
 }
 

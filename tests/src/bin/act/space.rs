@@ -76,7 +76,11 @@ fn moved(arguments: &[OsString]) -> io::Result<()> {
         io::copy(&mut told, &mut io::sink())?;
         end(Err(Command::new(&arguments[1]).args(&arguments[2..]).exec()));
     }
-    fs::write(Path::new(&arguments[0]).join("cgroup.procs"), child.to_string())?;
+    if let Err(error) = fs::write(Path::new(&arguments[0]).join("cgroup.procs"), child.to_string()) {
+        // SAFETY: a child of this process, which has not been waited for.
+        returned(i64::from(unsafe { libc::kill(child as i32, libc::SIGKILL) }))?;
+        return Err(error);
+    }
     drop(tells);
     end_as(child)
 }
