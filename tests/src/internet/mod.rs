@@ -66,7 +66,8 @@ impl Internet {
     pub fn create(zone: Zone) -> Self {
         let (job, other) = (Namespace::create(), Namespace::create());
         join(&job, &other);
-        job.sysctl("ipv4.ping_group_range", "0 2147483647");
+        // What some distributions let everybody do.
+        job.sysctl("ipv4.ping_group_range", "0 2147483647").sysctl("ipv4.ip_unprivileged_port_start", "0");
         // As on a runner with a container engine: what a job routes through the runner is forwarded.
         job.sysctl("ipv4.ip_forward", "1").sysctl("ipv6.conf.all.forwarding", "1");
         let outside = other.inside(|| Outside::open(zone));
