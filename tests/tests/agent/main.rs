@@ -3,6 +3,7 @@
 //! One binary because tests of one program build and link once; what needs the machine to itself stands in
 //! `completeness`.
 
+mod block_faults;
 mod containers;
 mod ending;
 mod exec;

@@ -7,6 +7,7 @@ mod socket;
 mod compat;
 mod dns;
 mod exec;
+mod fault;
 mod files;
 mod net;
 mod obey;
@@ -41,6 +42,7 @@ const TRICKS: &[(&str, &[(&str, Trick)])] = &[
     ("udp", udp::TRICKS),
     ("resolver", resolver::TRICKS),
     ("programs", programs::TRICKS),
+    ("fault", fault::TRICKS),
 ];
 
 fn main() -> ExitCode {
