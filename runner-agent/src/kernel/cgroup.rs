@@ -115,8 +115,11 @@ impl JobCgroup {
         found
     }
 
-    /// Ends everything in it and below it, and waits until it is empty.
+    /// Ends everything in it and below it, and waits until it is empty. One that somebody else has removed is.
     pub fn kill(&self) -> Result<(), LoadError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
         let kill = self.path.join("cgroup.kill");
         if fs::write(&kill, "1").is_err() {
             // Before 5.14 there is no such file.
@@ -141,11 +144,12 @@ impl JobCgroup {
 
     fn remove_directories(&mut self) -> Result<(), LoadError> {
         for directory in self.subtree().into_iter().rev() {
-            fs::remove_dir(&directory).map_err(|source| LoadError::Cgroup {
-                action: "remove the cgroup",
-                path: directory.clone(),
-                source,
-            })?;
+            match fs::remove_dir(&directory) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(LoadError::Cgroup { action: "remove the cgroup", path: directory, source });
+                }
+                Ok(()) | Err(_) => {}
+            }
         }
         self.removed = true;
         Ok(())
