@@ -89,11 +89,15 @@ fn behind_extensions(ctx: &SkBuffContext, first: u8) -> u64 {
 #[inline(always)]
 fn with_ports(ctx: &SkBuffContext, words: [u32; 4], family: u8, protocol: u8, transport: u32) -> Option<Packet> {
     let protocol = if protocol == 136 { IPPROTO_UDP } else { protocol };
-    let mut ports = 0_u32;
+    let mut ports = [0; 4];
     if matches!(protocol, IPPROTO_TCP | IPPROTO_UDP) {
-        ports = ctx.load::<u32>(transport as usize).ok()?;
+        // A call for each packet costs more than all the rest of this; only what lies apart takes one.
+        let bytes: [u8; 4] = match at(ctx, transport as usize & 0x1fff) {
+            Some(ports) => ports,
+            None => ctx.load::<u32>(transport as usize).ok()?.to_ne_bytes(),
+        };
+        ports = bytes;
     }
-    let ports = ports.to_ne_bytes();
     let source = u16::from_be_bytes([ports[0], ports[1]]);
     let port = u16::from_be_bytes([ports[2], ports[3]]);
     Some(Packet { destination: Destination { words, port, family, protocol }, source, is_routed: false })

@@ -1,6 +1,6 @@
 //! What leaves and reaches a job as packets: the backstop behind the address hooks, and DNS messages that give names.
 //!
-//! Hooks: cgroup_skb egress and ingress on the job's cgroup. Kernel floor: 5.7 (links).
+//! Hooks: cgroup_skb egress on the job's cgroup, and ingress where it is audited. Kernel floor: 5.7 (links).
 //! Sees: every IP packet of the job's sockets. Where the job is blocked, only what a verdict or a live rule covers gets
 //! out: no ICMP, no packets of raw sockets, no answers to those who connect from outside. Where it is audited, UDP to and
 //! from port 53, and DNS over TCP where a message lies whole in one segment.

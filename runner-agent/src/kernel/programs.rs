@@ -25,9 +25,14 @@ pub(super) const CGROUP_HOOKS: [&str; 7] =
 /// Programs on a blocked job's cgroup, besides.
 pub(super) const BLOCK_HOOKS: [&str; 4] = ["recvmsg4", "recvmsg6", "getpeername4", "getpeername6"];
 
+/// The program on an audited job's cgroup alone: it looks for answers to questions, and a blocked job's come from the
+/// agent itself. Each packet that arrives pays for a hook, whatever its program does.
+const AUDIT_HOOK: &str = "packet_in";
+
 /// The programs on a job's cgroup, blocked or not.
 pub(super) fn cgroup_hooks(blocks: bool) -> impl Iterator<Item = &'static str> {
-    CGROUP_HOOKS.into_iter().chain(BLOCK_HOOKS.into_iter().filter(move |_| blocks))
+    let always = CGROUP_HOOKS.into_iter().filter(move |name| !blocks || *name != AUDIT_HOOK);
+    always.chain(BLOCK_HOOKS.into_iter().filter(move |_| blocks))
 }
 
 /// Has the verifier look at the programs on all CPUs at once: it takes most of the time until the agent is ready, and
