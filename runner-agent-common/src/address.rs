@@ -102,16 +102,20 @@ pub fn classify_v4(address: u32, port: u16) -> u8 {
 #[must_use]
 pub fn classify_v6(address: [u32; 4], port: u16) -> u8 {
     let [first, second, third, last] = address;
-    // RFC 6052: a translator turns the last four bytes into an IPv4 destination, which then decides.
-    if first == 0x0064_ff9b && second == 0 && third == 0 {
-        return classify_v4(last, port);
+    // RFC 6052, and the IPv4-compatible form of RFC 4291: the last four bytes are an IPv4 destination, which then decides.
+    let is_translated = first == 0x0064_ff9b && second == 0 && third == 0;
+    let is_compatible = first == 0 && second == 0 && third == 0 && last > 1;
+    // RFC 3056: a 6to4 router takes its IPv4 destination from behind the first two bytes.
+    let is_6to4 = first >> 16 == 0x2002;
+    if is_translated || is_compatible || is_6to4 {
+        return classify_v4(if is_6to4 { first << 16 | second >> 16 } else { last }, port);
+    }
+    // RFC 8215: translators of the operator's own, where the IPv4 destination may stand anywhere.
+    if first == 0x0064_ff9b && second >> 16 == 1 {
+        return class::PRIVATE;
     }
     if first == 0 && second == 0 && third == 0 {
-        match last {
-            0 => return class::UNSPECIFIED,
-            1 => return class::LOOPBACK,
-            _ => {}
-        }
+        return if last == 0 { class::UNSPECIFIED } else { class::LOOPBACK };
     }
     if third == 0 {
         for [known_first, known_second, known_last] in METADATA_V6 {

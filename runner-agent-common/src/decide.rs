@@ -45,6 +45,8 @@ pub struct Ruling {
     pub until_ns: u64,
     /// Whether it holds for any executable and holder of secrets: only then may a later datagram stand on it.
     pub is_general: bool,
+    /// Whether a holder of secrets may use it.
+    pub may_carry: bool,
 }
 
 impl Destination {
@@ -155,17 +157,28 @@ pub fn decide<'a>(
         let is_general = found.exes & ANY_EXE != 0 && (asking.needs_carry || asking.flags & job_flag::CARRY_BLOCK == 0);
         let is_denied = found.flags & alternative_flag::DENY != 0;
         let verdict = if is_denied { verdict::BLOCKED } else { verdict::ALLOWED };
-        return Ruling { verdict, rule: found.rule, until_ns: found.until_ns, is_general };
+        let may_carry = found.flags & alternative_flag::MAY_CARRY_SECRETS != 0;
+        return Ruling { verdict, rule: found.rule, until_ns: found.until_ns, is_general, may_carry };
     }
     if class == u64::from(class::LOOPBACK) || class == u64::from(class::UNSPECIFIED) {
-        return Ruling { verdict: verdict::ALLOWED, rule: rule::LOOPBACK, until_ns: NEVER_NS, is_general: true };
+        let (verdict, rule) = (verdict::ALLOWED, rule::LOOPBACK);
+        return Ruling { verdict, rule, until_ns: NEVER_NS, is_general: true, may_carry: true };
     }
     let (verdict, rule) = if found.rule_without_secret == u32::MAX {
         (verdict::BLOCKED, rule::DEFAULT)
     } else {
         (verdict::BLOCKED_SECRET, found.rule_without_secret)
     };
-    Ruling { verdict, rule, until_ns: 0, is_general: false }
+    Ruling { verdict, rule, until_ns: 0, is_general: false, may_carry: false }
+}
+
+impl Ruling {
+    /// A refusal by this rule.
+    #[inline(always)]
+    #[must_use]
+    pub const fn refused(rule: u32) -> Self {
+        Self { verdict: verdict::BLOCKED, rule, until_ns: 0, is_general: false, may_carry: false }
+    }
 }
 
 /// Takes in the rules that meet at one key.

@@ -169,6 +169,8 @@ pub mod socket_flag {
     pub const REDIRECTED: u16 = 1 << 2;
     /// A dropped packet of it was told.
     pub const DROP_TOLD: u16 = 1 << 3;
+    /// Its packets may not be a holder's of secrets: the rule may not carry any, and the policy blocks that.
+    pub const NO_SECRETS: u16 = 1 << 4;
 }
 
 /// What was decided about a socket, kept in the socket.
@@ -227,9 +229,19 @@ pub struct Asker {
     pub job: u32,
     /// 4 or 6: family of `wanted`.
     pub wanted_family: u8,
+    /// 1 when the process may hold a secret.
+    pub holds_secret: u8,
     /// Always zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
+
+/// Pipes that may carry a secret; the longest unused goes first.
+pub const PIPES: u32 = 4096;
+
+/// Devices through which packets leave without a socket: what a tunnel sends is the kernel's own, and no cgroup's. Major
+/// and minor numbers (Documentation/admin-guide/devices.txt): TUN/TAP, the network side of virtual machines, their VSOCK,
+/// and PPP.
+pub const DOORS: [(u32, u32); 4] = [(10, 200), (10, 238), (10, 241), (108, 0)];
 
 /// Askers that are remembered; the longest unused goes first.
 pub const ASKERS: u32 = 8192;

@@ -36,6 +36,8 @@ pub struct Task {
 pub mod task_flag {
     /// It may hold a secret: it read a secret file, or descends from or listens to a process that did.
     pub const HOLDS_SECRET: u32 = 1 << 0;
+    /// It was born with another process's descriptors, in a blocked job: it ends before it runs.
+    pub const DOOMED: u32 = 1 << 1;
 }
 
 /// A file watched by identity.

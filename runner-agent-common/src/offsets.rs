@@ -59,6 +59,10 @@ pub struct Offsets {
     pub file_private_data: u32,
     /// `socket::type`.
     pub socket_type: u32,
+    /// `socket::sk`.
+    pub socket_sk: u32,
+    /// `sock::__sk_common.skc_family`.
+    pub sock_family: u32,
     /// `file::f_mode`.
     pub file_mode: u32,
     /// `path::mnt`.
@@ -139,6 +143,14 @@ pub mod action {
     pub const SENDMSG: u8 = 6;
     /// Moved something in the file tree: rename(2), mount(2), pivot_root(2) and their like.
     pub const MOVE: u8 = 7;
+    /// Made a process, and returned in it.
+    pub const FORK: u8 = 8;
+    /// Took bytes from a descriptor.
+    pub const READ: u8 = 9;
+    /// Gave bytes to a descriptor.
+    pub const WRITE: u8 = 10;
+    /// Made a socket, by a 32-bit call whose arguments stand elsewhere.
+    pub const SOCKET_32: u8 = 11;
 }
 
 /// System call numbers that the probe's table covers; the ones of interest are all below.

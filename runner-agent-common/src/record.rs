@@ -106,6 +106,8 @@ pub mod flag {
     pub const OUTSIDE_CGROUP: u32 = 1 << 6;
     /// The kernel side ended the process: what it was about to do can't be refused on this tier.
     pub const KILLED: u32 = 1 << 7;
+    /// The process was born with another's descriptors: what one opens, the other has.
+    pub const SHARES_DESCRIPTORS: u32 = 1 << 8;
 }
 
 /// A process for all time: a pid alone comes back, a pid with its start time does not.

@@ -64,3 +64,12 @@ pub fn file_on(task: Address, descriptor: u64) -> Address {
     let array = if found.table == tables + 8 { found.first_fd } else { pointer(found.table, offset!(fdtable_fd)) };
     pointer(array + descriptor * 8, 0)
 }
+
+/// Inode number of the pipe on a descriptor, 0 when it is closed or something else.
+#[inline(always)]
+pub fn pipe_on(task: Address, descriptor: u64) -> u64 {
+    const S_IFMT: u16 = 0o170_000;
+    const S_IFIFO: u16 = 0o010_000;
+    let inode = pointer(file_on(task, descriptor), offset!(file_inode));
+    if read::<u16>(inode + offset!(inode_mode)) & S_IFMT == S_IFIFO { read(inode + offset!(inode_ino)) } else { 0 }
+}

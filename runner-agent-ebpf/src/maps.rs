@@ -4,7 +4,8 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use runner_agent_common::egress::{
-    ASKERS as ASKERS_MOST, Asker, AskerKey, ExeKey, JobRules, RuleCount, RuleEntry, RuleKey, SocketRuling,
+    ASKERS as ASKERS_MOST, Asker, AskerKey, ExeKey, JobRules, PIPES as PIPES_MOST, RuleCount, RuleEntry, RuleKey,
+    SocketRuling,
 };
 use runner_agent_common::map::{Counters, FileKey, NameFilter, Task, UNWATCHED_PLACES, Unwatched};
 use runner_agent_common::offsets::{Offsets, SYSCALLS};
@@ -77,6 +78,10 @@ pub static SOCKETS: SkStorage<SocketRuling> = SkStorage::new();
 /// Who asked the resolver from which port. The packet probe writes, user space reads.
 #[map]
 pub static ASKERS: LruHashMap<AskerKey, Asker> = LruHashMap::with_max_entries(ASKERS_MOST, 0);
+
+/// Inode numbers of pipes that may carry a secret. Probes write and read.
+#[map]
+pub static PIPES: LruHashMap<u64, u32> = LruHashMap::with_max_entries(PIPES_MOST, 0);
 
 /// Room to build one variable-length record.
 #[repr(C)]

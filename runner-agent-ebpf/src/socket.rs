@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext};
 use runner_agent_common::decide::{Destination, Ruling};
-use runner_agent_common::egress::{JobRules, NEVER_NS, SocketRuling, socket_flag};
+use runner_agent_common::egress::{JobRules, NEVER_NS, SocketRuling, job_flag, socket_flag};
 use runner_agent_common::record::ProcessKey;
 
 use crate::maps::SOCKETS;
@@ -67,7 +67,10 @@ pub unsafe fn remember(
     kept.owner = member.key;
     kept.job = member.job;
     kept.counter = rules.counters + ruling.rule;
-    kept.flags = socket_flag::ALLOWED | if is_connect { socket_flag::CONNECTED } else { 0 };
+    let no_secrets = rules.flags & job_flag::CARRY_BLOCK != 0 && !ruling.may_carry;
+    kept.flags = socket_flag::ALLOWED
+        | if is_connect { socket_flag::CONNECTED } else { 0 }
+        | if no_secrets { socket_flag::NO_SECRETS } else { 0 };
 }
 
 /// Remembers whom a redirected question was meant for.

@@ -9,8 +9,8 @@ use runner_agent_common::map::{Task, task_flag};
 use runner_agent_common::record::{Fork, Header, ProcessKey, flag, kind, probe};
 
 use crate::emit;
-use crate::kernel::{Address, offset, pointer, read};
-use crate::maps::{JOB_RULES, JOBS, LATEST_JOB, RING_BULK, TASKS};
+use crate::kernel::{Address, offset, pipe_on, pointer, read};
+use crate::maps::{JOB_RULES, JOBS, LATEST_JOB, PIPES, RING_BULK, TASKS};
 
 /// A process of a job.
 #[derive(Clone, Copy)]
@@ -149,6 +149,23 @@ pub fn holds_secret(member: &Member) {
     let Some(entry) = TASKS.get_ptr_mut(member.key.tgid) else { return };
     // SAFETY: a live map value; bits are only ever set, and a lost race sets the same one.
     unsafe { (*entry).flags |= task_flag::HOLDS_SECRET };
+    taint_pipe(pipe_on(member.task, 1));
+}
+
+/// Notes that a pipe may carry a secret, by its inode number; 0 is none.
+#[inline(always)]
+pub fn taint_pipe(inode: u64) {
+    if inode != 0 {
+        // A full map lets go of what was unused longest.
+        let _ = PIPES.insert(inode, 1, 0);
+    }
+}
+
+/// Whether a process is a member that holds a secret.
+#[inline(always)]
+pub fn is_holder(tgid: u32) -> bool {
+    // SAFETY: the value is read at once.
+    unsafe { TASKS.get(tgid) }.is_some_and(|task| task.flags & task_flag::HOLDS_SECRET != 0)
 }
 
 /// Whether what no rule allows is refused for this job.

@@ -149,8 +149,10 @@ pub enum Activity {
         to: u64,
         /// Whether that is within the job.
         inside: bool,
-        /// Whether the one that moved it was ended for it.
+        /// Whether it, or the one that moved it, was ended for it.
         killed: bool,
+        /// Whether it was born with another process's descriptors, which is why it was ended.
+        shares: bool,
     },
     /// A DNS question was answered, or asked.
     Dns(DnsMessage),

@@ -148,7 +148,8 @@ impl Pipeline {
                 if !inside && self.is_blocked(header.job) {
                     self.measures.push(Measure::End(key));
                 }
-                let activity = Activity::CgroupMove { by: moved.by, to: moved.to, inside, killed };
+                let shares = header.flags & flag::SHARES_DESCRIPTORS != 0;
+                let activity = Activity::CgroupMove { by: moved.by, to: moved.to, inside, killed, shares };
                 self.happened_to(header, activity, out);
             }
             Record::Dns { fixed, message } => self.dns(fixed, message, out),

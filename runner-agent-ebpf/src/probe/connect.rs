@@ -130,7 +130,7 @@ fn judge(ctx: &SockAddrContext, family: u16, probe: u16) -> i32 {
     let now_ns = task::now();
     let Some(job) = rules::rules_of(member.job) else {
         // Audited: everything passes, and the verdict is spoken in user space.
-        let nobody = Ruling { verdict: verdict::NONE, rule: rule::DEFAULT, until_ns: 0, is_general: false };
+        let nobody = Ruling { verdict: verdict::NONE, ..Ruling::refused(rule::DEFAULT) };
         record(ctx, &member, &call, family, probe, &nobody, now_ns);
         return PASS;
     };
@@ -144,7 +144,7 @@ fn judge(ctx: &SockAddrContext, family: u16, probe: u16) -> i32 {
         let kept = unsafe { socket::ruling_of(socket, true) };
         if kept.is_null() {
             // No memory for it. Its packets would be judged without their process, so it doesn't begin.
-            ruling = Ruling { verdict: verdict::BLOCKED, rule: rule::DEFAULT, until_ns: 0, is_general: false };
+            ruling = Ruling::refused(rule::DEFAULT);
         } else {
             // SAFETY: a live value of the storage map.
             unsafe { socket::remember(kept, &member, &job, &destination, &ruling, is_connect) };
@@ -174,7 +174,7 @@ fn redirect(
     // SAFETY: a socket address hook's own socket.
     let kept = unsafe { socket::ruling_of(socket, true) };
     if port == 0 || kept.is_null() {
-        let refused = Ruling { verdict: verdict::BLOCKED, rule: rule::RESOLVER, until_ns: 0, is_general: false };
+        let refused = Ruling::refused(rule::RESOLVER);
         rules::count(job, &refused);
         record(ctx, member, call, family, probe, &refused, task::now());
         return REFUSE;
@@ -185,7 +185,8 @@ fn redirect(
         family: wanted.family,
         protocol: wanted.protocol,
     };
-    let ruling = Ruling { verdict: verdict::ALLOWED, rule: rule::RESOLVER, until_ns: NEVER_NS, is_general: false };
+    let (verdict, rule) = (verdict::ALLOWED, rule::RESOLVER);
+    let ruling = Ruling { verdict, rule, until_ns: NEVER_NS, is_general: false, may_carry: true };
     // SAFETY: a live value of the storage map.
     unsafe { socket::remember(kept, member, job, &resolver, &ruling, is_connect) };
     // SAFETY: as above.
@@ -244,7 +245,7 @@ pub fn sock_create(ctx: SockContext) -> i32 {
     if decided == verdict::BLOCKED
         && let Some(job) = &job
     {
-        let refused = Ruling { verdict: decided, rule: rule::DEFAULT, until_ns: 0, is_general: false };
+        let refused = Ruling::refused(rule::DEFAULT);
         rules::count(job, &refused);
     }
     let record = Socket {

@@ -63,7 +63,11 @@ fn backstop(ctx: &SkBuffContext) -> i32 {
     {
         // SAFETY: a live value of the storage map.
         let ruling: &SocketRuling = unsafe { &*kept };
-        if socket::is_about(ruling, &packet.destination) && !packet.is_routed {
+        // A conversation may have begun before its process read a secret. Who sends is known only while it does; where
+        // the kernel sends by itself, the process that happens to run may be another holder, and the packet is sent again.
+        let is_holders = ruling.flags & socket_flag::NO_SECRETS != 0
+            && (task::is_holder(ruling.owner.tgid) || task::is_holder(task::current_tgid()));
+        if socket::is_about(ruling, &packet.destination) && !packet.is_routed && !is_holders {
             if ruling.flags & socket_flag::REDIRECTED != 0 {
                 remember_asker(ctx, ruling, packet.source);
             }
@@ -158,7 +162,8 @@ fn remember_asker(ctx: &SkBuffContext, ruling: &SocketRuling, port: u16) {
         socket: unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) },
         job: ruling.job,
         wanted_family: ruling.wanted_family,
-        reserved: [0; 3],
+        holds_secret: u8::from(task::is_holder(ruling.owner.tgid) || task::is_holder(task::current_tgid())),
+        reserved: [0; 2],
     };
     // An asker that isn't remembered gets its answer all the same, told without its process.
     let _ = ASKERS.insert(key, asker, 0);

@@ -8,13 +8,15 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_uid_gid, bpf_probe_read_user};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use runner_agent_common::map::task_flag;
 use runner_agent_common::record::{Exec, ExecArgs, Exit, Fork, ProcessKey, flag, kind, probe};
 
 use crate::emit;
-use crate::kernel::{Address, file_on, offset, pointer, read};
+use crate::kernel::{Address, offset, pipe_on, pointer, read};
 use crate::maps::{RING_BULK, Scratch, TASKS};
 use crate::path;
 use crate::task::{self, Member};
+use crate::verdict as rules;
 
 /// Bytes of arguments in the exec record itself; covers 99 of 100 real command lines.
 const INLINE_ARGUMENTS: u32 = 4096;
@@ -40,7 +42,7 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
         task: child,
         key: ProcessKey { start_ns: read(child + offset!(task_start_boottime)), tgid, reserved: 0 },
         job: parent.job,
-        flags: parent.flags,
+        flags: parent.flags | doom(&parent, child),
     };
     task::enter(&member);
     let record = Fork {
@@ -50,6 +52,14 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
     };
     emit::fixed(&RING_BULK, probe::FORK, &record);
     0
+}
+
+/// Whether a child of a blocked job has its parent's descriptors, and not a copy of them: what one of them opens, the other
+/// would use, and no verdict would be about who it is.
+#[inline(always)]
+fn doom(parent: &Member, child: Address) -> u32 {
+    let is_shared = pointer(child, offset!(task_files)) == pointer(parent.task, offset!(task_files));
+    if rules::may_block() && is_shared && task::is_blocking(parent.job) { task_flag::DOOMED } else { 0 }
 }
 
 /// The last thread of a member takes the member with it.
@@ -144,6 +154,9 @@ fn send_exec(member: &Member, exe: Address, arguments: &Arguments, scratch: &mut
         uid: unsafe { bpf_get_current_uid_gid() } as u32,
     };
     record.header.flags = flags;
+    if rules::may_block() && member.flags & task_flag::HOLDS_SECRET != 0 {
+        task::taint_pipe(record.stdout_pipe);
+    }
     emit::put(scratch, &record);
     emit::scratch(&RING_BULK, probe::EXEC, scratch, u64::from(len));
     record.header.at_ns
@@ -196,15 +209,6 @@ fn read_arguments(scratch: &mut Scratch, at: u32, len: u32, source: Address) -> 
     let target = unsafe { scratch.record.as_mut_ptr().add(at as usize) };
     // SAFETY: `at + len` is within the record, checked above; the helper checks the source.
     unsafe { bpf_probe_read_user(target.cast(), len, source as *const _) == 0 }
-}
-
-/// Inode number of the pipe on a descriptor, 0 when it is closed or something else.
-#[inline(always)]
-fn pipe_on(task: Address, descriptor: u64) -> u64 {
-    const S_IFMT: u16 = 0o170_000;
-    const S_IFIFO: u16 = 0o010_000;
-    let inode = pointer(file_on(task, descriptor), offset!(file_inode));
-    if read::<u16>(inode + offset!(inode_mode)) & S_IFMT == S_IFIFO { read(inode + offset!(inode_ino)) } else { 0 }
 }
 
 #[inline(always)]

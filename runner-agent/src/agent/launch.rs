@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +23,7 @@ pub const NOT_ARMED: u8 = 125;
 
 /// Joins the cgroup and becomes the command. Returns only when that fails, with the exit code and what to say.
 pub fn launch(cgroup: &Path, command: &[OsString], close_sockets: bool) -> (u8, String) {
-    if close_sockets && let Err(message) = close_inherited_sockets() {
+    if close_sockets && let Err(message) = close_inherited_doors() {
         return (NOT_ARMED, message);
     }
     if let Err(error) = fs::write(cgroup.join("cgroup.procs"), "0") {
@@ -39,9 +40,10 @@ pub fn launch(cgroup: &Path, command: &[OsString], close_sockets: bool) -> (u8, 
     (code, format!("{}: {error}", program.display()))
 }
 
-/// Closes network sockets that somebody opened before the job: they belong to another cgroup, so no rule of the job would
-/// ever be asked about them.
-fn close_inherited_sockets() -> Result<(), String> {
+/// Closes what somebody opened before the job and what no rule of the job would ever be asked about: sockets, which belong
+/// to another cgroup, and rings and tunnels that hold some. Local sockets too: another descriptor may be under way in one.
+/// Standard input and output may be local sockets, because some runners start every command that way.
+fn close_inherited_doors() -> Result<(), String> {
     const LAST_STANDARD: i32 = 2;
     let cannot = |error: io::Error| format!("can't look at inherited descriptors: {error}");
     let local = local_sockets().map_err(cannot)?;
@@ -50,20 +52,22 @@ fn close_inherited_sockets() -> Result<(), String> {
     for entry in entries {
         let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
         let (Some(number), Ok(target)) = (number, fs::read_link(entry.path())) else { continue };
-        let Some(inode) = target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')) else {
-            continue;
-        };
-        if local.contains(inode) {
+        let target = target.to_string_lossy();
+        let socket = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        let is_ring = target.starts_with("anon_inode:[io_uring]");
+        let is_tunnel = fs::metadata(entry.path()).is_ok_and(|file| is_tunnel(&file));
+        if socket.is_none() && !is_ring && !is_tunnel {
             continue;
         }
-        if number <= LAST_STANDARD {
+        if number > LAST_STANDARD {
+            nix::unistd::close(number)
+                .map_err(|error| format!("can't close the inherited descriptor {number}: {error}"))?;
+        } else if !socket.is_some_and(|inode| local.contains(inode)) {
             return Err(format!(
                 "descriptor {number} is a network connection that was opened before the job, and no rule could judge it; \
                  start the command with its input and output on files or pipes"
             ));
         }
-        nix::unistd::close(number)
-            .map_err(|error| format!("can't close the inherited descriptor {number}: {error}"))?;
     }
     Ok(())
 }
@@ -73,6 +77,13 @@ fn local_sockets() -> io::Result<HashSet<String>> {
     const INODE: usize = 6;
     let text = fs::read_to_string("/proc/self/net/unix")?;
     Ok(text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(INODE)).map(ToOwned::to_owned).collect())
+}
+
+/// Whether a file makes packets of what is written to it; the kernel side has the same list.
+fn is_tunnel(file: &fs::Metadata) -> bool {
+    let device = file.rdev();
+    let number = (rustix::fs::major(device), rustix::fs::minor(device));
+    file.file_type().is_char_device() && runner_agent_common::egress::DOORS.contains(&number)
 }
 
 /// The arguments that make this program the launcher.

@@ -6,6 +6,7 @@ use crate::policy::{Mode, Policy, Severity};
 
 pub(super) fn detect(event: &Event, _: &JobState, policy: &Policy) -> Option<Finding> {
     let how = match &event.activity {
+        Activity::CgroupMove { shares: true, .. } => "was born with its parent's descriptors, and is ended for it",
         Activity::CgroupMove { inside: false, killed: true, .. } => {
             "was moved out of the job's cgroup, and is ended for it"
         }

@@ -1,7 +1,7 @@
 //! What holds for jobs: their rules, the executables that rules name, who holds a secret, and how often each rule decided.
 
 use aya::maps::PerCpuArray;
-use runner_agent_common::egress::{ExeKey, JobRules, RuleCount};
+use runner_agent_common::egress::{ExeKey, JobRules, RuleCount, job_flag};
 use runner_agent_common::map::{FileKey, Task, task_flag};
 use runner_agent_common::record::ProcessKey;
 
@@ -9,6 +9,7 @@ use super::LoadError;
 use super::egress::{Askers, JobEgress};
 use super::load::Kernel;
 use super::maps::{map_error, missing};
+use super::offsets::Looks;
 use crate::rules::RuleTable;
 
 /// What blocking needs of the maps; all zero where nothing is blocked.
@@ -20,6 +21,8 @@ pub struct Room {
     pub exes: u32,
     /// Rules that are counted.
     pub rules: u32,
+    /// Whether some job's holders of secrets are kept from rules that may not carry any.
+    pub carries: bool,
 }
 
 impl Room {
@@ -30,7 +33,12 @@ impl Room {
             entries: self.entries + table.capacity() as u32,
             exes: self.exes + exe_files as u32,
             rules: self.rules + table.ids().len() as u32,
+            carries: self.carries || table.flags() & job_flag::CARRY_BLOCK != 0,
         }
+    }
+
+    pub(super) fn looks(self) -> Looks {
+        Looks { at_doors: self.blocks(), at_pipes: self.carries }
     }
 
     pub(super) fn blocks(self) -> bool {

@@ -79,7 +79,7 @@ impl Kernel {
         let btf = Btf::read(&options.btf)?;
         let offsets = offsets::find(&btf, job_cgroup_level)?;
         drop(btf);
-        let actions = offsets::syscall_actions();
+        let actions = offsets::syscall_actions(room.looks());
         let blocking = u32::from(room.blocks());
         let mut ebpf = EbpfLoader::new()
             // The object carries no relocations against the kernel's types; parsing them again would cost 30 ms.

@@ -36,6 +36,8 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         file_inode: finder.field("file", &["f_inode"]),
         file_private_data: finder.field("file", &["private_data"]),
         socket_type: finder.field("socket", &["type"]),
+        socket_sk: finder.field("socket", &["sk"]),
+        sock_family: finder.field("sock_common", &["skc_family"]),
         file_mode: finder.field("file", &["f_mode"]),
         path_mnt: finder.field("path", &["mnt"]),
         path_dentry: finder.field("path", &["dentry"]),
@@ -124,9 +126,18 @@ const fn registers() -> Registers {
     Registers { syscall: "orig_ax", arguments: ["di", "si", "dx", "r8"] }
 }
 
+/// What a blocked job's system calls are looked at for, besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// For sockets, devices and processes that no other hook sees.
+    pub at_doors: bool,
+    /// For secrets on their way through pipes.
+    pub at_pipes: bool,
+}
+
 /// What the `sys_exit` probe does with each system call: native numbers in the low four bits, 32-bit ones in the high.
 #[cfg(target_arch = "x86_64")]
-pub fn syscall_actions() -> [u8; runner_agent_common::offsets::SYSCALLS] {
+pub fn syscall_actions(looks: Looks) -> [u8; runner_agent_common::offsets::SYSCALLS] {
     use runner_agent_common::offsets::action;
     // Linux `arch/x86/entry/syscalls/syscall_64.tbl` and `syscall_32.tbl`.
     let native = [
@@ -168,6 +179,19 @@ pub fn syscall_actions() -> [u8; runner_agent_common::offsets::SYSCALLS] {
     }
     for (number, action) in compat {
         table[number] |= action << 4;
+    }
+    if looks.at_doors {
+        // clone, fork, vfork, clone3
+        [56, 57, 58, 435].into_iter().for_each(|number| table[number] |= action::FORK);
+        // fork, clone, vfork, clone3; socketcall and socket
+        [2, 120, 190, 435].into_iter().for_each(|number| table[number] |= action::FORK << 4);
+        [102, 359].into_iter().for_each(|number| table[number] |= action::SOCKET_32 << 4);
+    }
+    if looks.at_pipes {
+        // read, readv, splice, tee
+        [0, 19, 275, 276].into_iter().for_each(|number| table[number] |= action::READ);
+        // write, writev, vmsplice
+        [1, 20, 278].into_iter().for_each(|number| table[number] |= action::WRITE);
     }
     table
 }

@@ -96,8 +96,9 @@ impl Encoder {
                 ("device", Detail::Device { major: *major, minor: *minor, killed: true })
             }
             Activity::IoUring => ("io-uring", Detail::Nothing {}),
-            Activity::CgroupMove { by, to, inside, killed } => {
-                ("cgroup", Detail::CgroupMove { by: key_text(*by), to: *to, inside: *inside, killed: *killed })
+            Activity::CgroupMove { by, to, inside, killed, shares } => {
+                let (by, to, inside) = (key_text(*by), *to, *inside);
+                ("cgroup", Detail::CgroupMove { by, to, inside, killed: *killed, shares_descriptors: *shares })
             }
             Activity::Dns(message) => ("dns", dns_detail(message)),
         };

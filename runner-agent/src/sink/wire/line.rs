@@ -103,6 +103,8 @@ pub(super) enum Detail<'a> {
         inside: bool,
         #[serde(skip_serializing_if = "is_false")]
         killed: bool,
+        #[serde(skip_serializing_if = "is_false")]
+        shares_descriptors: bool,
     },
     Dns {
         server: IpAddr,
