@@ -54,7 +54,7 @@ fuzz_target!(|bytes: &[u8]| {
         let (answer, after) = after.split_at(usize::from(u16::from_be_bytes([high, low])).min(after.len()));
         rest = after;
         now_ns += u64::from(seconds) * 1_000_000_000;
-        match desk.take(question, Transport::Udp, now_ns, &mut admitted) {
+        match desk.take(question, Transport::Udp, false, now_ns, &mut admitted) {
             Step::Silent => {}
             Step::Answer(reply) => check(question, &reply, &admitted),
             Step::Ask(waiting) => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use runner_agent_common::egress::{AskerKey, JobRules};
+use runner_agent_common::egress::{AskerKey, JobRules, job_flag};
 
 use super::exes::{ExeFiles, search_path};
 use super::self_check::{self, ClosedPort};
@@ -90,11 +90,11 @@ impl Prepared {
         let egress = kernel.set_rules(table, &exes.files, ports)?;
         let closed_egress = kernel.set_rules(closed_table, &[], ports)?;
         admit_hosts(&egress, policy).map_err(io_error("let in the addresses of /etc/hosts"))?;
+        let rules = kernel.rules(slot).ok_or_else(|| lost("the job's entry in the kernel's maps is gone"))?;
         kernel.add_job(cgroup, slot, Some(pins.folder()))?;
-        let resolver = start(resolver, kernel, &egress)?;
+        let resolver = start(resolver, kernel, &egress, rules)?;
         check(kernel, &closed, &closed_egress)?;
         kernel.prefer(cgroup)?;
-        let rules = kernel.rules(slot).ok_or_else(|| lost("the job's entry in the kernel's maps is gone"))?;
         Ok(Force { egress, resolver, rules, slot, links: kernel.links() }.held(cgroup, pins, held))
     }
 }
@@ -115,8 +115,13 @@ pub(super) fn ports_of(resolver: &Resolver) -> ResolverPorts {
     ResolverPorts { v4: endpoints.v4.port(), v6: endpoints.v6.map_or(0, |endpoint| endpoint.port()) }
 }
 
-fn start(resolver: Resolver, kernel: &mut Kernel, egress: &JobEgress) -> Result<resolver::Handle, RunError> {
-    let askers = ByPort(kernel.take_askers()?);
+fn start(
+    resolver: Resolver,
+    kernel: &mut Kernel,
+    egress: &JobEgress,
+    rules: JobRules,
+) -> Result<resolver::Handle, RunError> {
+    let askers = ByPort { askers: kernel.take_askers()?, carries: rules.flags & job_flag::CARRY_BLOCK != 0 };
     resolver.start(Box::new(Door(egress.clone())), Box::new(askers)).map_err(io_error("start the resolver's thread"))
 }
 
@@ -150,7 +155,11 @@ impl Admit for Door {
 }
 
 /// The kernel side's memory of who asked.
-struct ByPort(Askers);
+struct ByPort {
+    askers: Askers,
+    /// Whether holders of secrets are kept from rules that may not carry any.
+    carries: bool,
+}
 
 impl resolver::Askers for ByPort {
     fn who(&self, from: SocketAddr, transport: Transport) -> Option<Asker> {
@@ -163,9 +172,10 @@ impl resolver::Askers for ByPort {
             Transport::Tcp => 6,
         };
         let family = if from.is_ipv4() { V4 } else { V6 };
-        let asker = self.0.get(AskerKey { port: from.port(), protocol, family })?;
+        let asker = self.askers.get(AskerKey { port: from.port(), protocol, family })?;
         let wanted = address_of(if asker.wanted_family == V4 { AF_INET } else { AF_INET6 }, asker.wanted);
-        Some(Asker { process: asker.process, wanted, socket: asker.socket })
+        let holds_secret = self.carries && asker.holds_secret != 0;
+        Some(Asker { process: asker.process, wanted, socket: asker.socket, holds_secret })
     }
 }
 
@@ -302,7 +312,7 @@ impl Force {
         let ports = ports_of(&resolver);
         let rules = JobRules { resolver_v4: ports.v4, resolver_v6: ports.v6, ..rules };
         kernel.put_rules(job.slot, rules)?;
-        let resolver = start(resolver, kernel, &egress)?;
+        let resolver = start(resolver, kernel, &egress, rules)?;
         Ok(Self { egress, resolver, rules, slot: job.slot, links: kernel.links() })
     }
 

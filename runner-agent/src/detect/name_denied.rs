@@ -17,6 +17,7 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
         "no-rule" => "which no rule of the policy allows",
         "encrypted-dns" => "which answers DNS where no rule could see it; only a rule for exactly this name allows it",
         "type" => "for a type of record that the rule doesn't cover",
+        "secret" => "because it holds a secret, and no rule for this name may carry one",
         "malformed" => "with a question that can't be decided",
         other => other,
     };

@@ -89,6 +89,11 @@ impl Judge {
         }
     }
 
+    /// Whether one of the rules that allow a name may carry secrets.
+    pub fn may_carry_secrets(&self, leave: &Leave) -> bool {
+        leave.rules.iter().filter_map(|&rule| self.policy.allow.get(rule)).any(|rule| rule.may_carry_secrets)
+    }
+
     /// Decides about a question; a name below a wildcard is counted when it is allowed.
     pub fn decide(&mut self, question: &Question, now_ns: u64) -> Decision {
         let name = &*question.name;

@@ -100,8 +100,16 @@ impl Desk {
         }
     }
 
-    /// Takes in a client's message.
-    pub fn take(&mut self, bytes: &[u8], transport: Transport, now_ns: u64, admit: &mut dyn Admit) -> Step {
+    /// Takes in a client's message. A client who holds a secret may ask only for what a rule may carry secrets to: a name
+    /// below a wildcard can carry one.
+    pub fn take(
+        &mut self,
+        bytes: &[u8],
+        transport: Transport,
+        holds_secret: bool,
+        now_ns: u64,
+        admit: &mut dyn Admit,
+    ) -> Step {
         let question = match read(bytes) {
             Ok(question) => question,
             Err(Unreadable::Silent) => return Step::Silent,
@@ -127,6 +135,12 @@ impl Desk {
             }
             Decision::Loopback => loopback(&question, transport, now_ns),
             Decision::Reverse(address) => self.grants.reverse(&question, address, transport, now_ns),
+            Decision::Allow(leave) if holds_secret && !self.grants.judge.may_carry_secrets(&leave) => {
+                let code = self.grants.refusal_code(Refusal::Secret);
+                let answered = Answered::blocked(&question, transport, now_ns, Refusal::Secret, code);
+                let body = if code == ResponseCode::NXDomain { Body::with_own_soa(code) } else { Body::bare(code) };
+                reply(&question, transport, &body, answered)
+            }
             Decision::Allow(leave) => {
                 let waiting = Waiting { question, leave, transport, at_ns: now_ns };
                 match self.cache.get_mut(&waiting.key(), now_ns) {

@@ -77,6 +77,8 @@ pub struct Asker {
     pub wanted: IpAddr,
     /// Cookie of the socket.
     pub socket: u64,
+    /// Whether it holds a secret that only rules for it may carry.
+    pub holds_secret: bool,
 }
 
 /// What carried a question.

@@ -84,13 +84,15 @@ pub enum Refusal {
     ServiceLabel,
     /// An address's name, of an address that no answer named.
     Reverse,
+    /// Who asks holds a secret, and no rule for the name may carry one.
+    Secret,
     /// No question that can be decided.
     Malformed,
 }
 
 words!(
     Refusal,
-    "no-rule, encrypted-dns, canary, type, budget, tunnel, search-domain, service-label, reverse, malformed",
+    "no-rule, encrypted-dns, canary, type, budget, tunnel, search-domain, service-label, reverse, secret, malformed",
     {
         Refusal::NoRule => "no-rule",
         Refusal::EncryptedDns => "encrypted-dns",
@@ -101,6 +103,7 @@ words!(
         Refusal::SearchDomain => "search-domain",
         Refusal::ServiceLabel => "service-label",
         Refusal::Reverse => "reverse",
+        Refusal::Secret => "secret",
         Refusal::Malformed => "malformed",
     }
 );

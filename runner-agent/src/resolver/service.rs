@@ -171,11 +171,10 @@ pub fn take_in(service: &Shared, bytes: &[u8], back: &Back) -> bool {
         Back::Tcp(_, from) => (Transport::Tcp, *from),
     };
     // Another job's process could ask here too, and would be judged by a policy that isn't its own.
-    let asker = this.askers.who(from, transport);
-    if asker.is_none() {
-        return false;
-    }
-    let waiting = match this.desk.take(bytes, transport, boot_ns(), &mut *this.admit) {
+    let Some(asker) = this.askers.who(from, transport) else { return false };
+    let holds_secret = asker.holds_secret;
+    let asker = Some(asker);
+    let waiting = match this.desk.take(bytes, transport, holds_secret, boot_ns(), &mut *this.admit) {
         Step::Silent => return false,
         Step::Answer(reply) => {
             this.finish(*reply, asker, back);

@@ -38,7 +38,7 @@ impl Room {
 
     fn ask_message(&mut self, bytes: &[u8], at_s: u64, upstream: &Message) -> (Message, Answered) {
         let now_ns = at_s * SECOND;
-        let reply = match self.desk.take(bytes, Transport::Udp, now_ns, &mut self.admit) {
+        let reply = match self.desk.take(bytes, Transport::Udp, false, now_ns, &mut self.admit) {
             Step::Silent => panic!("no answer"),
             Step::Answer(reply) => *reply,
             Step::Ask(waiting) => {
@@ -288,14 +288,14 @@ fn a_message_without_a_question_is_answered_by_its_code_and_told() {
     assert_eq!((message.metadata.id, message.metadata.response_code), (9, ResponseCode::FormErr));
     assert_eq!((&*answered.name, answered.refusal), ("", Some(Refusal::Malformed)));
     let garbage = [0xff; 40];
-    assert!(matches!(room.desk.take(&garbage, Transport::Udp, 0, &mut room.admit), Step::Silent));
+    assert!(matches!(room.desk.take(&garbage, Transport::Udp, false, 0, &mut room.admit), Step::Silent));
 }
 
 proptest! {
     #[test]
     fn any_bytes_get_an_answer_of_their_own_id_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let mut room = Room::new(host_rules(&["mirror.example.org"]));
-        if let Step::Answer(reply) = room.desk.take(&bytes, Transport::Udp, 0, &mut room.admit) {
+        if let Step::Answer(reply) = room.desk.take(&bytes, Transport::Udp, false, 0, &mut room.admit) {
             let message = Message::from_vec(&reply.bytes).unwrap();
             prop_assert_eq!(message.metadata.id.to_be_bytes(), [bytes[0], bytes[1]]);
         }
@@ -312,7 +312,7 @@ proptest! {
         let message = answer_to("n0.example", RecordType::A, records.into_iter().map(record).collect());
         let mut room = Room::new(host_rules(&["n0.example"]));
         let bytes = question(1, "n0.example", RecordType::A);
-        let Step::Ask(waiting) = room.desk.take(&bytes, Transport::Tcp, 0, &mut room.admit) else { panic!() };
+        let Step::Ask(waiting) = room.desk.take(&bytes, Transport::Tcp, false, 0, &mut room.admit) else { panic!() };
         if let Ok(mut entry) = room.desk.learn(&name("n0.example"), RecordType::A, &message, 0) {
             let reply = room.desk.settle(&waiting, &mut entry, 0, &mut room.admit);
             let answer = Message::from_vec(&reply.bytes).unwrap();

@@ -108,7 +108,8 @@ pub struct ByPort;
 impl Askers for ByPort {
     fn who(&self, from: SocketAddr, _: Transport) -> Option<Asker> {
         let process = ProcessKey::default();
-        Some(Asker { process, wanted: Ipv4Addr::new(192, 0, 2, 53).into(), socket: u64::from(from.port()) })
+        let wanted = Ipv4Addr::new(192, 0, 2, 53).into();
+        Some(Asker { process, wanted, socket: u64::from(from.port()), holds_secret: false })
     }
 }
 
