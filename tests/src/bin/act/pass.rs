@@ -17,6 +17,8 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("inherited-to", inherited_to),
     ("inherited-accept", inherited_accept),
     ("inherited-in-flight", inherited_in_flight),
+    ("used-datagrams", used_datagrams),
+    ("used-stream", used_stream),
     ("give", give),
     ("received", received),
     ("handed", handed),
@@ -163,6 +165,29 @@ fn inherited_in_flight(arguments: &[OsString]) -> io::Result<()> {
     // SAFETY: the descriptor came with the message, and nobody else has it.
     let socket = unsafe { OwnedFd::from_raw_fd(got) };
     send(&socket, libc::MSG_NOSIGNAL, text(arguments, 1)?.as_bytes())
+}
+
+/// Becomes the program with the socket as its descriptor [`FIRST`].
+fn become_with(socket: &OwnedFd, arguments: &[OsString]) -> io::Result<()> {
+    // SAFETY: the number is not in use: this program opens few files.
+    returned(i64::from(unsafe { libc::dup2(socket.as_raw_fd(), FIRST) }))?;
+    Err(Command::new(&arguments[0]).args(&arguments[1..]).exec())
+}
+
+/// ADDRESS PORT PROGRAM ARGUMENTS…: sends something, then becomes the program, which has the socket.
+fn used_datagrams(arguments: &[OsString]) -> io::Result<()> {
+    let to = address(arguments)?;
+    let socket = new_socket(family(&to), libc::SOCK_DGRAM, 0)?;
+    send_to(&socket, 0, b"first", to)?;
+    become_with(&socket, &arguments[2..])
+}
+
+/// ADDRESS PORT PROGRAM ARGUMENTS…: connects, then becomes the program, which has the socket.
+fn used_stream(arguments: &[OsString]) -> io::Result<()> {
+    let to = address(arguments)?;
+    let socket = new_socket(family(&to), libc::SOCK_STREAM, 0)?;
+    connect(&socket, to)?;
+    become_with(&socket, &arguments[2..])
 }
 
 /// PATH: hands a datagram socket to each who calls at PATH.

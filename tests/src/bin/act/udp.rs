@@ -30,6 +30,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("source-routed-on", source_routed_on),
     ("segment-routed", segment_routed),
     ("destination-options", destination_options),
+    ("before-reading", before_reading),
     ("answer", answer),
     ("flood", flood),
 ];
@@ -261,6 +262,15 @@ fn destination_options(arguments: &[OsString]) -> io::Result<()> {
     let socket = datagrams(to)?;
     // Next header, length, and six bytes of filling (RFC 8200, 4.2).
     set_bytes(&socket, libc::SOL_IPV6, libc::IPV6_DSTOPTS, &[0, 0, 1, 4, 0, 0, 0, 0])?;
+    send_to(&socket, 0, payload(arguments)?, to)
+}
+
+/// ADDRESS PORT PAYLOAD FILE: sends something, reads the file, and sends the payload the same way.
+fn before_reading(arguments: &[OsString]) -> io::Result<()> {
+    let to = address(arguments)?;
+    let socket = datagrams(to)?;
+    send_to(&socket, 0, b"first", to)?;
+    std::fs::read(text(arguments, 3)?)?;
     send_to(&socket, 0, payload(arguments)?, to)
 }
 

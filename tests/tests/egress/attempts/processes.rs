@@ -6,6 +6,9 @@ use crate::attempt::{Attempt, In, UDP, attempt};
 
 const CONNECT: &str = "{act} tcp connect {to} {port} {payload}";
 const ONE_PROGRAM: &[&str] = &["{ cidr: \"{net}\", ports: [{port}], exe: [runner-upload], why: one program }"];
+const ONE_PROGRAM_UDP: &[&str] =
+    &["{ cidr: \"{net}\", ports: [{port}], protocol: udp, exe: [runner-upload], why: one program }"];
+
 /// A rule that names a program by what it is called; the twin is that program.
 const fn program(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
     attempt(name, what, act)
@@ -109,6 +112,19 @@ pub const ATTEMPTS: &[Attempt] = &[
         "a program that only calls itself so",
         "{act} space called runner-upload {act} tcp connect {to} {port} {payload}",
     ),
+    program(
+        "program-passes-datagrams",
+        "a rule's program hands its datagrams' socket to another program",
+        "{home}/bin/runner-upload pass used-datagrams {to} {port} {act} pass inherited-to {to} {port} {payload} 40",
+    )
+    .given(ONE_PROGRAM_UDP)
+    .shared(),
+    program(
+        "program-passes-stream",
+        "a rule's program hands its connection to another program",
+        "{home}/bin/runner-upload pass used-stream {to} {port} {act} pass inherited 40 {payload}",
+    )
+    .shared(),
     attempt(
         "program-replaced",
         "a program put in the place of a rule's",

@@ -2,7 +2,7 @@
 
 use crate::attempt::Expected::{NoName, Refused};
 use crate::attempt::Place::{Question, V4};
-use crate::attempt::{Attempt, In, TCP, attempt};
+use crate::attempt::{Attempt, In, TCP, UDP, attempt};
 
 /// Allowed, and for who holds a secret too.
 const MAY_CARRY: &[&str] = &["{ cidr: \"{net}\", ports: [{port}], may-carry-secrets: true, why: a twin }"];
@@ -42,13 +42,24 @@ pub const ATTEMPTS: &[Attempt] = &[
     secret(
         "secret-over-open-connection",
         "connects, then reads a secret, then sends",
-        "{act} tcp before-reading {to} {port} {payload} {home}/.aws/credentials",
+        "ln -f {home}/.aws/credentials {home}/readme-{n} ; {act} tcp before-reading {to} {port} {payload} {home}/readme-{n}",
     )
+    .shared()
     .expect(Refused),
+    secret(
+        "secret-over-used-socket",
+        "sends a datagram, then reads a secret, then sends another",
+        "ln -f {home}/.aws/credentials {home}/readme-{n} ; {act} udp before-reading {to} {port} {payload} {home}/readme-{n}",
+    )
+    .over(V4(4444))
+    .given(UDP)
+    .rules(&["{ cidr: \"{net}\", ports: [{port}], protocol: udp, may-carry-secrets: true, why: a twin }"])
+    .shared(),
     attempt(
         "secret-in-a-question",
         "reads a secret, then asks for an allowed name",
-        "{act} exec after-reading {home}/.aws/credentials {act} dns udp {resolver} {payload}.open.test A",
+        "ln -f {home}/.aws/credentials {home}/readme-{n} ; \
+         {act} exec after-reading {home}/readme-{n} {act} dns udp {resolver} {payload}.open.test A",
     )
     .between(Question, V4(443))
     .rules(MAY_CARRY)
