@@ -125,7 +125,7 @@ mod tests {
     fn a_datagram_is_read_with_its_port_and_what_it_holds() {
         let mut packet = vec![0x45, 0, 0, 33, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 2, 203, 0, 113, 9];
         packet.extend([0x12, 0x34, 0x01, 0xbb, 0, 13, 0, 0]);
-        packet.extend(b"n0NCe");
+        packet.extend(b"nONCe");
         let read = Packet::of_frame(&frame([8, 0], &packet)).expect("a packet");
         assert_eq!((read.to.to_string(), read.port), ("203.0.113.9".to_owned(), Some(443)));
         assert!(read.holds(b"nonce") && !read.holds(b"nonces"));
