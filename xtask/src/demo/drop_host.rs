@@ -1,9 +1,11 @@
-//! The other side of the planted dependency: a resolver that knows one name, and a listener that swallows what comes.
+//! The other side of the planted dependency: a resolver that knows one name, and a listener that swallows what comes. Both
+//! count all that reaches them.
 
+use std::fmt::{self, Display, Formatter};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -15,6 +17,8 @@ pub const NAME: &str = "drop.example";
 pub const PORT: u16 = 443;
 /// The first line of output: both sockets are bound.
 pub const READY: &str = "ready";
+/// What a sender hears when everything it sent is counted.
+pub const SWALLOWED: &[u8] = b"swallowed\n";
 
 #[derive(Args)]
 pub struct Options {
@@ -23,36 +27,75 @@ pub struct Options {
     address: Ipv4Addr,
 }
 
-/// Runs until standard input is closed; then prints how many bytes came.
+/// What reached the drop host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    pub questions: usize,
+    pub connections: usize,
+    pub bytes: usize,
+}
+
+impl Received {
+    /// Reads it back from the line that the drop host prints.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
+        let mut next = || numbers.next().flatten();
+        Some(Self { questions: next()?, connections: next()?, bytes: next()? })
+    }
+}
+
+impl Display for Received {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { questions, connections, bytes } = self;
+        write!(f, "{bytes} bytes ({connections} connections, {questions} questions)")
+    }
+}
+
+#[derive(Default)]
+struct Counters {
+    questions: AtomicUsize,
+    connections: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// Runs until standard input is closed; then prints how many questions, connections and bytes came.
 pub fn run(options: &Options) -> Result<()> {
     let address = options.address;
     let resolver = UdpSocket::bind((address, 53)).context("the resolver's socket")?;
     let listener = TcpListener::bind((address, PORT)).context("the listener's socket")?;
-    let received = Arc::new(AtomicUsize::new(0));
-    thread::spawn(move || resolve(&resolver, address));
-    let counter = Arc::clone(&received);
+    let received = Arc::new(Counters::default());
+    let counters = Arc::clone(&received);
+    thread::spawn(move || resolve(&resolver, address, &counters));
+    let counters = Arc::clone(&received);
     thread::spawn(move || {
         for stream in listener.incoming().filter_map(Result::ok) {
-            swallow(stream, &counter);
+            counters.connections.fetch_add(1, Relaxed);
+            swallow(stream, &counters);
         }
     });
     println!("{READY}");
     io::copy(&mut io::stdin(), &mut io::sink()).context("standard input")?;
     // Whoever started this may be gone by now.
-    let _ = writeln!(io::stdout(), "{}", received.load(Ordering::Relaxed));
+    let Counters { questions, connections, bytes } = &*received;
+    let [questions, connections, bytes] = [questions, connections, bytes].map(|counter| counter.load(Relaxed));
+    let _ = writeln!(io::stdout(), "{questions} {connections} {bytes}");
     Ok(())
 }
 
-fn swallow(mut stream: TcpStream, received: &AtomicUsize) {
+/// Says at the end that all of it was counted.
+fn swallow(mut stream: TcpStream, counters: &Counters) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
-        received.fetch_add(length, Ordering::Relaxed);
+        counters.bytes.fetch_add(length, Relaxed);
     }
+    // Who sent it may have gone.
+    let _ = stream.write_all(SWALLOWED);
 }
 
-fn resolve(socket: &UdpSocket, address: Ipv4Addr) {
+fn resolve(socket: &UdpSocket, address: Ipv4Addr, counters: &Counters) {
     let mut buffer = [0; 512];
     while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+        counters.questions.fetch_add(1, Relaxed);
         if let Some(answer) = answer(&buffer[..length], address) {
             // A question whose answer can't be sent is asked again.
             let _ = socket.send_to(&answer, from);
@@ -109,6 +152,13 @@ mod tests {
         }
         query.extend([0, 0, kind, 0, 1]);
         query
+    }
+
+    #[test]
+    fn what_was_received_is_read_back_from_its_line() {
+        let received = Received { questions: 1, connections: 2, bytes: 30 };
+        assert_eq!(Received::parse("1 2 30\n"), Some(received));
+        assert_eq!(Received::parse("1 2"), None);
     }
 
     #[test]

