@@ -273,3 +273,28 @@ fn several_agents_arm_at_the_same_time() {
         assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     }
 }
+
+#[test]
+fn a_policy_that_passes_check_with_its_local_include_is_a_policy_for_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(path("shared")).unwrap();
+    let base = "version: 1\nname: base\negress: { allow: [{ host: a.example, why: the test }] }\n";
+    for (file, text) in [
+        ("base.yml", base),
+        ("shared/elsewhere.yml", &base.replace("base", "elsewhere")),
+        ("near.yml", "version: 1\nname: near\ninclude: [base]\n"),
+        ("far.yml", "version: 1\nname: far\ninclude: [elsewhere]\n"),
+    ] {
+        std::fs::write(path(file), text).unwrap();
+    }
+    // What isn't there is told before anything needs privileges; all else is the machine's business and no usage error.
+    let usage = |arguments: &[&str]| agent(arguments).status.code() == Some(2);
+    let (near, far, shared) = (path("near.yml"), path("far.yml"), path("shared"));
+    assert!(!usage(&["policy", "check", &near]));
+    assert!(!usage(&["run", "--policy", &near, "--", "true"]));
+    assert!(usage(&["policy", "check", &far]));
+    assert!(usage(&["run", "--policy", &far, "--", "true"]));
+    assert!(!usage(&["policy", "check", "--policy-dir", &shared, &far]));
+    assert!(!usage(&["run", "--policy-dir", &shared, "--policy", &far, "--", "true"]));
+}

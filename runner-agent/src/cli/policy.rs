@@ -147,22 +147,16 @@ fn given(file: &Path, args: &CheckArgs, runtime: &Runtime) -> Checked {
         let bytes = raw::read(&beside).map_err(|error| vec![Problem::error(&beside, error.at, "", error.message)])?;
         cases::read(&beside, &bytes)
     });
-    let directory =
-        args.policy_dir.as_deref().or_else(|| file.parent()).filter(|directory| !directory.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    let runtime = Runtime { policy_dir: Some(directory.to_owned()), ..runtime.clone() };
-    let machine = Machine { directory, runtime: &runtime, resolve: args.resolve };
-    one(file.to_owned(), cases, Some(&machine), |surroundings| {
-        load(std::slice::from_ref(&file.to_owned()), surroundings)
-    })
+    let files = [file.to_owned()];
+    let runtime = runtime.including(args.policy_dir.as_deref(), &files);
+    let machine = Machine { runtime: &runtime, resolve: args.resolve };
+    one(file.to_owned(), cases, Some(&machine), |surroundings| load(&files, surroundings))
 }
 
 type Loaded = Result<(Policy, Vec<Problem>), Vec<Problem>>;
 
 /// The machine at hand.
 struct Machine<'a> {
-    /// Where includes lie.
-    directory: &'a Path,
     runtime: &'a Runtime,
     /// Whether names are to be asked for.
     resolve: bool,
@@ -193,7 +187,7 @@ fn one(
         None => {}
         Some(Err(wrong)) => problems.extend(wrong),
         Some(Ok(mut cases)) => {
-            cases.runner.policy_dir = machine.map(|machine| machine.directory.to_owned());
+            cases.runner.policy_dir = machine.and_then(|machine| machine.runtime.policy_dir.clone());
             match load(&cases.runner) {
                 // What a made-up runner lacks is no news about the policy.
                 Ok((policy, _)) => results = cases::run(&policy, &cases),

@@ -32,6 +32,9 @@ pub struct RunArgs {
     /// A policy file; several are combined, the stricter mode wins [default: the shipped policy `default`].
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
+    /// Where includes other than presets/NAME lie [default: the directory of the first policy file].
+    #[arg(long, value_name = "DIR", requires = "policy")]
+    policy_dir: Option<PathBuf>,
     /// Use this mode instead of the policy's.
     #[arg(long)]
     mode: Option<ModeArg>,
@@ -163,7 +166,8 @@ fn redactor() -> Redactor {
 }
 
 fn policy(args: &RunArgs) -> Result<(Policy, Recorded), ExitCode> {
-    let loaded = config::load_recording(&args.policy, &Runtime::from_env());
+    let runtime = Runtime::from_env().including(args.policy_dir.as_deref(), &args.policy);
+    let loaded = config::load_recording(&args.policy, &runtime);
     let (mut policy, warnings, sources) = loaded.map_err(|problems| {
         for problem in &problems {
             complain(problem);

@@ -149,6 +149,19 @@ fn policies_combine_and_their_rules_keep_their_names() {
 }
 
 #[test]
+fn includes_lie_beside_the_first_policy_unless_it_is_said_where() {
+    let machine = Runtime { policy_dir: None, ..Runtime::from_env() };
+    let place = |asked: Option<&str>, files: &[&str]| {
+        let files: Vec<PathBuf> = files.iter().map(Into::into).collect();
+        machine.including(asked.map(Path::new), &files).policy_dir.unwrap()
+    };
+    assert_eq!(place(None, &["ci/a.yml", "b.yml"]), Path::new("ci"));
+    assert_eq!(place(None, &["a.yml"]), Path::new("."));
+    assert_eq!(place(None, &[]), Path::new("."));
+    assert_eq!(place(Some("policies"), &["ci/a.yml"]), Path::new("policies"));
+}
+
+#[test]
 fn includes_that_lead_nowhere_or_in_circles_are_told() {
     let directory = tempfile::tempdir().unwrap();
     let policy = |name: &str, include: &str| {

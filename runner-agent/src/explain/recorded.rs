@@ -99,8 +99,7 @@ fn of_job(job: Option<&Entry>, runtime: &Runtime) -> Result<Policy, String> {
     if let Some(gone) = files.iter().find(|file| !file.is_file()) {
         return Err(format!("{}, which the job's policy was read from, is not here", gone.display()));
     }
-    let directory = files.first().and_then(|file| file.parent()).map(ToOwned::to_owned);
-    let runtime = Runtime { policy_dir: directory, ..runtime.clone() };
+    let runtime = runtime.including(runtime.policy_dir.as_deref(), &files);
     let (policy, _) = load(&files, &runtime).map_err(|problems| {
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
         format!("the files of the job's policy are no policy any more ({first})")

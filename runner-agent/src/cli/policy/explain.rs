@@ -1,7 +1,7 @@
 //! `policy explain`: which rule decides about a destination or decided about a line of a log, and why.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -47,6 +47,9 @@ pub struct ExplainArgs {
     /// policy `default`].
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
+    /// Where includes other than presets/NAME lie [default: the directory of the first policy file].
+    #[arg(long, value_name = "DIR")]
+    policy_dir: Option<PathBuf>,
     /// How to write the result.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -75,6 +78,7 @@ fn seq(text: &str) -> Result<u64, String> {
 /// Explains, and writes the explanation. Ends with 0 whatever the verdict is.
 pub fn run(args: &ExplainArgs, runtime: &Runtime, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let mode = args.mode.map(Mode::from);
+    let runtime = &Runtime { policy_dir: args.policy_dir.clone(), ..runtime.clone() };
     let report = match (&args.log, args.seq, &args.to) {
         (Some(path), Some(seq), _) => {
             let found = log::find(path, seq)?;
@@ -99,9 +103,7 @@ pub fn run(args: &ExplainArgs, runtime: &Runtime, out: &mut dyn Write) -> anyhow
 
 /// The policy of --policy; all that is wrong with it is told.
 fn given(args: &ExplainArgs, runtime: &Runtime) -> anyhow::Result<Policy> {
-    let directory = args.policy.first().and_then(|file| file.parent());
-    let directory = directory.filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let runtime = Runtime { policy_dir: Some(directory.to_owned()), ..runtime.clone() };
+    let runtime = runtime.including(runtime.policy_dir.as_deref(), &args.policy);
     // Warnings are for `policy check` to tell.
     let (policy, _) = load(&args.policy, &runtime).map_err(|problems| {
         let told: Vec<String> = problems.iter().filter(|it| it.is_error()).map(Problem::to_string).collect();

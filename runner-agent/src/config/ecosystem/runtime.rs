@@ -36,6 +36,17 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// This machine, for these policy files: where their includes lie, if not where it was said.
+    ///
+    /// `policy check`, `policy explain` and `run` must agree about that, or a policy that passes one fails the other.
+    #[must_use]
+    pub fn including(&self, asked: Option<&Path>, files: &[PathBuf]) -> Self {
+        let beside = files.first().and_then(|file| file.parent());
+        let directory =
+            asked.or(beside).filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self { policy_dir: Some(directory.to_owned()), ..self.clone() }
+    }
+
     /// The machine this runs on, with the environment of this process.
     ///
     /// The workspaces are what CI systems name in the environment; a caller that knows better sets them.
