@@ -13,6 +13,7 @@ use runner_agent_common::egress::{AskerKey, JobRules, job_flag};
 use super::exes::{ExeFiles, search_path};
 use super::self_check::{self, ClosedPort};
 use super::state::Held;
+use super::watched;
 use crate::event::{DecidedName, NameRefusal};
 use crate::job::Job;
 use crate::kernel::cgroup::JobCgroup;
@@ -52,6 +53,7 @@ impl Prepared {
         runtime: &Path,
         pins: Option<&Path>,
     ) -> Result<Self, RunError> {
+        watched::refuses_no_read(policy).map_err(io_error("refuse opens of secret files"))?;
         let table = RuleTable::new(slot, policy).map_err(LoadError::Rules)?;
         let exes = ExeFiles::find(&table, &search_path());
         let closed = ClosedPort::listen().map_err(io_error("listen on loopback for the self-check"))?;
