@@ -1,10 +1,11 @@
 //! A secret file read by a program that isn't one of its owners.
 
-use crate::event::{Activity, Event, Finding};
+use crate::event::{Activity, Event, FileAccess, Finding};
 use crate::job::JobState;
-use crate::policy::Policy;
+use crate::policy::secret::smallest;
+use crate::policy::{Policy, Reader};
 
-pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding> {
+pub(super) fn detect(event: &Event, _: &JobState, policy: &Policy) -> Option<Finding> {
     let Activity::File(file) = &event.activity else { return None };
     if file.owner || !file.read || super::foreign_environ::is_process_file(&file.path) {
         return None;
@@ -17,9 +18,18 @@ pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding>
     let subject = format!("{} {}", super::exe(event), file.path);
     let mut finding = super::finding(event, "secret-read", file.class_severity, subject, message);
     finding.techniques = &["CA-07"];
-    finding.fix = event.process.as_ref().map(|process| {
-        let path = file.known_as.as_ref().unwrap_or(&file.path);
-        format!("secrets.files: - {{ path: \"{path}\", readers: [{}], why: \"…\" }}", process.name())
-    });
+    finding.fix = fix(event, file, policy);
     Some(finding)
+}
+
+/// The entry that would make the program an owner; none for one that can't be.
+fn fix(event: &Event, file: &FileAccess, policy: &Policy) -> Option<String> {
+    let process = event.process.as_ref()?;
+    let path = file.known_as.as_ref().unwrap_or(&file.path);
+    let program = &process.program;
+    if program.exe_unlinked {
+        return None;
+    }
+    let reader = Reader { exe: &program.exe, argv: &program.argv, pid: process.key.tgid, path };
+    Some(format!("secrets.files: {}", smallest::line(policy.secrets.classify(path)?, &reader)?))
 }

@@ -1,12 +1,8 @@
 //! Asks a policy about a file that was opened.
 
-use std::sync::Arc;
-
 use super::{Allow, Decision, Explanation, Near, Rule};
-use crate::policy::egress::smallest::quoted;
-use crate::policy::secret::ReaderPattern;
-use crate::policy::secret::{Place, SecretSpec};
-use crate::policy::{Mode, Policy, Reader, SecretClass, Severity, Verdict};
+use crate::policy::secret::smallest;
+use crate::policy::{Mode, Policy, Reader, Verdict};
 use crate::text::base_name;
 
 /// An open that is asked about.
@@ -23,7 +19,7 @@ pub struct Opened {
 }
 
 /// Explains an open.
-pub fn file(policy: &Policy, opened: &Opened, place: &Place) -> Explanation {
+pub fn file(policy: &Policy, opened: &Opened) -> Explanation {
     let found = opened.paths.iter().find_map(|path| Some((path, policy.secrets.classify(path)?)));
     let Some((path, class)) = found else {
         return Explanation {
@@ -55,6 +51,12 @@ pub fn file(policy: &Policy, opened: &Opened, place: &Place) -> Explanation {
     } else {
         told.why = format!("{name} is none of its readers: {}", readers.join(", "));
     }
+    if verdict == Verdict::Blocked {
+        told.notes.push(
+            "no hook of this tier refuses an open: `run` audits it in mode audit, and doesn't start in mode block"
+                .to_owned(),
+        );
+    }
     if !owns {
         if is_named(&readers, name) {
             told.near.push(Near {
@@ -66,7 +68,7 @@ pub fn file(policy: &Policy, opened: &Opened, place: &Place) -> Explanation {
                 ),
             });
         }
-        match line(class, &reader, place) {
+        match smallest::line(class, &reader) {
             Some(line) => {
                 told.allow =
                     Some(Allow { below: "secrets.files", line, replaces: None, warnings: Vec::new() });
@@ -89,32 +91,12 @@ fn is_named(readers: &[String], name: &str) -> bool {
     readers.iter().any(|reader| reader.split(':').next() == Some(name))
 }
 
-/// The smallest entry that makes the reader an owner of the path. Tried before it is told.
-fn line(class: &SecretClass, reader: &Reader, place: &Place) -> Option<String> {
-    let name = base_name(reader.exe);
-    let script = reader.argv.iter().skip(1).find(|argument| !argument.starts_with('-'));
-    let with_script = script.map(|script| format!("{name}:{}", base_name(script)));
-    [Some(name.to_owned()), with_script].into_iter().flatten().find_map(|written| {
-        let spec = SecretSpec {
-            id: "".into(),
-            title: "".into(),
-            severity: Severity::High,
-            patterns: vec![reader.path.to_owned()],
-            readers: vec![ReaderPattern::parse(&written).ok()?],
-            why: Arc::clone(&class.why),
-        };
-        let only = SecretClass::new(spec, &Arc::new(place.clone())).ok()?;
-        let fits = crate::policy::SecretPolicy::new(vec![only], Mode::Audit);
-        let owned = fits.classify(reader.path).is_some_and(|class| class.may_read(reader));
-        owned.then(|| format!("- {{ path: {}, readers: [{}], why: \"…\" }}", quoted(reader.path), quoted(&written)))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::cases::MadeUp;
     use crate::config::load;
+    use crate::policy::secret::Place;
 
     fn told(exe: &str, argv: &[&str], path: &str) -> Explanation {
         let homes = vec!["/home/runner".to_owned()];
@@ -122,7 +104,7 @@ mod tests {
         let (policy, _) = load(&[], &runner).unwrap();
         let argv = argv.iter().map(|&word| word.to_owned()).collect();
         let opened = Opened { paths: vec![path.to_owned()], exe: exe.to_owned(), argv, pid: 7 };
-        file(&policy, &opened, &runner.place)
+        file(&policy, &opened)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::egress::{self, Attempt};
 use super::file::{self, Opened};
 use super::log::{Answer, Found};
 use super::{Asked, Decision, Explanation, Report, SCHEMA, ask};
-use crate::config::{Runtime, Surroundings as _, load};
+use crate::config::{Runtime, load};
 use crate::detect::socket_name;
 use crate::policy::{Mode, Policy, Protocol};
 use crate::sink::wire::read::Entry;
@@ -62,7 +62,7 @@ pub fn explain(found: &Found, given: Option<Policy>, mode: Option<Mode>, runtime
     }
     let carries = found.entry.text("id") == EXFILTRATION;
     let explanations = found.judged.iter().map(|entry| {
-        let told = line(entry, found, policy.as_ref(), carries, runtime);
+        let told = line(entry, found, policy.as_ref(), carries);
         let verdict = entry.text("verdict");
         let recorded = (!verdict.is_empty()).then(|| Decision {
             verdict: verdict.to_owned(),
@@ -116,7 +116,7 @@ fn of_job(job: Option<&Entry>, runtime: &Runtime) -> Result<Policy, String> {
     Ok(policy)
 }
 
-fn line(entry: &Entry, found: &Found, policy: Option<&Policy>, carries: bool, runtime: &Runtime) -> Explanation {
+fn line(entry: &Entry, found: &Found, policy: Option<&Policy>, carries: bool) -> Explanation {
     match entry.kind() {
         "connect" => connect(entry, found, policy, carries),
         "dns" => {
@@ -125,7 +125,7 @@ fn line(entry: &Entry, found: &Found, policy: Option<&Policy>, carries: bool, ru
             let subject = format!("{} {name}, of {}", entry.text("query_type"), entry.text("server"));
             Explanation { kind: "dns", subject, ..told }
         }
-        "file" => opened(entry, policy, runtime),
+        "file" => opened(entry, policy),
         _ => socket(entry),
     }
 }
@@ -208,7 +208,7 @@ fn not_counted(entry: &Entry, address: IpAddr, names: &[Arc<str>], answers: &[An
     found
 }
 
-fn opened(entry: &Entry, policy: Option<&Policy>, runtime: &Runtime) -> Explanation {
+fn opened(entry: &Entry, policy: Option<&Policy>) -> Explanation {
     let path = entry.text("path");
     let paths = [path, entry.text("known_as")].into_iter().filter(|path| !path.is_empty()).map(str::to_owned);
     let opened = Opened {
@@ -217,7 +217,7 @@ fn opened(entry: &Entry, policy: Option<&Policy>, runtime: &Runtime) -> Explanat
         argv: entry.texts("process.argv").map(str::to_owned).collect(),
         pid: entry.number("process.pid").unwrap_or(0) as u32,
     };
-    let mut told = policy.map(|policy| file::file(policy, &opened, &runtime.place())).unwrap_or_default();
+    let mut told = policy.map(|policy| file::file(policy, &opened)).unwrap_or_default();
     if entry.get("process.argv_whole").is_some() {
         told.notes
             .push("the log has the first arguments alone; with all of them the program may be an owner".to_owned());

@@ -2,6 +2,7 @@
 
 mod pattern;
 mod reader;
+pub mod smallest;
 mod watch;
 
 use std::sync::Arc;
