@@ -147,6 +147,7 @@ fn the_diagnosis_is_valid_json_of_the_documented_schema() {
     let can_run = diagnosis["can_run"].as_bool().unwrap();
     assert_eq!(out.status.code(), Some(i32::from(!can_run)));
     assert_eq!(diagnosis["tier"].is_null(), !can_run);
+    assert!(can_run || diagnosis["can_block"] == false);
 }
 
 #[test]

@@ -22,4 +22,4 @@ pub use flow::LOG;
 pub use keeper::{KeepOptions, keep};
 pub use run::{Outcome, RunError, RunOptions, run};
 pub use self_check::act as act_as_child;
-pub use trial::try_to_arm;
+pub use trial::{try_to_arm, try_to_block};

@@ -37,10 +37,10 @@ pub fn run(args: &DoctorArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> 
 
 fn text(diagnosis: &Diagnosis, style: Style) -> String {
     let Diagnosis { version, kernel, .. } = diagnosis;
-    let verdict = if diagnosis.can_run {
-        style.good("`runner-agent run` works here")
-    } else {
-        style.bad("`runner-agent run` does not work here")
+    let verdict = match (diagnosis.can_run, diagnosis.can_block) {
+        (true, true) => style.good("`runner-agent run` works here, and can block"),
+        (true, false) => style.doubtful("`runner-agent run` works here in mode audit, and can't block"),
+        (false, _) => style.bad("`runner-agent run` does not work here"),
     };
     let mut lines = vec![format!("runner-agent {version}, kernel {kernel}: {verdict}"), String::new()];
     let width = diagnosis.checks.iter().map(|check| check.id.len()).max().unwrap_or(0);
@@ -102,6 +102,7 @@ mod tests {
             version: "0.0.0",
             kernel: "6.1.0".into(),
             can_run: false,
+            can_block: false,
             tier: None,
             blind_spots: tier::BLIND_SPOTS,
             would_help: tier::WOULD_HELP,

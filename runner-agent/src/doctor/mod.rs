@@ -3,6 +3,7 @@
 //! Facts come from below a root directory, so that a test can make up a machine. Whether the probes load is not concluded
 //! from facts: it is tried. Nothing is loaded but what `run` loads.
 
+mod block;
 mod kernel;
 mod runner;
 mod settings;
@@ -26,7 +27,7 @@ pub enum Status {
     Ok,
     /// For information: nothing depends on it in this version.
     Info,
-    /// `run` works, and something gets by that it could see, or that could be closed.
+    /// `run` works, and something gets by that it could see, or that could be closed; or mode `block` doesn't work.
     Warning,
     /// `run` doesn't work.
     Failed,
@@ -92,6 +93,8 @@ pub struct Diagnosis {
     pub kernel: String,
     /// Whether `run` works here: it was tried.
     pub can_run: bool,
+    /// Whether `run` works here in mode `block` too: it was tried.
+    pub can_block: bool,
     /// The tier that `run` would have; absent when it can't run.
     pub tier: Option<&'static str>,
     /// What that tier can't see, wherever it runs.
@@ -141,6 +144,12 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
     let is_armed = trial.status == Status::Ok;
     checks.push(trial);
     checks.push(kernel::rings(options, is_armed));
+    let runtime = agent::default_runtime();
+    let blocked = block::trial(is_armed.then(|| agent::try_to_block(options, &std::env::temp_dir(), &runtime)));
+    let can_block = blocked.status == Status::Ok;
+    checks.push(blocked);
+    checks.push(block::bpf_fs(&machine, &runtime, rustix::process::geteuid().is_root()));
+    checks.push(block::ipv6_loopback(&machine));
     checks.extend(settings::checks(&machine));
     checks.extend(runner::checks(&machine));
     Diagnosis {
@@ -148,6 +157,7 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
         version: env!("CARGO_PKG_VERSION"),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         can_run: is_armed,
+        can_block,
         tier: is_armed.then_some(tier::NAME),
         blind_spots: tier::BLIND_SPOTS,
         would_help: tier::WOULD_HELP,

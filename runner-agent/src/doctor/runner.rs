@@ -82,13 +82,15 @@ fn resolvers(machine: &Machine, addresses: &[std::net::IpAddr]) -> Check {
     let found: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let check = Check::ok("resolvers", "at least one, asked over the network", found.join(", "));
     if found.is_empty() {
-        let lost = "no DNS answer is taken as naming an address, so destinations carry no names";
+        let lost = "no DNS answer is taken as naming an address, so destinations carry no names, and in mode `block` no \
+                    name can be resolved";
         return Check { found: "none".into(), ..check }.with(Status::Warning, lost, "name one in /etc/resolv.conf");
     }
     let hosts = machine.text("/etc/nsswitch.conf").unwrap_or_default();
     let hosts = hosts.lines().find(|line| line.starts_with("hosts:")).unwrap_or_default();
     if hosts.split_whitespace().any(|word| word == "resolve") || machine.has("/run/nscd/socket") {
-        let lost = "names are resolved over a Unix socket, so some destinations carry no name";
+        let lost = "names are resolved over a Unix socket, so some destinations carry no name, and in mode `block` are \
+                    refused";
         return check.with(
             Status::Warning,
             lost,

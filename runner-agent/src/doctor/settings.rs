@@ -46,8 +46,8 @@ fn mounts(machine: &Machine) -> Check {
     let found: Vec<String> = [("tracefs", "tracefs"), ("bpf", "bpffs"), ("securityfs", "securityfs")]
         .map(|(kind, name)| format!("{name} {}", if is_mounted(kind) { "mounted" } else { "not mounted" }))
         .into();
-    let needed = "none of them: raw tracepoints are opened by name, nothing is pinned, and securityfs only tells the LSM \
-                  list and lockdown";
+    let needed = "none of them: raw tracepoints are opened by name, where pins go is told by `bpf-fs`, and securityfs only \
+                  tells the LSM list and lockdown";
     Check::ok("mounts", needed, found.join(", ")).info()
 }
 

@@ -7,7 +7,7 @@ pub const NAME: &str = "tracepoint";
 
 /// The tier in a sentence.
 pub const IN_WORDS: &str = "raw tracepoints for processes and opened files, cgroup hooks for the network; loads on ordinary \
-                            kernels, sees after the fact, refuses nothing";
+                            kernels, sees opens after the fact, refuses destinations (mode block) and no opens";
 
 /// What would see more.
 pub const WOULD_HELP: &str = "a kernel that loads fentry or LSM programs: hooks on security_file_open and security_file_receive \
@@ -53,6 +53,36 @@ pub const BLIND_SPOTS: &[BlindSpot] = &[
         instead: "switch 32-bit emulation off (ia32_emulation=0); raw IP sockets are seen either way",
     },
     BlindSpot {
+        id: "io-uring-packet-socket",
+        what: "packet sockets made through io_uring, also in mode block",
+        instead: "takes CAP_NET_RAW, and setting up io_uring is a finding; kernel.io_uring_disabled=2 closes it",
+    },
+    BlindSpot {
+        id: "passed-socket",
+        what: "sockets connected outside the job and handed in over a Unix socket (SCM_RIGHTS), also in mode block",
+        instead: "takes a helper outside the job; network sockets that are inherited are closed in mode block",
+    },
+    BlindSpot {
+        id: "moved-by-others",
+        what: "in mode block, a process that somebody outside the job moves out of its cgroup, for some milliseconds",
+        instead: "the agent ends it; a process that the job itself moves is ended by the kernel at once",
+    },
+    BlindSpot {
+        id: "late-marks",
+        what: "in mode block, for some milliseconds: secrets that come down a pipeline, or from a file made after the start",
+        instead: "secret files that exist at the start under a path without wildcards are marked by the kernel as they are opened",
+    },
+    BlindSpot {
+        id: "allowed-service",
+        what: "an allowed service that is used as a drop: a gist or a package on a host that the policy allows",
+        instead: "may-carry-secrets says which of the allowed may have secrets; name hosts and not networks",
+    },
+    BlindSpot {
+        id: "unix-services",
+        what: "what a daemon outside the job does when it is asked over a Unix socket (docker.sock, nss-resolve, systemd)",
+        instead: "keep such sockets from the job's user; see the checks `engine-sockets` and `resolvers`",
+    },
+    BlindSpot {
         id: "outside-cgroup",
         what: "of a process that left the job's cgroup: connects by io_uring or 32-bit calls, later messages of a sendmmsg, DNS",
         instead: "that it left is a finding, and its plain connects and sends are seen by their system calls",
@@ -63,9 +93,9 @@ pub const BLIND_SPOTS: &[BlindSpot] = &[
         instead: "the connect is seen with its address, and lacks the name",
     },
     BlindSpot {
-        id: "nothing-blocked",
-        what: "nothing is refused: a finding tells what has already happened",
-        instead: "--fail-on ends the job with 3; a policy with mode block is refused by this version, never weakened",
+        id: "opens-not-refused",
+        what: "no open is refused: a finding tells of a secret that has been read, and in mode audit of what was sent",
+        instead: "mode block refuses destinations, with carry: { after-secret-read: block } to whoever has read one",
     },
     BlindSpot {
         id: "own-memory",
