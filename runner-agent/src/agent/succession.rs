@@ -66,6 +66,25 @@ impl Testament {
     }
 }
 
+/// What the word of every version has: enough to see whether the job runs, and to clear it away when it doesn't.
+#[derive(Debug, Deserialize)]
+struct Traces {
+    cgroup: PathBuf,
+    pins: Option<PathBuf>,
+}
+
+impl Traces {
+    /// Nothing, where the agent died before it wrote: then nothing of the job had started.
+    fn read(held: &Held) -> Result<Option<Self>, String> {
+        let bytes = match held.read() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| error.to_string())
+    }
+}
+
 /// Looks for jobs whose agent is gone. What has ended is cleared away; what still runs is given to a keeper. Problems are
 /// told and don't keep the new job from starting: the old one's rules stay in force.
 pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
@@ -78,9 +97,18 @@ pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
     };
     for held in found {
         let name = held.name().to_owned();
-        let testament = Testament::read(&held);
-        let is_running = testament.as_ref().is_ok_and(|left| is_populated(&left.cgroup));
-        if is_running {
+        // Whether it can be kept is another question: rules of a job that runs are never taken away.
+        let left = match Traces::read(&held) {
+            Ok(left) => left,
+            Err(reason) => {
+                tracing::error!(
+                    "{name}: its agent is gone and what it left can't be read: {reason}; its rules stay in force"
+                );
+                held.keep();
+                continue;
+            }
+        };
+        if left.as_ref().is_some_and(|left| is_populated(&left.cgroup)) {
             // The keeper takes the lock; whoever is faster gets the job, and only one can be.
             held.keep();
             match keep(runtime, &name) {
@@ -92,8 +120,8 @@ pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
             }
             continue;
         }
-        let pins = testament.as_ref().map_or(pins, |left| left.pins.as_deref());
-        match clear(testament.as_ref().ok(), &name, runtime, pins) {
+        let pins = left.as_ref().map_or(pins, |left| left.pins.as_deref());
+        match clear(left.as_ref(), &name, runtime, pins) {
             Ok(()) => {
                 tracing::warn!("{name}: its agent is gone and so are its processes; cleared what was left");
                 drop(held);
@@ -107,7 +135,7 @@ pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
 }
 
 /// Takes away what is left of a job that has ended.
-fn clear(left: Option<&Testament>, name: &str, runtime: &Path, pins: Option<&Path>) -> Result<(), LoadError> {
+fn clear(left: Option<&Traces>, name: &str, runtime: &Path, pins: Option<&Path>) -> Result<(), LoadError> {
     let pins: Option<Pins> = PinRoot::existing(pins, runtime).and_then(|root| root.take_over(name));
     if let Some(left) = left
         && let Ok(cgroup) = JobCgroup::adopt(&left.cgroup)
@@ -138,5 +166,41 @@ fn keep(runtime: &Path, name: &str) -> Result<(), String> {
         super::keeper::HAS_IT => Ok(()),
         "" => Err("the keeper ended without a word".to_owned()),
         reason => Err(reason.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left_behind(runtime: &Path, name: &str, word: Option<&str>) {
+        let held = Held::create(runtime, name).unwrap();
+        if let Some(word) = word {
+            held.write(word.as_bytes()).unwrap();
+        }
+        held.keep();
+    }
+
+    #[test]
+    fn a_word_that_cannot_be_read_is_left_alone_and_an_agent_that_wrote_none_had_started_nothing() {
+        let runtime = tempfile::tempdir().unwrap();
+        left_behind(runtime.path(), "unreadable", Some("{"));
+        left_behind(runtime.path(), "unwritten", None);
+        settle_orphans(runtime.path(), Some(&runtime.path().join("pins")));
+        let names: Vec<_> = orphans(runtime.path()).unwrap().iter().map(|held| held.name().to_owned()).collect();
+        assert_eq!(names, ["unreadable"]);
+    }
+
+    #[test]
+    fn a_job_of_another_version_is_seen_to_run_though_it_cannot_be_kept() {
+        let runtime = tempfile::tempdir().unwrap();
+        let cgroup = runtime.path().join("cgroup");
+        std::fs::create_dir(&cgroup).unwrap();
+        std::fs::write(cgroup.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        let word = serde_json::json!({ "cgroup": cgroup, "pins": null, "of another version": true }).to_string();
+        left_behind(runtime.path(), "theirs", Some(&word));
+        let held = Held::take(runtime.path(), "theirs").unwrap();
+        assert!(Testament::read(&held).is_err());
+        assert!(is_populated(&Traces::read(&held).unwrap().unwrap().cgroup));
     }
 }
