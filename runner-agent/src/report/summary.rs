@@ -80,10 +80,24 @@ impl Summary {
                 }
             }
             Activity::Connect(connection) => self.connection(event, connection),
-            Activity::Socket { family, socket_type, protocol, .. } => {
+            Activity::Socket { family, socket_type, protocol, verdict, killed } => {
                 let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
                 let what = format!("family {family}, type {socket_type}, protocol {protocol}");
-                self.describe(event.seq, format!("socket   {who} made a socket ({what})"));
+                let then = match (verdict, killed) {
+                    (_, true) => ", and was ended",
+                    (Verdict::Blocked, false) => ", refused",
+                    _ => "",
+                };
+                self.describe(event.seq, format!("socket   {who} made a socket ({what}){then}"));
+            }
+            Activity::Dns(message) => {
+                if let Some(word) =
+                    message.decided.as_ref().and_then(|decided| decided.refusal).map(|refusal| refusal.word)
+                {
+                    let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
+                    let (name, kind) = (&message.name, &message.query_type);
+                    self.describe(event.seq, format!("dns      {who} asked for {name} ({kind}), refused: {word}"));
+                }
             }
             Activity::Device { major, minor } => {
                 let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
@@ -95,7 +109,7 @@ impl Summary {
                 let what = if matches!(event.activity, Activity::IoUring) { "io_uring" } else { "cgroup " };
                 self.describe(event.seq, format!("{what} {who}"));
             }
-            Activity::Exit { .. } | Activity::Dns(_) => {}
+            Activity::Exit { .. } => {}
         }
     }
 
