@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -35,6 +35,9 @@ pub struct Options {
     /// Measure block mode instead, or these parts of it
     #[arg(long, value_enum, value_name = "PART", num_args = 0.., conflicts_with_all = ["only", "json"])]
     block: Option<Vec<block::Part>>,
+    /// Wait so many seconds at most, before each part of a round of block mode, for a machine that does nothing else
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    patience: u64,
     /// A twentieth of the operations: shows that everything runs, measures nothing
     #[arg(long)]
     quick: bool,
@@ -57,7 +60,8 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let stop = step::stop_flag()?;
     if let Some(parts) = &options.block {
-        return block::run(&binary, parts, options.rounds, options.quick, &stop);
+        let patience = Duration::from_secs(options.patience);
+        return block::run(&binary, parts, (options.rounds, options.quick), patience, &stop);
     }
     let bench = Bench::prepare(&binary)?;
     let kinds: Vec<Kind> = Kind::all().iter().copied().filter(|kind| wanted(options, *kind)).collect();

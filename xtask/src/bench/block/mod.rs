@@ -4,6 +4,7 @@
 pub mod load;
 mod names;
 mod proc;
+mod quiet;
 mod report;
 mod rules;
 mod world;
@@ -11,6 +12,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -76,8 +78,14 @@ pub struct Measured {
     pub many_names: Option<Value>,
 }
 
-/// Measures, and prints the tables.
-pub fn run(agent: &Path, parts: &[Part], rounds: u32, quick: bool, stop: &AtomicBool) -> Result<()> {
+/// Measures, and prints the tables. Waits before each part of a round until the machine is quiet, as long as `patience`.
+pub fn run(
+    agent: &Path,
+    parts: &[Part],
+    (rounds, quick): (u32, bool),
+    patience: Duration,
+    stop: &AtomicBool,
+) -> Result<()> {
     let world = World::new(agent)?;
     let parts = if parts.is_empty() { Part::value_variants() } else { parts };
     let scale = |count: u64| if quick { count.div_ceil(20) } else { count };
@@ -86,6 +94,9 @@ pub fn run(agent: &Path, parts: &[Part], rounds: u32, quick: bool, stop: &Atomic
         for part in parts {
             if stop.load(Ordering::Relaxed) {
                 bail!("stopped by a signal");
+            }
+            if !quiet::wait(patience) {
+                eprintln!("the machine stays busy");
             }
             eprintln!("── round {} of {rounds}: {part:?}", round + 1);
             let bench = Round { world: &world, number: round, scale: &scale };
@@ -118,6 +129,7 @@ impl Round<'_> {
     fn verdict(&self, measured: &mut Measured) -> Result<()> {
         const COUNT: u64 = 10_000;
         let policies = self.world.policies("open", &[open_loopback()])?;
+        let _server = self.world.beside(Work::Server)?;
         for watch in self.ordered(&[Watch::Nobody, Watch::Audit, Watch::Block]) {
             let (result, _) = self.world.run(watch, &policies, Work::Calls, (self.scale)(COUNT), 0)?;
             measured.verdict.add_all(&format!("{watch:?}"), &result);

@@ -60,7 +60,7 @@ fn verdict(text: &mut String, values: &Values) {
         let [nobody, audit, block] = ["Nobody", "Audit", "Block"].map(|column| median(values.of(row, column)));
         let to_nobody = added(values, row, "Nobody", "Block");
         let ceiling = match row {
-            "connect" | "connect, two in turn" | "tcp, the call alone" => Some(CONNECT_NS),
+            "connect" | "connect, two in turn" | "tcp, one end, connect alone" => Some(CONNECT_NS),
             "sendto" | "sendto, two in turn" => Some(SENDTO_NS),
             _ => None,
         };
