@@ -74,9 +74,14 @@ fn table_place(dentry: Address) -> u32 {
     ((dentry >> 6) ^ (dentry >> 19)) as u32 & (UNWATCHED_PLACES - 1)
 }
 
-/// Asks the filter: the file's name, its inode, the directories above it.
+/// Asks the filter: the file's inode, its name, the directories above it.
 #[inline(always)]
 fn judge(filter: &NameFilter, mut place: Place, inode: Address, inode_number: u64) -> Option<Watched> {
+    // First, because a file that is known by identity mostly has a watched name too, and only its identity says for sure that
+    // it is secret.
+    if bit(filter, hash_word(part::INODE, inode_number)) && is_watched_file(inode, inode_number) {
+        return Some(Watched::ByInode);
+    }
     let entry = place.entry();
     let (words, last_three) = name_words(place.dentry, &entry);
     let len = u64::from(entry.len);
@@ -91,9 +96,6 @@ fn judge(filter: &NameFilter, mut place: Place, inode: Address, inode_number: u6
         if hit(filter, hash_word(part::SUFFIX, last_three)) {
             return Some(Watched::ByName);
         }
-    }
-    if bit(filter, hash_word(part::INODE, inode_number)) && is_watched_file(inode, inode_number) {
-        return Some(Watched::ByInode);
     }
     let mut parent = entry.parent;
     let mut mount_root = place.mount_root();
