@@ -90,10 +90,13 @@ impl ReaderPattern {
                 if everybody(text) {
                     return Err(ReaderPatternError::Everybody(own()));
                 }
-                if let Some((_, example)) = INTERPRETERS.iter().find(|(name, _)| *name == text) {
+                let program = glob(text)?;
+                // Neither by its version (`python3.11`) nor by a pattern that means it among others (`python*`).
+                let is_meant = |name: &str| unversioned(text) == name || text == name || program.is_match(name);
+                if let Some((_, example)) = INTERPRETERS.iter().find(|(name, _)| is_meant(name)) {
                     return Err(ReaderPatternError::Interpreter(own(), example));
                 }
-                Kind::Program(glob(text)?)
+                Kind::Program(program)
             }
             Some((interpreter, script)) if interpreter.is_empty() || script.is_empty() || script.contains(':') => {
                 return Err(ReaderPatternError::NotName(own()));

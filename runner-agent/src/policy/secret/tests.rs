@@ -62,6 +62,16 @@ fn a_program_owns_by_its_name_unless_it_is_the_jobs_own() {
 }
 
 #[test]
+fn an_interpreter_is_no_reader_by_its_version_or_by_a_pattern_either() {
+    for text in ["python", "python3.11", "php8.2", "node-18", "python*", "*sh", "{aws,perl}"] {
+        assert!(matches!(ReaderPattern::parse(text), Err(ReaderPatternError::Interpreter(..))), "{text}");
+    }
+    for text in ["aws", "docker-credential-*", "python3.11:pip", "nodemon"] {
+        assert!(ReaderPattern::parse(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn an_interpreter_owns_only_with_its_script() {
     let class = class("npm", &["~/.npmrc"], &["node:npm-cli.js", "python:pip", "java:org.example.Main"]);
     let node = "/usr/bin/node";
