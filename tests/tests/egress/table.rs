@@ -45,7 +45,10 @@ fn verdict(attempt: &Attempt, outcomes: &Outcomes) -> Verdict {
     if let Some(Outcome { seen, told }) = &outcomes.forbidden
         && !seen.is_empty()
     {
-        return attempt.beyond.map_or_else(|| Verdict::Leaked(format!("{} ({told})", seen[0])), Verdict::Beyond);
+        return attempt.beyond.map_or_else(
+            || Verdict::Leaked(format!("{}, {} such packets ({told})", seen[0], seen.len())),
+            Verdict::Beyond,
+        );
     }
     let (Some(forbidden), Some(control), Some(twin)) = (&outcomes.forbidden, &outcomes.control, &outcomes.twin) else {
         return Verdict::CouldNotRun(outcomes.missing.clone().unwrap_or_default());

@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::{Trick, parsed, text};
 
 pub const TRICKS: &[(&str, Trick)] =
-    &[("open", open), ("connect", connect), ("stream", stream), ("datagram", datagram)];
+    &[("open", open), ("connect", connect), ("stream", stream), ("datagram", datagram), ("frame", frame)];
 
 // Numbers of the 32-bit table: arch/x86/entry/syscalls/syscall_32.tbl.
 const WRITE_32: u32 = 4;
@@ -95,4 +96,11 @@ fn datagram(arguments: &[OsString]) -> io::Result<()> {
     // `struct compat_msghdr`: name, its length, pieces, their number, control, its length, flags.
     let message = [low(&destination(arguments)?)?, 16, low(&piece)?, 1, 0, 0, 0].map(u32::to_ne_bytes).concat();
     call(SENDMSG_32, socket, low(&message)?, 0).map(drop)
+}
+
+/// ADDRESS PORT PAYLOAD DEVICE: a frame over a packet socket that such a call has made.
+fn frame(arguments: &[OsString]) -> io::Result<()> {
+    let made = call(SOCKET_32, libc::AF_PACKET as u32, libc::SOCK_DGRAM as u32, 0)?;
+    // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
+    crate::raw::frame_over(&unsafe { OwnedFd::from_raw_fd(made) }, arguments)
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -19,6 +20,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("orphan", orphan),
     ("after-reading", after_reading),
     ("after-input", after_input),
+    ("spliced", spliced),
     ("pid-again", pid_again),
 ];
 
@@ -76,6 +78,28 @@ fn not_utf8(arguments: &[OsString]) -> io::Result<()> {
 fn after_reading(arguments: &[OsString]) -> io::Result<()> {
     std::fs::read(&arguments[0])?;
     Err(Command::new(&arguments[1]).args(&arguments[2..]).exec())
+}
+
+/// FILE PROGRAM ARGUMENTS…: a process that was there before hears from a pipe what is in the file, and becomes the program.
+/// Nobody writes to the pipe: the kernel moves the bytes.
+fn spliced(arguments: &[OsString]) -> io::Result<()> {
+    let (mut hears, pipe) = io::pipe()?;
+    // SAFETY: this program has one thread, so the child can go on as its parent would.
+    let child = returned(i64::from(unsafe { libc::fork() }))?;
+    if child == 0 {
+        drop(pipe);
+        io::copy(&mut hears, &mut io::sink())?;
+        return Err(Command::new(&arguments[1]).args(&arguments[2..]).exec());
+    }
+    let file = std::fs::File::open(&arguments[0])?;
+    let (from, into) = (file.as_raw_fd(), pipe.as_raw_fd());
+    // SAFETY: the file's own offset is used, and a pipe has none.
+    returned(unsafe { libc::splice(from, std::ptr::null_mut(), into, std::ptr::null_mut(), 4096, 0) } as i64)?;
+    drop(pipe);
+    let mut status = 0;
+    // SAFETY: waits for the child made above, and the status lives through the call.
+    returned(i64::from(unsafe { libc::waitpid(child as i32, &raw mut status, 0) }))?;
+    std::process::exit(libc::WEXITSTATUS(status))
 }
 
 /// PROGRAM ARGUMENTS…: reads its input to the end, then becomes the program.

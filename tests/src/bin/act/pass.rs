@@ -49,7 +49,7 @@ fn end(result: io::Result<()>) -> ! {
 }
 
 /// ADDRESS TCP-PORT UDP-PORT LISTENING-PORT PROGRAM ARGUMENTS…: becomes the program, with sockets that are open already:
-/// a stream and datagrams that are connected, datagrams that aren't, a raw one, a stream that isn't, one that listens. Then a local socket with one more in flight, and a ring that holds one.
+/// a stream and datagrams that are connected, datagrams that aren't, a raw one, a stream that isn't, one that listens. Then a local socket with one more in flight, a ring that holds one, and a tunnel's device.
 fn with_sockets(arguments: &[OsString]) -> io::Result<()> {
     let to = address(arguments)?;
     let datagram_to = SocketAddr::new(to.ip(), parsed(arguments, 2)?);
@@ -70,7 +70,8 @@ fn with_sockets(arguments: &[OsString]) -> io::Result<()> {
     let [here, there] = local_pair()?;
     carry(&there, sockets[1].as_raw_fd(), true)?;
     let ring = crate::uring::holding(&sockets[1])?;
-    for (number, socket) in (FIRST..).zip(sockets.iter().chain([&here, &ring])) {
+    let tunnel = crate::raw::tunnel_device()?;
+    for (number, socket) in (FIRST..).zip(sockets.iter().chain([&here, &ring, &tunnel])) {
         // SAFETY: the number is not in use: this program opens few files.
         returned(i64::from(unsafe { libc::dup2(socket.as_raw_fd(), number) }))?;
     }

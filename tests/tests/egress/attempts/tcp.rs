@@ -42,7 +42,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         "to an allowed address, by way of a forbidden one",
         "{act} tcp source-routed {to} {port} {payload} {open}",
     )
-    .without_payload()
+    .sees_packet()
+    .twin("{act} tcp connect {to} {port} {payload}")
     .expect(Dropped),
     attempt("tcp-io-uring", "connect and send as requests of io_uring", "{act} uring stream {to} {port} {payload}"),
     attempt("tcp-io-uring-v6", "the same over IPv6", "{act} uring stream {to} {port} {payload}").over(V6(443)),

@@ -55,7 +55,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         "udp-source-routed",
         "to an allowed address, by way of a forbidden one",
         "{act} udp source-routed {to} {port} {payload} {open}",
-    ),
+    )
+    .twin("{act} udp sendto {to} {port} {payload}"),
     datagram(
         "udp-source-routed-on",
         "to an allowed address by way of another, which is asked to send it past a forbidden one",
