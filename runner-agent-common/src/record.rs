@@ -1,4 +1,5 @@
-//! Records: what a probe puts on a ring, one fixed part per kind, followed by the bytes that the fixed part announces.
+//! Records: what a probe puts on a ring, one fixed part per kind, followed by the bytes that the fixed part announces. One
+//! file, because a reader of bytes compares them.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

@@ -9,6 +9,7 @@ mod exes;
 mod flow;
 mod keeper;
 pub mod launch;
+mod resolving;
 mod run;
 mod self_check;
 mod signals;

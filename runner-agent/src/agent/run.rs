@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
-use super::block::{Blocking, Told};
+use super::block::Blocking;
 use super::flow::{Flow, now_ns};
+use super::resolving::Told;
 use super::signals::Arrived;
 use super::{child, signals};
 use crate::config::Recorded;
@@ -205,12 +206,16 @@ impl Armed {
         }
     }
 
-    /// What the resolver has to tell comes before the records of what was done with its answers.
+    /// What the resolver has to tell stands after the records of what was done before the question, and before those of what
+    /// was done with its answer.
     pub(super) fn take_reports(&mut self) {
         let Some(blocking) = &mut self.blocking else { return };
         while let Some(told) = blocking.next_report() {
             match told {
-                Told::Resolved(resolved) => self.flow.resolved(SLOT, &resolved),
+                Told::Resolved(resolved) => {
+                    self.flow.take_in(&mut self.kernel, resolved.at_ns);
+                    self.flow.resolved(SLOT, &resolved);
+                }
                 Told::Changed { state, detail } => {
                     self.flow.announce(Some(&self.job), Content::Agent(AgentState::Changed { state, detail }));
                 }

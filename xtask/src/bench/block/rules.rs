@@ -45,7 +45,9 @@ pub fn destinations(rules: usize) -> Vec<SocketAddr> {
     let count = DESTINATIONS.min(rules);
     let step = rules / count;
     let destination = |number: usize| {
-        let (address, length, port) = rule(number * step + number % step.min(2));
+        // Every second one in a network, whatever the step is.
+        let index = if step == 1 { number } else { (number * step & !1) + number % 2 };
+        let (address, length, port) = rule(index);
         let host = if length == 32 { 0 } else { 7 };
         SocketAddr::from((Ipv4Addr::from_bits(address.to_bits() + host), port))
     };
