@@ -182,16 +182,26 @@ pub fn syscall_actions(looks: Looks) -> [u8; runner_agent_common::offsets::SYSCA
     }
     if looks.at_doors {
         // clone, fork, vfork, clone3
-        [56, 57, 58, 435].into_iter().for_each(|number| table[number] |= action::FORK);
+        for number in [56, 57, 58, 435] {
+            table[number] |= action::FORK;
+        }
         // fork, clone, vfork, clone3; socketcall and socket
-        [2, 120, 190, 435].into_iter().for_each(|number| table[number] |= action::FORK << 4);
-        [102, 359].into_iter().for_each(|number| table[number] |= action::SOCKET_32 << 4);
+        for number in [2, 120, 190, 435] {
+            table[number] |= action::FORK << 4;
+        }
+        for number in [102, 359] {
+            table[number] |= action::SOCKET_32 << 4;
+        }
     }
     if looks.at_pipes {
         // read, readv, splice, tee
-        [0, 19, 275, 276].into_iter().for_each(|number| table[number] |= action::READ);
+        for number in [0, 19, 275, 276] {
+            table[number] |= action::READ;
+        }
         // write, writev, vmsplice
-        [1, 20, 278].into_iter().for_each(|number| table[number] |= action::WRITE);
+        for number in [1, 20, 278] {
+            table[number] |= action::WRITE;
+        }
     }
     table
 }

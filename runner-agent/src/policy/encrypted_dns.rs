@@ -134,7 +134,7 @@ pub fn is_host(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     let is_at_or_below =
         |host: &&str| name.strip_suffix(*host).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    HOSTS.iter().any(|host| is_at_or_below(host))
+    HOSTS.iter().any(is_at_or_below)
 }
 
 /// The first of the known addresses in a network.
