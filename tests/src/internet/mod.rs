@@ -9,6 +9,7 @@ mod observer;
 mod outside;
 
 use std::fmt::Write as _;
+use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub use observer::Observer;
 use observer::Tap;
 use outside::Outside;
 
-use crate::{Namespace, wait_until};
+use crate::{Namespace, wait_until, wait_until_every};
 
 /// The job's end of the link.
 pub const JOB_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -47,6 +48,8 @@ const NETWORKS_V4: &[&str] = &["198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8"
 const NETWORKS_V6: &[&str] = &["2001:db8:a::/48", "2001:db8:f::/48", "fd00::/8", "64:ff9b::/96"];
 /// Where fences go: discard, at the gateway.
 const FENCE_PORT: u16 = 9;
+/// How long the kernel may go on with what processes have left.
+const ORPHANS_GONE_WITHIN: Duration = Duration::from_mins(1);
 
 /// Goes away with this value, with everything that stands in it.
 pub struct Internet {
@@ -68,6 +71,8 @@ impl Internet {
         join(&job, &other);
         // What some distributions let everybody do.
         job.sysctl("ipv4.ping_group_range", "0 2147483647").sysctl("ipv4.ip_unprivileged_port_start", "0");
+        // Streams without a process are tried for some 12 s, and not for minutes.
+        job.sysctl("ipv4.tcp_orphan_retries", "5");
         // As on a runner with a container engine: what a job routes through the runner is forwarded.
         job.sysctl("ipv4.ip_forward", "1").sysctl("ipv6.conf.all.forwarding", "1");
         let outside = other.inside(|| Outside::open(zone));
@@ -139,6 +144,21 @@ impl Internet {
             });
         });
         self.loopback.drain();
+    }
+
+    /// Waits until no stream on the job's side has anything left to send: a process may end and leave the kernel to go on.
+    pub fn settle(&self) {
+        let nothing_left = || {
+            let tables = ["tcp", "tcp6"].map(|table| format!("/proc/thread-self/net/{table}"));
+            let sockets =
+                self.job.inside(|| tables.map(|table| fs::read_to_string(table).expect("there is IPv4 and IPv6")));
+            // `tx_queue:rx_queue`, in hexadecimal, is the fifth word of a line.
+            let unsent =
+                |line: &str| line.split_whitespace().nth(4).is_some_and(|queues| !queues.starts_with("00000000:"));
+            !sockets.iter().flat_map(|text| text.lines().skip(1)).any(unsent)
+        };
+        let settled = wait_until_every(Duration::from_millis(200), ORPHANS_GONE_WITHIN, nothing_left);
+        assert!(settled, "streams on the job's side still have something to send");
     }
 
     /// Fails if the observer did not see as many frames as the link has carried.

@@ -59,6 +59,7 @@ pub fn run(attempts: &[(usize, &Attempt)], user: User) -> Vec<Outcomes> {
             note(job, world.begin(job).and_then(|session| world.finish(job, session)));
         }
         note(In::Expiring, expiring.and_then(|session| world.finish(In::Expiring, session)));
+        world.internet.settle();
         world.internet.fence();
         world.internet.nothing_missed();
         // Looked for again now: what came late, and whatever any other attempt let out.
