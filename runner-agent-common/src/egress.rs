@@ -171,6 +171,9 @@ pub mod socket_flag {
     pub const DROP_TOLD: u16 = 1 << 3;
     /// Its packets may not be a holder's of secrets: the rule may not carry any, and the policy blocks that.
     pub const NO_SECRETS: u16 = 1 << 4;
+    /// A holder of secrets has written to it: nothing leaves it any more, also when its process is gone and the kernel sends
+    /// again what waits.
+    pub const BARRED: u16 = 1 << 5;
 }
 
 /// What was decided about a socket, kept in the socket.

@@ -151,6 +151,8 @@ pub mod action {
     pub const WRITE: u8 = 10;
     /// Made a socket, by a 32-bit call whose arguments stand elsewhere.
     pub const SOCKET_32: u8 = 11;
+    /// Moved bytes from one descriptor to another.
+    pub const MOVE_BYTES: u8 = 12;
 }
 
 /// System call numbers that the probe's table covers; the ones of interest are all below.

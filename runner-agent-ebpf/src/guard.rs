@@ -98,6 +98,10 @@ pub fn born(member: &Member) {
 pub fn passed(task: Address, regs: Address, action: u8) {
     let descriptor: u64 = read(regs + offset!(regs_arg0));
     let pipe = pipe_on(task, descriptor);
+    if action == action::MOVE_BYTES {
+        moved(task, regs, pipe);
+        return;
+    }
     if pipe == 0 {
         return;
     }
@@ -111,5 +115,21 @@ pub fn passed(task: Address, regs: Address, action: u8) {
         task::holds_secret(&member);
     } else if member.flags & task_flag::HOLDS_SECRET != 0 {
         task::taint_pipe(pipe);
+    }
+}
+
+/// splice(2) and tee(2): from the first descriptor to the third, past the memory of whoever calls.
+#[inline(always)]
+fn moved(task: Address, regs: Address, from: u64) {
+    let descriptor: u64 = read(regs + offset!(regs_arg2));
+    let to = pipe_on(task, descriptor);
+    // SAFETY: only whether the key exists is asked.
+    let carries = from != 0 && unsafe { PIPES.get(from) }.is_some();
+    let Some(member) = task::current_member() else { return };
+    if carries {
+        task::holds_secret(&member);
+    }
+    if carries || member.flags & task_flag::HOLDS_SECRET != 0 {
+        task::taint_pipe(to);
     }
 }

@@ -62,11 +62,15 @@ fn backstop(ctx: &SkBuffContext) -> i32 {
         && let Some(packet) = &packet
     {
         // SAFETY: a live value of the storage map.
-        let ruling: &SocketRuling = unsafe { &*kept };
+        let ruling: &mut SocketRuling = unsafe { &mut *kept };
         // A conversation may have begun before its process read a secret. Who sends is known only while it does; where
         // the kernel sends by itself, the process that happens to run may be another holder, and the packet is sent again.
-        let is_holders = ruling.flags & socket_flag::NO_SECRETS != 0
-            && (task::is_holder(ruling.owner.tgid) || task::is_holder(task::current_tgid()));
+        if ruling.flags & socket_flag::NO_SECRETS != 0
+            && (task::is_holder(ruling.owner.tgid) || task::is_holder(task::current_tgid()))
+        {
+            ruling.flags |= socket_flag::BARRED;
+        }
+        let is_holders = ruling.flags & socket_flag::BARRED != 0;
         if socket::is_about(ruling, &packet.destination) && !packet.is_routed && !is_holders {
             if ruling.flags & socket_flag::REDIRECTED != 0 {
                 remember_asker(ctx, ruling, packet.source);

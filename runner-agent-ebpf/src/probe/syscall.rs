@@ -58,7 +58,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         }
         return 0;
     }
-    if matches!(actions & NATIVE, action::READ | action::WRITE) {
+    if matches!(actions & NATIVE, action::READ | action::WRITE | action::MOVE_BYTES) {
         if result > 0 {
             guard::passed(task, regs, actions & NATIVE);
         }

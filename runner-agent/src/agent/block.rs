@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use runner_agent_common::egress::JobRules;
+use runner_agent_common::egress::{JobRules, job_flag};
 
 use super::exes::{ExeFiles, search_path};
+use super::launch::Confinement;
 use super::resolving::{Told, bind_resolver, ports_of, resolved, start};
 use super::run::{RunError, io_error};
 use super::self_check::{self, ClosedPort};
@@ -137,6 +138,12 @@ pub(super) struct Blocking {
 }
 
 impl Blocking {
+    /// What the job's command begins without. Only a rule for any protocol and any port has a use for raw sockets.
+    pub(super) fn confinement(&self) -> Confinement {
+        let no_raw_sockets = self.rules.flags & job_flag::ANYTHING == 0;
+        Confinement { close_sockets: true, no_raw_sockets }
+    }
+
     /// Leaves everything in force, for a successor.
     pub(super) fn leave(self) {
         self.pins.keep();

@@ -16,9 +16,13 @@ use crate::kernel::procfs::Snapshot;
 pub(super) const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// A launcher for the command, in the cgroup, not started yet.
-pub(super) fn launcher(cgroup: &Path, command: &[OsString], close_sockets: bool) -> tokio::process::Command {
+pub(super) fn launcher(
+    cgroup: &Path,
+    command: &[OsString],
+    confinement: launch::Confinement,
+) -> tokio::process::Command {
     let mut launcher = tokio::process::Command::new(OWN_PROGRAM);
-    launcher.arg0("runner-agent").args(launch::arguments(cgroup, command, close_sockets));
+    launcher.arg0("runner-agent").args(launch::arguments(cgroup, command, confinement));
     launcher
 }
 

@@ -21,10 +21,26 @@ pub const NOT_FOUND: u8 = 127;
 /// Exit code when the agent could not do what was asked; the command never started.
 pub const NOT_ARMED: u8 = 125;
 
+/// What a blocked job begins without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Confinement {
+    /// Close network sockets, rings and tunnels that were opened before.
+    pub close_sockets: bool,
+    /// Give up the capability for raw and packet sockets, for good.
+    pub no_raw_sockets: bool,
+}
+
 /// Joins the cgroup and becomes the command. Returns only when that fails, with the exit code and what to say.
-pub fn launch(cgroup: &Path, command: &[OsString], close_sockets: bool) -> (u8, String) {
-    if close_sockets && let Err(message) = close_inherited_doors() {
+pub fn launch(cgroup: &Path, command: &[OsString], confinement: Confinement) -> (u8, String) {
+    if confinement.close_sockets
+        && let Err(message) = close_inherited_doors()
+    {
         return (NOT_ARMED, message);
+    }
+    if confinement.no_raw_sockets
+        && let Err(error) = give_up_raw_sockets()
+    {
+        return (NOT_ARMED, format!("can't give up the capability CAP_NET_RAW: {error}"));
     }
     if let Err(error) = fs::write(cgroup.join("cgroup.procs"), "0") {
         return (NOT_ARMED, format!("can't join the job's cgroup {}: {error}", cgroup.display()));
@@ -72,6 +88,19 @@ fn close_inherited_doors() -> Result<(), String> {
     Ok(())
 }
 
+/// Gives up `CAP_NET_RAW` for the command and all its descendants. No hook of this tier stands before a packet socket; who
+/// makes one is ended, and by then another thread could have used it.
+fn give_up_raw_sockets() -> io::Result<()> {
+    use rustix::thread::{CapabilitySet, capabilities, remove_capability_from_bounding_set, set_capabilities};
+    let raw = CapabilitySet::NET_RAW;
+    let mut sets = capabilities(None)?;
+    remove_capability_from_bounding_set(raw)?;
+    sets.effective.remove(raw);
+    sets.permitted.remove(raw);
+    sets.inheritable.remove(raw);
+    Ok(set_capabilities(None, sets)?)
+}
+
 /// Inode numbers of the sockets that don't leave the machine.
 fn local_sockets() -> io::Result<HashSet<String>> {
     const INODE: usize = 6;
@@ -87,9 +116,10 @@ fn is_tunnel(file: &fs::Metadata) -> bool {
 }
 
 /// The arguments that make this program the launcher.
-pub(super) fn arguments(cgroup: &Path, command: &[OsString], close_sockets: bool) -> Vec<OsString> {
+pub(super) fn arguments(cgroup: &Path, command: &[OsString], confinement: Confinement) -> Vec<OsString> {
     let mut arguments = vec!["launch".into(), "--cgroup".into(), cgroup.into()];
-    arguments.extend(close_sockets.then(|| "--close-sockets".into()));
+    arguments.extend(confinement.close_sockets.then(|| "--close-sockets".into()));
+    arguments.extend(confinement.no_raw_sockets.then(|| "--no-raw-sockets".into()));
     arguments.push("--".into());
     arguments.extend(command.iter().cloned());
     arguments

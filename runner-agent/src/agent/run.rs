@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::block::Blocking;
 use super::flow::{Flow, now_ns};
+use super::launch::Confinement;
 use super::resolving::Told;
 use super::signals::Arrived;
 use super::{child, signals};
@@ -133,9 +134,13 @@ impl Armed {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked_for_losses = Instant::now();
-        let mut child = child::launcher(self.cgroup.path(), &self.command, self.blocking.is_some())
-            .spawn()
-            .map_err(io_error("start the launcher"))?;
+        let mut child = child::launcher(
+            self.cgroup.path(),
+            &self.command,
+            self.blocking.as_ref().map_or_else(Confinement::default, Blocking::confinement),
+        )
+        .spawn()
+        .map_err(io_error("start the launcher"))?;
         let status = loop {
             let input = tokio::select! {
                 biased;

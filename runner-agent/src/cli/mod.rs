@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::agent::launch;
+use crate::agent::launch::{self, Confinement};
 use crate::report::style::Style;
 
 /// Exit code for a command line or a policy that is not right.
@@ -52,6 +52,9 @@ enum Command {
         /// Close network sockets that were inherited.
         #[arg(long)]
         close_sockets: bool,
+        /// Give up the capability for raw and packet sockets.
+        #[arg(long)]
+        no_raw_sockets: bool,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
@@ -91,8 +94,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, &mut out.lock()),
         Command::Completions(args) => generate::completions(&args, &mut out.lock()),
         Command::Man(args) => generate::man(&args, &mut out.lock()),
-        Command::Launch { cgroup, close_sockets, command } => {
-            let (code, message) = launch::launch(&cgroup, &command, close_sockets);
+        Command::Launch { cgroup, close_sockets, no_raw_sockets, command } => {
+            let (code, message) = launch::launch(&cgroup, &command, Confinement { close_sockets, no_raw_sockets });
             complain(&message);
             Ok(ExitCode::from(code))
         }

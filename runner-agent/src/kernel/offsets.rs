@@ -194,12 +194,15 @@ pub fn syscall_actions(looks: Looks) -> [u8; runner_agent_common::offsets::SYSCA
         }
     }
     if looks.at_pipes {
-        // read, readv, splice, tee
-        for number in [0, 19, 275, 276] {
+        // read, readv; splice, tee
+        for number in [0, 19] {
             table[number] |= action::READ;
         }
-        // write, writev, vmsplice
-        for number in [1, 20, 278] {
+        for number in [275, 276] {
+            table[number] |= action::MOVE_BYTES;
+        }
+        // write, writev, sendfile, vmsplice
+        for number in [1, 20, 40, 278] {
             table[number] |= action::WRITE;
         }
     }

@@ -75,7 +75,7 @@ pub(super) fn run(
         command.extend(["--closed".into(), closed.port().to_string().into()]);
     }
     let mut child = Command::new(OWN_PROGRAM)
-        .args(launch::arguments(cgroup.path(), &command, false))
+        .args(launch::arguments(cgroup.path(), &command, launch::Confinement::default()))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

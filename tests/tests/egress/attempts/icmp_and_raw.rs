@@ -67,8 +67,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     raw("packet-socket", "a frame, written to the device", "{act} raw frame {to} {port} {payload} {uplink}")
         .twin("{act} udp sendto {to} {port} {payload}")
         .twin_in(In::Plain)
-        .rules(UDP)
-        .expect(Killed),
+        .rules(UDP),
     raw(
         "packet-socket-v6",
         "an IPv6 frame, written to the device",
@@ -77,12 +76,19 @@ pub const ATTEMPTS: &[Attempt] = &[
     .over(V6(4444))
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
-    .rules(UDP)
-    .expect(Killed),
+    .rules(UDP),
     raw(
         "packet-socket-32-bit",
         "a packet socket made by a 32-bit call",
         "{act} compat frame {to} {port} {payload} {uplink}",
+    )
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP),
+    beside(
+        "packet-socket-where-raw-is-allowed",
+        "a packet socket of a job that may have raw sockets",
+        "{act} raw frame {to} {port} {payload} {uplink}",
     )
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
@@ -114,9 +120,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     .over(V4(4444))
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
-    .rules(UDP)
-    .expect(Killed)
-    .beyond("no system call makes it; a hook on the socket's creation sees it"),
+    .rules(UDP),
     beside(
         "raw-question-beside",
         "a question by hand, to an address that may have anything else",

@@ -125,7 +125,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         "a rule's program hands its connection to another program",
         "{home}/bin/runner-upload pass used-stream {to} {port} {act} pass inherited 40 {payload}",
     )
-    .shared(),
+    .shared()
+    .beyond("a rule's program is who connects; what it does with the connection is its own"),
     attempt(
         "program-replaced",
         "a program put in the place of a rule's",

@@ -57,7 +57,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         "ln -f {home}/.aws/credentials {home}/readme-{n} ; {act} tcp before-reading {to} {port} {payload} {home}/readme-{n}",
     )
     .shared()
-    .expect(Refused),
+    .expect(Refused)
+    .beyond("what waits in a cut connection is sent again by the kernel when the job has ended, and its hooks with it"),
     secret(
         "secret-over-used-socket",
         "sends a datagram, then reads a secret, then sends another",

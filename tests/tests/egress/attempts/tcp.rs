@@ -43,8 +43,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         "{act} tcp source-routed {to} {port} {payload} {open}",
     )
     .sees_packet()
-    .twin("{act} tcp connect {to} {port} {payload}")
-    .expect(Dropped),
+    .twin("{act} tcp connect {to} {port} {payload}"),
     attempt("tcp-io-uring", "connect and send as requests of io_uring", "{act} uring stream {to} {port} {payload}"),
     attempt("tcp-io-uring-v6", "the same over IPv6", "{act} uring stream {to} {port} {payload}").over(V6(443)),
     attempt("tcp-io-uring-worker", "by a worker of the kernel", "{act} uring stream-worker {to} {port} {payload}"),

@@ -50,7 +50,10 @@ pub const ATTEMPTS: &[Attempt] = &[
         "behind an IPv6 extension header",
         "{act} udp destination-options {to} {port} {payload}",
     )
-    .over(V6(4444)),
+    .over(V6(4444))
+    // Setting the header takes the capability that only jobs with raw sockets keep.
+    .rules(ANY)
+    .twin_in(In::AnyProtocol),
     datagram(
         "udp-source-routed",
         "to an allowed address, by way of a forbidden one",
