@@ -49,12 +49,12 @@ pub const BLIND_SPOTS: &[BlindSpot] = &[
     },
     BlindSpot {
         id: "compat-packet-socket",
-        what: "packet sockets made by the 32-bit socket(2) call",
+        what: "packet sockets made by the 32-bit socket(2) call, in mode audit",
         instead: "switch 32-bit emulation off (ia32_emulation=0); raw IP sockets are seen either way",
     },
     BlindSpot {
         id: "io-uring-packet-socket",
-        what: "packet sockets made through io_uring, also in mode block",
+        what: "packet sockets made through io_uring, in mode audit and where a blocked job may have raw sockets",
         instead: "takes CAP_NET_RAW, and setting up io_uring is a finding; kernel.io_uring_disabled=2 closes it",
     },
     BlindSpot {
