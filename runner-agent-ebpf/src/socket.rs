@@ -104,7 +104,8 @@ pub unsafe fn remember_owner(kept: *mut SocketRuling, owner: ProcessKey, job: u3
 pub fn covers_again(kept: &SocketRuling, destination: &Destination) -> bool {
     kept.until_ns != 0
         && is_about(kept, destination)
-        // A pid that came back can only be the owner's successor in the same job, or in none.
+        // Whoever has the owner's pid after it was also handed this very socket; an agent has one blocked job, so it is of
+        // the same, or of none.
         && kept.owner.tgid == task::current_tgid()
         && (kept.until_ns == NEVER_NS || kept.until_ns > task::now())
 }

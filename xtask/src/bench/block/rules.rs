@@ -45,8 +45,8 @@ pub fn destinations(rules: usize) -> Vec<SocketAddr> {
     let count = DESTINATIONS.min(rules);
     let step = rules / count;
     let destination = |number: usize| {
-        // Every second one in a network, whatever the step is.
-        let index = if step == 1 { number } else { ((number * step) & !1) + number % 2 };
+        // An even step would meet one kind of rule alone.
+        let index = number * step + if step.is_multiple_of(2) { number % 2 } else { 0 };
         let (address, length, port) = rule(index);
         let host = if length == 32 { 0 } else { 7 };
         SocketAddr::from((Ipv4Addr::from_bits(address.to_bits() + host), port))
