@@ -56,7 +56,7 @@ impl Prepared {
         let closed_table = RuleTable::new(self_check::SLOT, &closed.policy()).map_err(LoadError::Rules)?;
         let resolver = bind_resolver(policy, None).map_err(io_error("listen on loopback for the job's DNS"))?;
         let held = Held::create(runtime, name).map_err(io_error("make the job's folder"))?;
-        let pins = PinRoot::find(pins, runtime)?.create(name)?;
+        let pins = PinRoot::claim(pins, runtime, name)?;
         Ok(Self { held, pins, table, exes, closed, closed_table, resolver })
     }
 

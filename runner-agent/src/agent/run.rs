@@ -80,6 +80,9 @@ pub struct Outcome {
 /// Why the command could not be run as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The command was started, and the agent could not go on. The job was ended with it.
+    #[error("the job was ended, because the agent could not go on: {0}")]
+    Started(#[source] Box<RunError>),
     /// The probes.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -103,7 +106,7 @@ pub fn run(options: RunOptions) -> Result<Outcome, RunError> {
     let armed = Armed::arm(options)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io_error("start the event loop"))?;
-    runtime.block_on(armed.run(signals))
+    runtime.block_on(armed.run(signals)).map_err(|error| RunError::Started(Box::new(error)))
 }
 
 /// Everything that can wake the loop.

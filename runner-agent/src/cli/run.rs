@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 use super::{USAGE, complain};
 use crate::agent::launch::NOT_ARMED;
-use crate::agent::{self, KeepOptions, Outcome, RunOptions};
+use crate::agent::{self, KeepOptions, Outcome, RunError, RunOptions};
 use crate::config::{self, Recorded, Runtime};
 use crate::kernel::{LoadOptions, procfs};
 use crate::policy::{Mode, Policy, Severity};
@@ -138,6 +138,10 @@ pub fn run(args: RunArgs) -> ExitCode {
     };
     match agent::run(options) {
         Ok(outcome) => finish(&args, &outcome),
+        Err(error @ RunError::Started(_)) => {
+            complain(&error);
+            ExitCode::from(NOT_ARMED)
+        }
         Err(error) => {
             complain(&format!("not armed, the command was not started: {error}"));
             ExitCode::from(NOT_ARMED)

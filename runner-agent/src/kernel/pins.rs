@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::LoadError;
@@ -31,7 +32,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LoadEr
 impl PinRoot {
     /// The folder asked for, which must be on a BPF file system; else one on the system's; else one on a file system that
     /// is mounted at `bpf` below `runtime` for this.
-    pub fn find(asked: Option<&Path>, runtime: &Path) -> Result<Self, LoadError> {
+    fn find(asked: Option<&Path>, runtime: &Path) -> Result<Self, LoadError> {
         if let Some(path) = asked {
             let above = path.ancestors().find(|above| above.exists()).unwrap_or(path);
             if !is_bpf_fs(above) {
@@ -71,11 +72,13 @@ impl PinRoot {
         self.path.join(name)
     }
 
-    /// Makes the folder of a job; it goes away with the value.
-    pub fn create(&self, name: &str) -> Result<Pins, LoadError> {
-        let folder = self.job(name);
+    /// Finds the folder and makes that of a job in it, which goes away with the value.
+    pub fn claim(asked: Option<&Path>, runtime: &Path, name: &str) -> Result<Pins, LoadError> {
+        let _turn = Turn::take(runtime)?;
+        let root = Self::find(asked, runtime)?;
+        let folder = root.job(name);
         fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed("make", &folder))?;
-        Ok(Pins { folder, root: self.clone(), keep: false })
+        Ok(Pins { folder, root, keep: false })
     }
 
     /// The folder that an agent before has used, if there still is one.
@@ -94,6 +97,23 @@ impl PinRoot {
     pub fn take_over(&self, name: &str) -> Option<Pins> {
         let folder = self.job(name);
         folder.is_dir().then(|| Pins { folder, root: self.clone(), keep: false })
+    }
+}
+
+/// Held while the file system is mounted or unmounted, and while a job's folder is made or removed: two agents that start
+/// at once would mount it twice, and one that ends could take it from under one that starts.
+struct Turn {
+    _lock: fs::File,
+}
+
+impl Turn {
+    /// Waits for its turn; `runtime` is made if it isn't there.
+    fn take(runtime: &Path) -> Result<Self, LoadError> {
+        make_folder(runtime)?;
+        let path = runtime.join("pins.lock");
+        let lock = fs::File::create(&path).map_err(failed("open", &path))?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed("lock", &path)(error.into()))?;
+        Ok(Self { _lock: lock })
     }
 }
 
@@ -125,6 +145,8 @@ impl Pins {
     }
 
     fn remove(&self) -> io::Result<()> {
+        let runtime = self.root.path.parent().filter(|_| self.root.is_ours);
+        let _turn = runtime.map(Turn::take).transpose().map_err(io::Error::other)?;
         for entry in fs::read_dir(&self.folder)? {
             fs::remove_file(entry?.path())?;
         }

@@ -46,15 +46,21 @@ pub struct SinkLoss {
     pub failed: u64,
 }
 
+/// Nice value of the threads that write: before the job, behind the system's own.
+const PRIORITY: i32 = -10;
+
 impl Outbox {
     /// Starts the sink's thread. `wants` says which notices it takes.
     pub fn start(name: &'static str, mut sink: impl Sink, wants: fn(&Notice) -> bool) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
         let shared = Arc::new(Shared::default());
         let of_thread = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("sink-{name}"))
-            .spawn(move || deliver_all(name, &receiver, &mut sink, &of_thread))?;
+        let thread = std::thread::Builder::new().name(format!("sink-{name}")).spawn(move || {
+            // A job with a process for every processor would leave the log a fraction of one, and the queue would fill.
+            // On Linux this is about the calling thread alone; without privileges it is not granted, and not needed.
+            let _ = rustix::process::setpriority_process(None, PRIORITY);
+            deliver_all(name, &receiver, &mut sink, &of_thread);
+        })?;
         Ok(Self { name, sender: Some(sender), thread: Some(thread), shared, wants })
     }
 

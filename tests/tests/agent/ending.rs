@@ -100,6 +100,8 @@ fn runs(pid: u32) -> bool {
 fn ends_by(signal: Signal) {
     let (running, child) = staying();
     let (cgroup, held) = (cgroup_of(child), Held::by(running.pid()));
+    let name = || fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+    assert!(wait_until(SOON, || name().trim() == "sleep"), "the child is still the shell that made it");
     assert!(cgroup.is_dir() && cgroup != end_to_end::host::own_cgroup());
     running.signal(signal);
     let run = running.wait();
