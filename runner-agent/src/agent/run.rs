@@ -144,6 +144,9 @@ impl Armed {
         )
         .spawn()
         .map_err(io_error("start the launcher"))?;
+        // The job may have a process for every processor; the rings are emptied first. The command was started before, so that
+        // it does not inherit this. Without privileges it is not granted.
+        let _ = rustix::process::setpriority_process(None, crate::sink::PRIORITY);
         let status = loop {
             let input = tokio::select! {
                 biased;

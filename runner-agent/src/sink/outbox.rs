@@ -46,8 +46,8 @@ pub struct SinkLoss {
     pub failed: u64,
 }
 
-/// Nice value of the threads that write: before the job, behind the system's own.
-const PRIORITY: i32 = -10;
+/// Nice value of the threads that empty the rings and write: before the job, behind the system's own.
+pub const PRIORITY: i32 = -10;
 
 impl Outbox {
     /// Starts the sink's thread. `wants` says which notices it takes.
