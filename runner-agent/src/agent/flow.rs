@@ -29,13 +29,15 @@ pub(super) struct Flow {
     outboxes: Vec<Outbox>,
     recorder: Option<Recorder>,
     notices: Vec<Notice>,
+    /// What the resolver had to tell and found no room for: lines that the log lacks.
+    pub(super) reports_lost: u64,
 }
 
 impl Flow {
     /// Nothing has happened yet.
     pub(super) fn new(pipeline: Pipeline, book: Bookkeeper, outboxes: Vec<Outbox>, recorder: Option<Recorder>) -> Self {
         let (order, summary, notices) = (Order::default(), Summary::default(), Vec::new());
-        Self { order, pipeline, book, summary, outboxes, recorder, notices }
+        Self { order, pipeline, book, summary, outboxes, recorder, notices, reports_lost: 0 }
     }
 
     /// Takes what waits on the rings and passes on what happened up to `until_ns`. True when there is more to take.
@@ -120,8 +122,9 @@ impl Flow {
 
     /// The account of records so far, and the losses in it that were not told yet.
     pub(super) fn settle_losses(&mut self, kernel: &mut Kernel) -> Result<(Account, Vec<Loss>), LoadError> {
-        let sinks: Vec<SinkLoss> = self.outboxes.iter().map(Outbox::loss).collect();
-        let account = self.book.account(&kernel.counters()?, missing_in_log(&sinks));
+        let mut sinks: Vec<SinkLoss> = self.outboxes.iter().map(Outbox::loss).collect();
+        let account = self.book.account(&kernel.counters()?, missing_in_log(&sinks) + self.reports_lost);
+        sinks.push(SinkLoss { sink: "resolver", dropped: self.reports_lost, failed: 0 });
         let losses = self.book.news(&account, &sinks);
         Ok((account, losses))
     }
@@ -132,7 +135,7 @@ impl Flow {
             recorder.finish();
         }
         let sinks: Vec<SinkLoss> = self.outboxes.into_iter().map(Outbox::finish).collect();
-        (self.summary, missing_in_log(&sinks))
+        (self.summary, missing_in_log(&sinks) + self.reports_lost)
     }
 }
 

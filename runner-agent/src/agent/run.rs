@@ -221,6 +221,7 @@ impl Armed {
     /// was done with its answer.
     pub(super) fn take_reports(&mut self) {
         let Some(blocking) = &mut self.blocking else { return };
+        self.flow.reports_lost = blocking.resolver.lost();
         while let Some(told) = blocking.next_report() {
             match told {
                 Told::Resolved(resolved) => {

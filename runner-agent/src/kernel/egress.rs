@@ -111,11 +111,6 @@ impl JobEgress {
         write(&filled.map, &wrong).map_err(|error| map_error("EGRESS", "repair", &error))?;
         Ok(wrong.len())
     }
-
-    /// Addresses that are learnt now.
-    pub fn learnt(&self) -> usize {
-        self.locked().table.learnt()
-    }
 }
 
 /// Who asked the resolver, by the port that the question came from.
