@@ -1,0 +1,97 @@
+//! The tests of the GitHub Action: node runs them, against a stand-in and against the binary that was built.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::step::root;
+use crate::suite::Suite;
+
+const NAME: &str = "the GitHub Action";
+
+/// The oldest node that the tests run on; the Action asks its runner for a newer one.
+const NODE: u32 = 20;
+
+/// Runs them all.
+pub fn tests(binary: Option<&Path>) -> Result<Suite> {
+    eprintln!("── {NAME}");
+    if let Some(reason) = why_not_here() {
+        return Ok(Suite { name: NAME.to_owned(), skipped: vec![("all".to_owned(), reason)], ..Suite::default() });
+    }
+    let folder = root().join("action/test");
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("{} can't be read", folder.display()))?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".test.mjs")));
+    files.sort();
+    let mut node = Command::new("node");
+    // One file at a time: some measure how long something takes, and this machine may have two processors.
+    node.args(["--test", "--test-reporter=tap", "--test-concurrency=1"]).args(files).current_dir(root());
+    node.stdin(Stdio::null()).stdout(Stdio::piped());
+    if let Some(binary) = binary {
+        node.env("RUNNER_AGENT_BINARY", binary);
+    }
+    let mut child = node.spawn().context("node can't be started")?;
+    let mut suite = Suite { name: NAME.to_owned(), ..Suite::default() };
+    for line in BufReader::new(child.stdout.take().context("node's output")?).lines() {
+        let line = line.context("node's output")?;
+        println!("{line}");
+        take(&mut suite, &line);
+    }
+    if !child.wait()?.success() && suite.failed.is_empty() {
+        suite.failed.push("node ended badly".to_owned());
+    }
+    if suite.passed.is_empty() && suite.failed.is_empty() {
+        suite.failed.push("no test was run".to_owned());
+    }
+    Ok(suite)
+}
+
+/// Takes one line of TAP (version 13). Tests within a test are told by it.
+fn take(suite: &mut Suite, line: &str) {
+    let (list, rest) = match (line.strip_prefix("ok "), line.strip_prefix("not ok ")) {
+        (Some(rest), _) => (&mut suite.passed, rest),
+        (None, Some(rest)) => (&mut suite.failed, rest),
+        (None, None) => return,
+    };
+    let name = rest.split_once(" - ").map_or(rest, |(_, name)| name);
+    match name.split_once(" # SKIP") {
+        Some((name, reason)) => suite.skipped.push((name.to_owned(), reason.trim().to_owned())),
+        None => list.push(name.to_owned()),
+    }
+}
+
+fn why_not_here() -> Option<String> {
+    let out = match Command::new("node").arg("--version").output() {
+        Ok(out) => String::from_utf8_lossy(&out.stdout).into_owned(),
+        Err(error) => return Some(format!("node can't be started: {error}")),
+    };
+    let major = out.trim().strip_prefix('v').and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= NODE => None,
+        _ => Some(format!("node is {}, and the tests take {NODE} or newer", out.trim())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_counted_by_what_tap_says_of_each() {
+        let mut suite = Suite::default();
+        for line in [
+            "TAP version 13",
+            "# Subtest: a",
+            "    ok 1 - inner",
+            "ok 1 - a",
+            "not ok 2 - b",
+            "ok 3 - c # SKIP no root",
+        ] {
+            take(&mut suite, line);
+        }
+        assert_eq!((suite.passed, suite.failed), (vec!["a".to_owned()], vec!["b".to_owned()]));
+        assert_eq!(suite.skipped, [("c".to_owned(), "no root".to_owned())]);
+    }
+}
