@@ -1,0 +1,135 @@
+//! Whether a package is what it should be: one table of checks, each with a name that is true when it holds.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Package, contents, daemonset, unit};
+use crate::step;
+use crate::suite::Suite;
+
+/// Why a check could not run.
+type Reason = Option<&'static str>;
+
+struct Check {
+    name: &'static str,
+    holds: fn(&Package) -> Result<()>,
+    could_not_run: fn(&Package) -> Reason,
+}
+
+const fn check(name: &'static str, holds: fn(&Package) -> Result<()>) -> Check {
+    Check { name, holds, could_not_run: |_| None }
+}
+
+const CHECKS: &[Check] = &[
+    check("the package holds what it should, with the rights it should", contents::files_and_rights),
+    check("an upgrade keeps what was configured", contents::configuration),
+    check("lintian has no error and no warning", lintian),
+    check("the binary is static and says its version", binary),
+    check("the service is exposed no more than it may be", unit::exposure),
+    check("systemd understands the service and both drop-ins", unit::are_understood),
+    check("the hooks are shell, and good shell", hooks),
+    check("the policies are right, and so are their cases", policies),
+    check("the daemon takes its configuration", configuration),
+    Check {
+        name: "Kubernetes knows every key of the DaemonSet",
+        holds: daemonset::is_valid,
+        could_not_run: lacks_validator,
+    },
+];
+
+pub fn all(package: &Package) -> Suite {
+    let mut suite = Suite { name: "package".to_owned(), ..Suite::default() };
+    for check in CHECKS {
+        let name = check.name.to_owned();
+        if let Some(reason) = (check.could_not_run)(package) {
+            suite.skipped.push((name, reason.to_owned()));
+            continue;
+        }
+        match (check.holds)(package) {
+            Ok(()) => suite.passed.push(name),
+            Err(error) => {
+                eprintln!("{name}: {error:#}");
+                suite.failed.push(name);
+            }
+        }
+    }
+    suite
+}
+
+fn lintian(package: &Package) -> Result<()> {
+    let mut lintian = Command::new("lintian");
+    if step::is_root() {
+        lintian.arg("--allow-root");
+    }
+    let output = lintian.args(["--fail-on", "error,warning"]).arg(&package.deb).output()?;
+    if !output.status.success() {
+        bail!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+fn binary(package: &Package) -> Result<()> {
+    let binary = package.root.path().join("usr/bin/runner-agent");
+    let said = step::output(Command::new(&binary).arg("--version"))?;
+    let expected = format!("runner-agent {}", env!("CARGO_PKG_VERSION"));
+    if said.trim() != expected {
+        bail!("it says {said:?}, and should say {expected:?}");
+    }
+    let linked = Command::new("ldd").arg(&package.binary).output()?;
+    let linked = String::from_utf8_lossy(&linked.stdout) + String::from_utf8_lossy(&linked.stderr);
+    if !linked.contains("statically linked") && !linked.contains("not a dynamic executable") {
+        bail!("it is linked with {}", linked.trim());
+    }
+    Ok(())
+}
+
+fn hooks(package: &Package) -> Result<()> {
+    for name in ["job-started.sh", "job-completed.sh"] {
+        let hook = package.root.path().join("usr/lib/runner-agent/hooks").join(name);
+        step::output(Command::new("sh").arg("-n").arg(&hook))?;
+        step::output(Command::new("shellcheck").args(["--severity=style", "--shell=sh"]).arg(&hook))?;
+        fails_closed(&hook)?;
+    }
+    Ok(())
+}
+
+/// As the runner starts it, where there is no agent: the job must fail. A machine that has one would be asked, so then the
+/// hook is left alone.
+fn fails_closed(hook: &Path) -> Result<()> {
+    if Path::new("/usr/bin/runner-agent").exists() {
+        return Ok(());
+    }
+    let output = Command::new("sh").arg("-e").arg(hook).output()?;
+    if output.status.success() {
+        bail!("{} ends well without an agent", hook.display());
+    }
+    Ok(())
+}
+
+/// As they lie in the package, and once more as they are in the binary, where their cases are.
+fn policies(package: &Package) -> Result<()> {
+    let folder = package.root.path().join("etc/runner-agent");
+    let mut check = Command::new(&package.binary);
+    check.args(["policy", "check"]).arg(folder.join("floor.yml"));
+    for name in ["build", "pr-validation", "release"] {
+        check.arg(folder.join("policies").join(name).with_extension("yml"));
+    }
+    step::output(&mut check)?;
+    step::output(Command::new(&package.binary).args(["policy", "check"])).map(drop)
+}
+
+/// The machine that checks has nothing of it in /etc: the same configuration, of the files as they lie unpacked.
+fn configuration(package: &Package) -> Result<()> {
+    let folder = package.root.path().join("etc/runner-agent");
+    let text = fs::read_to_string(folder.join("config.yml")).context("the package's configuration")?;
+    let file = tempfile::NamedTempFile::new().context("a file for the configuration")?;
+    fs::write(file.path(), text.replace("/etc/runner-agent", &folder.display().to_string()))?;
+    step::output(Command::new(&package.binary).args(["daemon", "--check", "--config"]).arg(file.path())).map(drop)
+}
+
+fn lacks_validator(_: &Package) -> Reason {
+    daemonset::validator().is_err().then_some("kubernetes-validate is not installed; setup says why")
+}
