@@ -1,0 +1,167 @@
+//! The calls of bpf(2) themselves. All unsafe code of the crate, because each of them takes a union that says nothing of
+//! which member is meant.
+
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type};
+
+use crate::Way;
+
+/// Room for the verifier's log, of which the end matters. `BPF_LOG_LEVEL1`.
+const LOG_BYTES: usize = 1 << 20;
+const LOG_LEVEL: u32 = 1;
+
+/// Lines of the verifier's log that are kept.
+const LOG_LINES: usize = 8;
+
+/// The kernel's no to a program.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}{}{}", if self.log.is_empty() { "" } else { ": " }, self.log)]
+pub struct Refused {
+    /// Its error.
+    pub error: io::Error,
+    /// The end of the verifier's log; empty when it wasn't the verifier.
+    pub log: String,
+}
+
+/// An instruction that is its operation alone.
+pub(crate) fn instruction(code: u8) -> bpf_insn {
+    bpf_insn { code, _bitfield_align_1: [], _bitfield_1: bpf_insn::new_bitfield_1(0, 0), off: 0, imm: 0 }
+}
+
+/// An argument of bpf(2) with nothing said yet.
+fn nothing() -> bpf_attr {
+    // SAFETY: a C union of integers and arrays of integers; all zero is what the kernel takes for "not said".
+    unsafe { std::mem::zeroed() }
+}
+
+/// Calls bpf(2). The kernel reads as much of the union as the command needs, and writes into it for some.
+fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i64> {
+    // SAFETY: the union lives through the call and its size is given; pointers in it are the callers' to keep alive.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_long, std::ptr::from_mut(attributes), size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The same for a command that answers with a descriptor.
+fn descriptor(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd> {
+    let number = bpf(command, attributes)?;
+    let number = i32::try_from(number).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for this call, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+pub(crate) fn load(
+    name: &str,
+    instructions: &[bpf_insn],
+    licence: &CStr,
+    way: Way,
+    function: u32,
+) -> Result<OwnedFd, Refused> {
+    if let Ok(program) = load_once(name, instructions, licence, way, function, &mut []) {
+        return Ok(program);
+    }
+    // Asked again for the reason: writing the log costs more than the verification.
+    let mut log = vec![0; LOG_BYTES];
+    load_once(name, instructions, licence, way, function, &mut log)
+        .map_err(|error| Refused { error, log: end_of(&log) })
+}
+
+fn load_once(
+    name: &str,
+    instructions: &[bpf_insn],
+    licence: &CStr,
+    way: Way,
+    function: u32,
+    log: &mut [u8],
+) -> io::Result<OwnedFd> {
+    let (kind, attach) = match way {
+        Way::ModifyReturn => (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_MODIFY_RETURN),
+        Way::Entry => (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_TRACE_FENTRY),
+        Way::Lsm => (bpf_prog_type::BPF_PROG_TYPE_LSM, bpf_attach_type::BPF_LSM_MAC),
+    };
+    let mut attributes = nothing();
+    // SAFETY: `BPF_PROG_LOAD` reads this member, and all its fields are integers.
+    let program = unsafe { &mut attributes.__bindgen_anon_3 };
+    for (to, from) in program.prog_name.iter_mut().zip(name.bytes().take(15)) {
+        *to = from as c_char;
+    }
+    program.prog_type = kind as u32;
+    program.expected_attach_type = attach as u32;
+    program.insns = instructions.as_ptr() as u64;
+    program.insn_cnt = instructions.len() as u32;
+    program.license = licence.as_ptr() as u64;
+    program.attach_btf_id = function;
+    if !log.is_empty() {
+        program.log_level = LOG_LEVEL;
+        program.log_buf = log.as_mut_ptr() as u64;
+        program.log_size = log.len() as u32;
+    }
+    descriptor(bpf_cmd::BPF_PROG_LOAD, &mut attributes)
+}
+
+/// The last lines of a log that ends at its first zero.
+fn end_of(log: &[u8]) -> String {
+    let text = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+pub(crate) fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
+    let mut attributes = nothing();
+    // SAFETY: `BPF_RAW_TRACEPOINT_OPEN` reads this member; without a name it means the function of the program's own.
+    let raw = unsafe { &mut attributes.raw_tracepoint };
+    raw.prog_fd = program.as_raw_fd() as u32;
+    descriptor(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attributes)
+}
+
+/// Pins a link or a program at a path on a BPF file system.
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = nothing();
+    // SAFETY: `BPF_OBJ_PIN` reads this member; the path lives until the call has returned.
+    let pinned = unsafe { &mut attributes.__bindgen_anon_4 };
+    pinned.pathname = path.as_ptr() as u64;
+    pinned.bpf_fd = object.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attributes).map(drop)
+}
+
+/// Instructions that the verifier went through for a program; `None` where the kernel (before 5.16) doesn't tell.
+pub fn verified_instructions(program: BorrowedFd<'_>) -> Option<u32> {
+    // SAFETY: a C structure of integers; the kernel writes as much of it as it knows.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    let mut attributes = nothing();
+    // SAFETY: `BPF_OBJ_GET_INFO_BY_FD` reads this member; `info` lives until the call has returned.
+    let asked = unsafe { &mut attributes.info };
+    asked.bpf_fd = program.as_raw_fd() as u32;
+    asked.info_len = size_of::<bpf_prog_info>() as u32;
+    asked.info = std::ptr::from_mut(&mut info) as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes).ok()?;
+    (info.verified_insns > 0).then_some(info.verified_insns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_ends_at_its_first_zero_and_keeps_its_last_lines() {
+        let lines: Vec<String> = (0..20).map(|line| format!("line {line}")).collect();
+        let mut log = lines.join("\n").into_bytes();
+        log.extend([0; 32]);
+        let end = end_of(&log);
+        assert!(end.starts_with("line 12\n") && end.ends_with("line 19"), "{end}");
+        assert_eq!(end_of(&[0; 8]), "");
+    }
+
+    #[test]
+    fn a_program_for_no_function_is_refused_with_a_reason() {
+        let refused = crate::Loaded::nothing(Way::ModifyReturn, 0).unwrap_err();
+        assert!(refused.error.raw_os_error().is_some());
+    }
+}

@@ -1,0 +1,331 @@
+//! `vm`: the end-to-end tests on other kernels, each in a guest of its own; or one command in one guest.
+
+mod cpio;
+mod doctor;
+mod frame;
+pub mod guest;
+mod image;
+mod kernels;
+mod machine;
+mod modules;
+mod plan;
+mod suites;
+mod table;
+mod userland;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser};
+use serde_json::Value;
+
+use crate::suite::Suite;
+use crate::{setup, step};
+use frame::Frame;
+use image::Contents;
+use kernels::Kernel;
+use machine::{End, Machine, Outcome};
+use plan::Plan;
+use table::Column;
+
+/// Where end-to-end tests say that they could not run.
+const REPORT: &str = "RUNNER_AGENT_TEST_REPORT";
+/// The binary that end-to-end tests run.
+const BINARY: &str = "RUNNER_AGENT_BIN";
+
+/// Says to tests by how much deadlines are longer and loads are smaller.
+const SLOWNESS: &str = "RUNNER_AGENT_TEST_SLOWNESS";
+
+/// Names the way by which the tests' agents take hooks.
+const HOOKS: &str = "RUNNER_AGENT_TEST_HOOKS";
+
+/// Says to tests that this machine is theirs.
+const GUEST: &str = "RUNNER_AGENT_GUEST";
+
+/// Cargo's profile for what runs in guests.
+const PROFILE: &str = "guest";
+
+const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+#[derive(Args)]
+pub struct Options {
+    /// 5.10, 6.1, 6.12, newest; all of them when none is named
+    kernels: Vec<String>,
+    /// Look for newer kernels than those that were fetched before
+    #[arg(long)]
+    refresh: bool,
+    /// The kernel's list of security modules
+    #[arg(long, default_value = "landlock,lockdown,yama,apparmor")]
+    lsm: String,
+    /// Memory of a guest, in MiB
+    #[arg(long, default_value_t = 2048)]
+    memory: u32,
+    /// Seconds after which a guest is ended
+    #[arg(long, default_value_t = 900)]
+    limit: u64,
+    /// How many times slower than a machine a guest is taken for: deadlines are longer and loads smaller by that
+    #[arg(long, default_value_t = 8)]
+    slowness: u32,
+    /// Another file of this machine that the guest has too
+    #[arg(long = "file")]
+    files: Vec<PathBuf>,
+    /// A variable for the command, NAME=VALUE
+    #[arg(long = "env")]
+    environment: Vec<String>,
+    /// More words for the kernel's command line
+    #[arg(long, default_value = "", hide_default_value = true)]
+    append: String,
+    /// Show what the kernel printed
+    #[arg(long)]
+    console: bool,
+    /// Only the test binary of that name: agent, completeness, egress, runner, tamper; with =TEXT, of its tests those whose name
+    /// contains that
+    #[arg(long, value_name = "BINARY[=TEXT]")]
+    only: Vec<String>,
+    /// Only tests whose name contains this
+    #[arg(long)]
+    filter: Vec<String>,
+    /// The tier to run the tests at; each is a guest of its own
+    #[arg(long = "tier")]
+    tiers: Vec<String>,
+    /// The way by which the tests' agents take the hooks of the tracing tier: fmod-ret, lsm (with an --lsm that has bpf), fentry
+    #[arg(long)]
+    hooks: Option<String>,
+    /// Run this instead of the tests; `runner-agent` and the tests' `act` are on its path
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+/// The options as they are when nobody gave any.
+#[derive(Parser)]
+struct Alone {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What was built here for guests.
+struct Built {
+    agent: PathBuf,
+    helper: PathBuf,
+    /// Name and program of each test binary.
+    tests: Vec<(String, PathBuf)>,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    if !options.command.is_empty() {
+        return one_command(options);
+    }
+    let columns = columns(options)?;
+    show(options, &columns);
+    let over = doctor::over_their_ceilings(&columns);
+    if !over.is_empty() {
+        bail!("programs are more complex than they may be (xtask/src/vm/doctor.rs):\n  {}", over.join("\n  "));
+    }
+    if columns.iter().flat_map(|column| &column.suites).any(|suite| !suite.failed.is_empty()) {
+        bail!("some tests failed in guests; they stand above, and all that was said in target/vm");
+    }
+    Ok(())
+}
+
+/// What `cargo xtask test` runs in guests: words of this command. All tests on all kernels and tiers take hours where nothing
+/// helps the emulation; these show that both tiers load everywhere and say the same, that reads are refused, what becomes of attempts
+/// at the agent, and who is held where the whole runner is in scope.
+const IN_EVERY_TEST_RUN: &[&[&str]] = &[
+    &["--only", "agent=golden::", "--tier", "tracepoint"],
+    &["5.10", "6.12", "--only", "agent=golden::", "--only", "agent=reads::", "--only", "tamper", "--tier", "tracing"],
+    // The newest kernel's verifier takes several times as long: forty agents that block take longer than this run may.
+    &["6.1", "newest", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
+    // The ways that are taken where fmod_ret doesn't load, which is nowhere so far.
+    &[
+        "6.1",
+        "--only",
+        "agent=golden::",
+        "--only",
+        "agent=reads::",
+        "--tier",
+        "tracing",
+        "--hooks",
+        "lsm",
+        "--lsm",
+        "landlock,bpf",
+    ],
+    &["6.1", "--only", "agent=golden::", "--tier", "tracing", "--hooks", "fentry"],
+    // What a scope is doesn't depend on the kernel, and holding a whole guest takes minutes.
+    &["6.1", "--only", "runner", "--tier", "tracing"],
+];
+
+/// Those tests, as rows for a table of suites; the tables of guests are printed.
+pub fn suites() -> Result<Vec<Suite>> {
+    let mut all: Vec<Column> = Vec::new();
+    let mut slowness = Vec::new();
+    for words in IN_EVERY_TEST_RUN {
+        let options = Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options;
+        for column in columns(&options)? {
+            match all.iter_mut().find(|known| known.name == column.name) {
+                Some(known) => known.and(column),
+                None => all.push(column),
+            }
+        }
+        slowness.push(options);
+    }
+    if let Some(options) = slowness.first() {
+        show(options, &all);
+    }
+    let over = doctor::over_their_ceilings(&all);
+    for line in &over {
+        println!("more complex than it may be: {line}");
+    }
+    let ceilings = Suite::check("guests: each program below its ceiling for the verifier", over.is_empty());
+    let named = |column: Column| {
+        let name = column.name;
+        column.suites.into_iter().map(move |suite| Suite { name: format!("kernel {name}: {}", suite.name), ..suite })
+    };
+    Ok(all.into_iter().flat_map(named).chain([ceilings]).collect())
+}
+
+fn show(options: &Options, columns: &[Column]) {
+    let slowness = options.slowness;
+    println!("\n{}\n{}", doctor::render(columns), table::render(columns));
+    println!(
+        "guests are emulated: deadlines were {slowness} times longer, the load of `completeness` 1/{slowness} of its own"
+    );
+}
+
+/// Sees to it that there is an emulator, and every kernel; fails with what is missing.
+pub fn prepare() -> Result<()> {
+    setup::run(&setup::Options { with_guests: true, ..setup::Options::default() })?;
+    for &series in kernels::ALL {
+        kernels::get(series, false)?;
+    }
+    Ok(())
+}
+
+fn columns(options: &Options) -> Result<Vec<Column>> {
+    setup::run(&setup::Options { with_guests: true, ..setup::Options::default() })?;
+    let names = options.kernels.iter().map(|name| kernels::series(name)).collect::<Result<Vec<_>>>()?;
+    let series = if names.is_empty() { kernels::ALL } else { &names };
+    let stop = step::stop_flag()?;
+    suites::run(options, series, &build()?, &stop)
+}
+
+/// Runs a command in a guest as if it ran here.
+fn one_command(options: &Options) -> Result<()> {
+    let [name] = options.kernels.as_slice() else { bail!("a command runs on one kernel: name it before the --") };
+    let kernel = kernels::get(kernels::series(name)?, options.refresh)?;
+    let (built, stop) = (build()?, step::stop_flag()?);
+    let mut code = None;
+    let outcome =
+        in_guest(options, &kernel, &built, None, vec![options.command.clone()], &stop, |frame| match frame {
+            Frame::Output(bytes) => {
+                let mut out = std::io::stdout();
+                let _ = out.write_all(&bytes).and_then(|()| out.flush());
+            }
+            Frame::Report(text) => eprint!("{text}"),
+            Frame::Ended(ended) => code = Some(ended),
+            _ => {}
+        })?;
+    if options.console {
+        eprintln!("{}", outcome.console);
+    }
+    eprintln!("── {} ({:.1} s)", kernel.release, outcome.wall.as_secs_f32());
+    if let Some(complaint) = machine::complaint(&outcome.console) {
+        bail!("the kernel complained:\n{complaint}");
+    }
+    match (outcome.end, code) {
+        (End::Done, Some(0)) => Ok(()),
+        (End::Done, Some(code)) => std::process::exit(code),
+        (end, _) => bail!("the guest ended before the command did: {end:?}\n{}", tail(&outcome.console)),
+    }
+}
+
+fn tail(console: &str) -> String {
+    let lines: Vec<&str> = console.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+/// Boots a guest that runs these commands.
+fn in_guest(
+    options: &Options,
+    kernel: &Kernel,
+    built: &Built,
+    tier: Option<(String, String)>,
+    commands: Vec<Vec<String>>,
+    stop: &Arc<AtomicBool>,
+    take: impl FnMut(Frame),
+) -> Result<Outcome> {
+    let text = |path: &PathBuf| path.to_str().map(str::to_owned).context("paths of the build are text");
+    let folder = text(&built.agent.parent().context("a program lies in a folder")?.to_path_buf())?;
+    let mut environment: Vec<(String, String)> = [
+        ("PATH", format!("{GUEST_PATH}:{folder}")),
+        ("HOME", "/root".to_owned()),
+        ("LC_ALL", "C".to_owned()),
+        ("RUST_BACKTRACE", "0".to_owned()),
+        (BINARY, text(&built.agent)?),
+        (SLOWNESS, options.slowness.to_string()),
+        (GUEST, "1".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    environment.extend(options.hooks.clone().map(|way| (HOOKS.to_owned(), way)));
+    environment.extend(tier);
+    for variable in &options.environment {
+        let (name, value) = variable.split_once('=').with_context(|| format!("{variable}: NAME=VALUE is expected"))?;
+        environment.push((name.to_owned(), value.to_owned()));
+    }
+    let mut contents =
+        Contents { built: vec![built.agent.clone(), built.helper.clone()], files: options.files.clone() };
+    for command in &commands {
+        for file in image::named_files(command) {
+            let is_built = built.tests.iter().any(|(_, program)| *program == file);
+            if is_built { &mut contents.built } else { &mut contents.files }.push(file);
+        }
+    }
+    let initramfs = tempfile::NamedTempFile::with_prefix("runner-agent-vm-").context("a file for a guest's files")?;
+    image::write(initramfs.path(), kernel, Plan { modules: Vec::new(), environment, commands }, &contents)?;
+    let machine = Machine {
+        kernel: &kernel.image,
+        initramfs: initramfs.path(),
+        lsm: &options.lsm,
+        append: &options.append,
+        memory_mib: options.memory,
+        limit: Duration::from_secs(options.limit),
+    };
+    machine.run(stop, take)
+}
+
+/// The agent, the tests and their helper, in a profile of their own. Cargo says where the tests lie.
+fn build() -> Result<Built> {
+    let mut cargo = step::cargo("build");
+    cargo.args(["--quiet", "--profile", PROFILE, "--package", "runner-agent", "--bin", "runner-agent"]);
+    step::run("building runner-agent for guests", &mut cargo)?;
+    let agent = step::target_dir()?.join(PROFILE).join("runner-agent");
+    let mut cargo = step::cargo("test");
+    cargo.args(["--quiet", "--no-run", "--profile", PROFILE, "--package", "end-to-end", "--tests"]);
+    cargo.arg("--message-format=json").stderr(std::process::Stdio::inherit());
+    eprintln!("── building the end-to-end tests");
+    let messages = step::output(&mut cargo)?;
+    let programs = programs_in(&messages);
+    let one = |name: &str| {
+        let mut of_name = programs.iter().filter(|(found, test, _)| found == name && !test);
+        of_name.next().map(|(_, _, path)| path.clone()).with_context(|| format!("cargo built no {name}"))
+    };
+    let tests = programs.iter().filter(|(_, test, _)| *test).map(|(name, _, path)| (name.clone(), path.clone()));
+    Ok(Built { helper: one("act")?, tests: tests.collect(), agent })
+}
+
+/// Name, whether it is an integration test, and path of each program in cargo's messages.
+fn programs_in(messages: &str) -> Vec<(String, bool, PathBuf)> {
+    let program = |line: &str| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let (path, target) = (message["executable"].as_str()?, &message["target"]);
+        let kind = target["kind"][0].as_str()?;
+        // Unit tests of the helpers stand for `cargo test` on this machine.
+        let wanted = kind == "test" || (kind == "bin" && message["profile"]["test"] == false);
+        wanted.then(|| (target["name"].as_str().unwrap_or_default().to_owned(), kind == "test", PathBuf::from(path)))
+    };
+    messages.lines().filter_map(program).collect()
+}

@@ -1,0 +1,241 @@
+//! The end-to-end tests in guests: every test binary on each kernel, read as `cargo test`'s output is.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+
+use super::frame::Frame;
+use super::kernels::{self, Kernel, Series};
+use super::machine::{self, End};
+use super::table::Column;
+use super::{Built, Options, in_guest};
+use crate::suite::{LibtestReader, Suite};
+use crate::{step, test};
+
+/// Name of the command that is no test.
+const DOCTOR: &str = "doctor";
+
+/// Names the tier that the tests hand to the agent.
+const TIER: &str = "RUNNER_AGENT_TEST_TIER";
+
+/// Runs all tests on these kernels, one guest after the other: each is emulated by as many threads as a small machine
+/// has processors.
+pub fn run(options: &Options, series: &[Series], built: &Built, stop: &Arc<AtomicBool>) -> Result<Vec<Column>> {
+    let mut columns = Vec::new();
+    for &series in series {
+        let kernel = kernels::get(series, options.refresh)?;
+        let tiers: Vec<Option<&str>> = if options.tiers.is_empty() {
+            vec![None]
+        } else {
+            options.tiers.iter().map(|tier| Some(tier.as_str())).collect()
+        };
+        for tier in tiers {
+            let name = [Some(series.name), tier, options.hooks.as_deref()];
+            let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let is_first = columns.iter().all(|known: &Column| known.release != kernel.release);
+            columns.push(column(options, &name, &kernel, tier, built, stop, is_first)?);
+        }
+    }
+    Ok(columns)
+}
+
+/// One guest, and what its tests came to.
+fn column(
+    options: &Options,
+    name: &str,
+    kernel: &Kernel,
+    tier: Option<&str>,
+    built: &Built,
+    stop: &Arc<AtomicBool>,
+    with_doctor: bool,
+) -> Result<Column> {
+    eprintln!("── tests on kernel {} ({name})", kernel.release);
+    let tests: Vec<(&str, &PathBuf, Vec<&str>)> =
+        built.tests.iter().filter_map(|(name, program)| Some((&**name, program, filters(options, name)?))).collect();
+    let command = |program: &PathBuf, filters: &[&str]| -> Result<Vec<String>> {
+        let program = program.to_str().context("paths of the build are text")?;
+        Ok([program].into_iter().chain(filters.iter().copied()).map(str::to_owned).collect())
+    };
+    // Once a kernel: whatever tier the tests ask for, the doctor looks at all there is.
+    let mut commands: Vec<Vec<String>> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    if with_doctor {
+        commands.push(["runner-agent", "doctor", "--json"].map(str::to_owned).into());
+        names.push(DOCTOR);
+    }
+    for (name, program, filters) in &tests {
+        names.push(name);
+        commands.push(command(program, filters)?);
+    }
+    let environment = tier.map(|tier| (TIER.to_owned(), tier.to_owned()));
+    let mut reader = Reader::new(&names);
+    let mut log = log(name)?;
+    let outcome = in_guest(options, kernel, built, environment, commands, stop, |frame| {
+        if let Frame::Output(bytes) = &frame
+            && !reader.is_at_doctor()
+        {
+            let mut out = std::io::stdout();
+            let _ = out.write_all(bytes).and_then(|()| out.flush());
+            let _ = log.write_all(bytes);
+        }
+        reader.take(frame);
+    })?;
+    let _ = log.write_all(outcome.console.as_bytes());
+    let diagnosis = serde_json::from_slice(&reader.doctor).ok();
+    let mut suites = reader.finish(&outcome.end);
+    if let Some(complaint) = machine::complaint(&outcome.console) {
+        println!("the kernel complained:\n{complaint}");
+        suites.push(Suite::check("the kernel has no complaint", false));
+    }
+    if outcome.end != End::Done {
+        println!("the guest did not come to its end: {:?}\n{}", outcome.end, super::tail(&outcome.console));
+    }
+    Ok(Column { name: name.to_owned(), release: kernel.release.clone(), suites, wall: outcome.wall, diagnosis })
+}
+
+/// What is asked of a test binary: parts of its tests' names, all of them where there is none; nothing where it isn't asked for.
+fn filters<'a>(options: &'a Options, binary: &str) -> Option<Vec<&'a str>> {
+    let asked: Vec<(&str, Option<&str>)> = options
+        .only
+        .iter()
+        .map(|only| only.split_once('=').map_or((&**only, None), |(name, filter)| (name, Some(filter))))
+        .collect();
+    if !asked.is_empty() && !asked.iter().any(|(name, _)| *name == binary) {
+        return None;
+    }
+    let own = asked.into_iter().filter(|(name, _)| *name == binary).filter_map(|(_, filter)| filter);
+    Some(own.chain(options.filter.iter().map(String::as_str)).collect())
+}
+
+/// Everything that a guest said, to read again: the table has only names.
+fn log(name: &str) -> Result<File> {
+    let folder = step::target_dir()?.join("vm");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{}.log", name.replace(' ', "-")));
+    File::create(&path).with_context(|| format!("{}", path.display()))
+}
+
+/// Sorts a guest's frames into suites, one for each of its commands.
+struct Reader {
+    /// Names of the test binaries that have not ended yet, the next one last.
+    names: Vec<String>,
+    current: LibtestReader,
+    line: Vec<u8>,
+    /// What the doctor printed.
+    doctor: Vec<u8>,
+    report: String,
+    suites: Vec<Suite>,
+}
+
+impl Reader {
+    fn new(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().rev().map(|&name| name.to_owned()).collect();
+        let current = names.last().map_or_else(LibtestReader::default, |name| LibtestReader::of(name));
+        Self { names, current, line: Vec::new(), doctor: Vec::new(), report: String::new(), suites: Vec::new() }
+    }
+
+    fn is_at_doctor(&self) -> bool {
+        self.names.last().is_some_and(|name| name == DOCTOR)
+    }
+
+    fn take(&mut self, frame: Frame) {
+        match frame {
+            Frame::Output(bytes) if self.is_at_doctor() => self.doctor.extend(bytes),
+            Frame::Output(bytes) => {
+                for byte in bytes {
+                    if byte == b'\n' {
+                        self.current.line(&String::from_utf8_lossy(&self.line));
+                        self.line.clear();
+                    } else {
+                        self.line.push(byte);
+                    }
+                }
+            }
+            Frame::Report(text) => self.report.push_str(&text),
+            Frame::Ended(code) => self.end(code == 0),
+            Frame::Up | Frame::Failed(_) | Frame::Done => {}
+        }
+    }
+
+    fn end(&mut self, well: bool) {
+        let Some(name) = self.names.pop() else { return };
+        let next = self.names.last().map_or_else(LibtestReader::default, |name| LibtestReader::of(name));
+        let mut suites = std::mem::replace(&mut self.current, next).finish(well, &name);
+        test::apply_report(&std::mem::take(&mut self.report), &mut suites);
+        suites.iter_mut().for_each(fail_what_was_not_armed);
+        self.line.clear();
+        self.suites.extend(suites);
+    }
+
+    /// What had not ended when the guest did has failed.
+    fn finish(mut self, end: &End) -> Vec<Suite> {
+        if *end != End::Done && self.names.is_empty() {
+            self.suites.push(Suite::check("the guest comes to its end", false));
+        }
+        while !self.names.is_empty() {
+            self.end(false);
+        }
+        self.suites
+    }
+}
+
+/// A test takes an agent that can't arm for a machine that can't run it. A guest is there to show that it can.
+fn fail_what_was_not_armed(suite: &mut Suite) {
+    const NOT_ARMED: &str = "not armed, the command was not started";
+    let (failed, skipped) =
+        std::mem::take(&mut suite.skipped).into_iter().partition(|(_, why)| why.contains(NOT_ARMED));
+    suite.skipped = skipped;
+    let failed: Vec<(String, String)> = failed;
+    suite.failed.extend(failed.into_iter().map(|(test, _)| test));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(text: &str) -> Frame {
+        Frame::Output(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn lines_that_come_in_pieces_are_counted_for_the_command_that_runs() {
+        let mut reader = Reader::new(&["agent", "egress"]);
+        reader.take(output("running 2 tests\ntest a::b ... o"));
+        reader.take(output("k\ntest a::c ... ok\n"));
+        reader.take(Frame::Report("could-not-run: a::c: no IPv6\n".into()));
+        reader.take(Frame::Ended(0));
+        reader.take(output("test out::tcp ... FAILED\n"));
+        reader.take(Frame::Ended(101));
+        let suites = reader.finish(&End::Done);
+        assert_eq!(suites.len(), 2);
+        assert_eq!((suites[0].name.as_str(), &suites[0].passed), ("agent", &vec!["a::b".to_owned()]));
+        assert_eq!(suites[0].skipped, [("a::c".to_owned(), "no IPv6".to_owned())]);
+        assert_eq!((suites[1].name.as_str(), &suites[1].failed), ("egress", &vec!["out::tcp".to_owned()]));
+    }
+
+    #[test]
+    fn an_agent_that_does_not_arm_in_a_guest_is_a_failure() {
+        let mut reader = Reader::new(&["egress"]);
+        reader.take(output("test tcp ... ok\ntest udp ... ok\n"));
+        let why = "runner-agent: not armed, the command was not started: the kernel refused the probe";
+        reader.take(Frame::Report(format!("could-not-run: tcp: {why}\ncould-not-run: udp: no IPv6\n")));
+        reader.take(Frame::Ended(0));
+        let suites = reader.finish(&End::Done);
+        assert_eq!((&suites[0].failed, suites[0].skipped.len()), (&vec!["tcp".to_owned()], 1));
+    }
+
+    #[test]
+    fn a_guest_that_dies_fails_what_had_not_ended() {
+        let mut reader = Reader::new(&["agent", "egress"]);
+        reader.take(output("test a::b ... ok\n"));
+        let suites = reader.finish(&End::Died);
+        assert_eq!(suites.iter().map(|suite| suite.failed.len()).sum::<usize>(), 2);
+        let mut reader = Reader::new(&["agent"]);
+        reader.take(Frame::Ended(0));
+        assert_eq!(reader.finish(&End::TooLong)[0].failed, ["the guest comes to its end"]);
+    }
+}
