@@ -174,6 +174,8 @@ pub mod socket_flag {
     /// A holder of secrets has written to it: nothing leaves it any more, also when its process is gone and the kernel sends
     /// again what waits.
     pub const BARRED: u16 = 1 << 5;
+    /// The agent sends through it.
+    pub const AGENTS: u16 = 1 << 6;
 }
 
 /// What was decided about a socket, kept in the socket.
@@ -204,6 +206,10 @@ pub struct SocketRuling {
     pub job: u32,
     /// Where the rule that allowed it counts: its number, from where the job's rules begin.
     pub counter: u32,
+    /// Inode number of the network namespace that a redirected question was asked in.
+    pub network: u32,
+    /// Always zero.
+    pub reserved_too: u32,
 }
 
 /// From where a question reached the resolver.
@@ -216,6 +222,8 @@ pub struct AskerKey {
     pub protocol: u8,
     /// 4 or 6: family of the packet.
     pub family: u8,
+    /// Inode number of the network namespace: each has ports of its own.
+    pub network: u32,
 }
 
 /// Who asked.

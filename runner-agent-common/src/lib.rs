@@ -8,6 +8,8 @@
 pub mod address;
 pub mod decide;
 pub mod egress;
+pub mod guard;
 pub mod map;
 pub mod offsets;
 pub mod record;
+pub mod runner;

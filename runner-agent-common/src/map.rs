@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::guard::ProgramKey;
+
 /// What becomes of the records of one probe on one CPU: `seen = submitted + ring_full + oversize + busy`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -26,6 +28,10 @@ pub struct Counters {
 pub struct Task {
     /// Start of the process, nanoseconds since boot.
     pub start_ns: u64,
+    /// Classes of secret files that its program may read, one bit each, as far as the file it was started from says.
+    pub reads: u64,
+    /// The program that it runs.
+    pub program: ProgramKey,
     /// Slot of its job.
     pub job: u32,
     /// Bits of [`task_flag`].
@@ -38,6 +44,8 @@ pub mod task_flag {
     pub const HOLDS_SECRET: u32 = 1 << 0;
     /// It was born with another process's descriptors, in a blocked job: it ends before it runs.
     pub const DOOMED: u32 = 1 << 1;
+    /// It is the runner's and not the job's, though held to its policy.
+    pub const RUNNERS: u32 = 1 << 2;
 }
 
 /// A file watched by identity.
@@ -141,10 +149,12 @@ pub const fn hash_word(part: u64, word: u64) -> u64 {
 
 /// Hash of a name, for user space. The length counts up to 255, the bytes up to [`NAME_BYTES`].
 #[must_use]
-pub fn hash_name(part: u64, name: &[u8]) -> u64 {
+pub const fn hash_name(part: u64, name: &[u8]) -> u64 {
     let mut words = [0_u64; 4];
-    for (i, &byte) in name.iter().take(NAME_BYTES).enumerate() {
-        words[i / 8] |= u64::from(byte) << (8 * (i % 8));
+    let mut i = 0;
+    while i < name.len() && i < NAME_BYTES {
+        words[i / 8] |= (name[i] as u64) << (8 * (i % 8));
+        i += 1;
     }
     hash_words(part, words, name.len() as u64)
 }
@@ -153,7 +163,9 @@ pub fn hash_name(part: u64, name: &[u8]) -> u64 {
 mod pod {
     use super::{Counters, FileKey, NameFilter, Task};
     use crate::egress::{Asker, AskerKey, ExeKey, JobRules, RuleCount, RuleEntry, RuleKey};
+    use crate::guard::{GuardRules, ProgramKey};
     use crate::offsets::Offsets;
+    use crate::runner::ServiceKey;
 
     // SAFETY: `repr(C)`, integers only, no padding (the `IntoBytes` derive proves it), every bit pattern valid
     // (`FromBytes`).
@@ -180,6 +192,12 @@ mod pod {
     unsafe impl aya::Pod for RuleEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for RuleKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for GuardRules {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ProgramKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ServiceKey {}
 }
 
 #[cfg(test)]

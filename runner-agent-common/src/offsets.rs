@@ -37,8 +37,20 @@ pub struct Offsets {
     pub signal_live: u32,
     /// `signal_struct::pids[PIDTYPE_PGID]`.
     pub signal_group: u32,
+    /// `proc_inode::pid`.
+    pub proc_inode_pid: u32,
+    /// `proc_inode::vfs_inode`.
+    pub proc_inode_vfs: u32,
     /// `pid::numbers[0].nr`.
     pub pid_number: u32,
+    /// `pid::level`.
+    pub pid_level: u32,
+    /// `pid::tasks[PIDTYPE_PID]`.
+    pub pid_tasks: u32,
+    /// `task_struct::pid_links[PIDTYPE_PID]`.
+    pub task_pid_links: u32,
+    /// `task_struct::thread_pid`.
+    pub task_thread_pid: u32,
     /// `mm_struct::arg_start`.
     pub mm_arg_start: u32,
     /// `mm_struct::arg_end`.
@@ -95,12 +107,24 @@ pub struct Offsets {
     pub inode_mode: u32,
     /// `inode::i_nlink`.
     pub inode_nlink: u32,
+    /// `inode::i_private`.
+    pub inode_private: u32,
     /// `super_block::s_dev`.
     pub super_block_dev: u32,
+    /// `super_block::s_magic`.
+    pub super_block_magic: u32,
+    /// `linux_binprm::file`.
+    pub binprm_file: u32,
+    /// `unix_sock::path`.
+    pub unix_sock_path: u32,
     /// `nsproxy::mnt_ns`.
     pub nsproxy_mnt_ns: u32,
     /// `mnt_namespace::ns.inum`.
     pub mnt_namespace_inum: u32,
+    /// `nsproxy::net_ns`.
+    pub nsproxy_net_ns: u32,
+    /// `net::ns.inum`.
+    pub net_inum: u32,
     /// `cgroup::kn`.
     pub cgroup_kn: u32,
     /// `cgroup::root`.
@@ -111,6 +135,14 @@ pub struct Offsets {
     pub kernfs_parent: u32,
     /// `cgroup_root::hierarchy_id`.
     pub cgroup_root_hierarchy_id: u32,
+    /// `task_struct::cgroups`.
+    pub task_cgroups: u32,
+    /// `css_set::dfl_cgrp`.
+    pub css_set_dfl_cgrp: u32,
+    /// `cgroup::level`.
+    pub cgroup_level: u32,
+    /// `cgroup::ancestor_ids`; 0 where the kernel has none (6.0 and later), and then a helper is there to ask.
+    pub cgroup_ancestor_ids: u32,
     /// `pt_regs`: system call number.
     pub regs_syscall: u32,
     /// `pt_regs`: first argument of a system call.
@@ -123,6 +155,8 @@ pub struct Offsets {
     pub regs_arg4: u32,
     /// Level of the cgroups that jobs live in, counted from the root of the v2 hierarchy.
     pub job_cgroup_level: u32,
+    /// Inode number of the mount namespace that the agent is in.
+    pub agent_mount_namespace: u32,
 }
 
 /// What the `sys_exit` probe does with a system call number.
@@ -153,6 +187,8 @@ pub mod action {
     pub const SOCKET_32: u8 = 11;
     /// Moved bytes from one descriptor to another.
     pub const MOVE_BYTES: u8 = 12;
+    /// Did, or tried, something against the agent, the runner or the kernel; the second table says what.
+    pub const GUARD: u8 = 13;
 }
 
 /// System call numbers that the probe's table covers; the ones of interest are all below.

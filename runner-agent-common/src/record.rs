@@ -27,6 +27,8 @@ pub mod kind {
     pub const DNS: u16 = 10;
     /// A blocked job opened a device through which packets leave without a socket: [`super::Device`].
     pub const DEVICE: u16 = 11;
+    /// A job reached for the agent, the runner or the kernel: [`super::Guard`].
+    pub const GUARD: u16 = 12;
 }
 
 /// Probes, the value of [`Header::probe`] and the index into the counters map.
@@ -39,7 +41,7 @@ pub mod probe {
     pub const EXEC_ARGS: u16 = 2;
     /// `sched_process_exit`.
     pub const EXIT: u16 = 3;
-    /// `sys_exit`, open family.
+    /// Opens: `sys_exit` of the open family, or `security_file_open` and its like.
     pub const FILE: u16 = 4;
     /// `cgroup/connect4`.
     pub const CONNECT4: u16 = 5;
@@ -63,10 +65,12 @@ pub mod probe {
     pub const SYSCALL_CONNECT: u16 = 14;
     /// `cgroup_skb` egress, packets that no verdict covers.
     pub const PACKET: u16 = 15;
-    /// `sys_exit`, opens of devices that make network interfaces.
+    /// Opens of devices that make network interfaces.
     pub const DEVICE: u16 = 16;
+    /// Operations against the agent, the runner or the kernel, by `sys_exit` or by a hook before the function.
+    pub const GUARD: u16 = 17;
     /// How many probes there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 18;
     /// Names for people and metrics, indexed by probe.
     pub const NAMES: [&str; COUNT] = [
         "fork",
@@ -86,6 +90,7 @@ pub mod probe {
         "syscall-connect",
         "packet",
         "device",
+        "guard",
     ];
 }
 
@@ -109,6 +114,14 @@ pub mod flag {
     pub const KILLED: u32 = 1 << 7;
     /// The process was born with another's descriptors: what one opens, the other has.
     pub const SHARES_DESCRIPTORS: u32 = 1 << 8;
+    /// It was refused, and did not happen.
+    pub const REFUSED: u32 = 1 << 9;
+    /// The descriptor was opened by somebody else before: it was read, mapped or received here.
+    pub const INHERITED: u32 = 1 << 10;
+    /// The process is the runner's and not the job's, though held to its policy.
+    pub const RUNNERS: u32 = 1 << 11;
+    /// The program is a service of the platform: nothing holds for the process from here on.
+    pub const EXEMPT: u32 = 1 << 12;
 }
 
 /// A process for all time: a pid alone comes back, a pid with its start time does not.
@@ -227,9 +240,31 @@ pub struct File {
     pub device: u32,
     /// `file::f_mode`: bit 0 read, bit 1 write.
     pub mode: u32,
-    /// System call number, in the table that [`flag::COMPAT`] says.
+    /// System call number, in the table that [`flag::COMPAT`] says; [`NO_SYSCALL`] where the hook is another; of a read that was
+    /// refused ([`flag::REFUSED`]) the number of its class of secret, counted from 1.
     pub syscall: u32,
     /// Length of the path in bytes.
+    pub path_len: u32,
+}
+
+/// [`File::syscall`] of hooks that every way to a file passes.
+pub const NO_SYSCALL: u32 = u32::MAX;
+
+/// A job reached for the agent, the runner or the kernel. Followed by `path_len` bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Guard {
+    /// Common front; [`flag::REFUSED`] where it was denied.
+    pub header: Header,
+    /// The process that was meant; all zero where it wasn't about one.
+    pub target: ProcessKey,
+    /// What else there is to say of the operation.
+    pub detail: u64,
+    /// One of [`crate::guard::operation`].
+    pub operation: u16,
+    /// 1 when the operation failed by itself: it was not permitted, or meant nothing.
+    pub failed: u16,
+    /// Length of the path in bytes, 0 when it wasn't about one.
     pub path_len: u32,
 }
 

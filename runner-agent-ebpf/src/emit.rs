@@ -34,11 +34,11 @@ fn counters(probe: u16) -> Option<*mut Counters> {
 #[inline(always)]
 fn wake_flag(ring: &RingBuf) -> u64 {
     let waiting = ring.query(u64::from(BPF_RB_AVAIL_DATA));
-    if waiting >= WAKE_EACH_BYTES && waiting % WAKE_EACH_BYTES < WAKE_WINDOW_BYTES {
-        u64::from(BPF_RB_FORCE_WAKEUP)
-    } else {
-        u64::from(BPF_RB_NO_WAKEUP)
-    }
+    // By arithmetic, because a branch here is one in every round of a loop that sends.
+    let is_enough = core::hint::black_box((WAKE_EACH_BYTES - 1).wrapping_sub(waiting) >> 63);
+    let is_at_mark = core::hint::black_box((waiting % WAKE_EACH_BYTES).wrapping_sub(WAKE_WINDOW_BYTES) >> 63);
+    const { assert!(BPF_RB_FORCE_WAKEUP == 2 * BPF_RB_NO_WAKEUP) };
+    u64::from(BPF_RB_NO_WAKEUP) << (is_enough & is_at_mark & 1)
 }
 
 /// Sends a record of fixed size.
@@ -76,13 +76,13 @@ unsafe fn output(ring: &RingBuf, probe: u16, record: *const u8, len: u64) {
     let failed = unsafe {
         bpf_ringbuf_output(core::ptr::from_ref(ring).cast_mut().cast(), record.cast_mut().cast(), len, flags)
     };
-    if failed == 0 {
-        // SAFETY: field address of a live map value.
-        count(unsafe { &raw mut (*counters).submitted });
-    } else {
-        // SAFETY: field address of a live map value.
-        count(unsafe { &raw mut (*counters).ring_full });
-    }
+    // The counter beside it is for what failed; by arithmetic, as above.
+    const { assert!(core::mem::offset_of!(Counters, ring_full) == core::mem::offset_of!(Counters, submitted) + 8) };
+    let has_failed = core::hint::black_box(failed as u64 >> 63) & 1;
+    // SAFETY: field address of a live map value.
+    let submitted = unsafe { &raw mut (*counters).submitted };
+    // SAFETY: the field behind it is of the same map value.
+    count(unsafe { submitted.add(has_failed as usize) });
 }
 
 /// Counts a map that refused an insert.

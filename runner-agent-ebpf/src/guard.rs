@@ -1,135 +1,180 @@
-//! What a blocked job's system calls are looked at for, besides: devices and sockets that no hook sees, children that begin
-//! outside, and secrets on their way through pipes. What can't be refused here ends its process before the call returns.
+//! What a job may not touch: the agent, the runner, the kernel. One place that decides, and tells.
 
-use runner_agent_common::egress::{DOORS, verdict};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use runner_agent_common::guard::GuardRules;
 use runner_agent_common::map::task_flag;
-use runner_agent_common::offsets::action;
-use runner_agent_common::record::{CgroupMove, Device, Socket, flag, kind, probe};
+use runner_agent_common::record::{Guard, ProcessKey, flag, kind, probe};
 
 use crate::emit;
-use crate::kernel::{Address, file_on, offset, pipe_on, pointer, read};
-use crate::maps::{PIPES, RING_CRITICAL};
+use crate::kernel::{Address, offset, pointer, read};
+use crate::maps::{AGENTS, GUARDED, GUARDS, JOBS, RING_CRITICAL, Scratch, TASKS};
+use crate::path;
+use crate::secret;
 use crate::task::{self, Member};
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+/// The function is not called, and its caller gets EPERM.
+pub const REFUSE: i32 = -1;
 
-/// Ends a process of a blocked job that has opened one of [`DOORS`], whatever it is called and wherever it lies.
-#[inline(always)]
-pub fn door_opened(task: Address, descriptor: u64) {
-    const S_IFMT: u16 = 0o170_000;
-    const S_IFCHR: u16 = 0o020_000;
-    const MINOR_BITS: u32 = 20;
-    let inode = pointer(file_on(task, descriptor), offset!(file_inode));
-    if read::<u16>(inode + offset!(inode_mode)) & S_IFMT != S_IFCHR {
-        return;
-    }
-    let device: u32 = read(inode + offset!(inode_rdev));
-    let (major, minor) = (device >> MINOR_BITS, device & ((1 << MINOR_BITS) - 1));
-    if !DOORS.contains(&(major, minor)) {
-        return;
-    }
-    let Some(member) = task::current_member() else { return };
-    if !task::is_blocking(member.job) {
-        return;
-    }
-    task::end_current();
-    let mut record =
-        Device { header: task::header(&member, kind::DEVICE, probe::DEVICE, size_of::<Device>()), major, minor };
-    record.header.flags = flag::KILLED;
-    emit::fixed(&RING_CRITICAL, probe::DEVICE, &record);
+/// The function is called.
+pub const PASS: i32 = 0;
+
+/// What a job wanted to do.
+#[derive(Clone, Copy)]
+pub struct Attempt {
+    /// One of [`runner_agent_common::guard::operation`].
+    pub operation: u16,
+    /// The process that was meant.
+    pub target: ProcessKey,
+    /// What else there is to say.
+    pub detail: u64,
+    /// Whether it failed by itself.
+    pub failed: u16,
+    /// Whether it is over: then it can be told, and nothing of it is denied any more.
+    pub is_over: bool,
 }
 
-/// A 32-bit call made a socket, or took one (the number is socketcall's too); its family is read where it can't lie.
+impl Attempt {
+    /// An attempt that is about no process.
+    #[inline(always)]
+    pub fn new(operation: u16, detail: u64) -> Self {
+        Self { operation, target: ProcessKey { start_ns: 0, tgid: 0, reserved: 0 }, detail, failed: 0, is_over: false }
+    }
+
+    /// The same, told when it is over.
+    #[inline(always)]
+    pub fn over(operation: u16, detail: u64) -> Self {
+        Self { is_over: true, ..Self::new(operation, detail) }
+    }
+
+    /// An attempt at a process.
+    #[inline(always)]
+    pub fn at(operation: u16, target: Address, detail: u64) -> Self {
+        Self { target: task::key_of(target), ..Self::new(operation, detail) }
+    }
+}
+
+/// What is told and denied for a job.
 #[inline(always)]
-pub fn socket_created_32(member: &Member, descriptor: u64) {
-    const S_IFMT: u16 = 0o170_000;
-    const S_IFSOCK: u16 = 0o140_000;
-    let file = file_on(member.task, descriptor);
-    if read::<u16>(pointer(file, offset!(file_inode)) + offset!(inode_mode)) & S_IFMT != S_IFSOCK {
-        return;
-    }
-    let socket = pointer(file, offset!(file_private_data));
-    let family: u16 = read(pointer(socket, offset!(socket_sk)) + offset!(sock_family));
-    let is_outside = task::job_by_cgroup() != Some(member.job);
-    if matches!(family, 1 | 16 | 38) || (matches!(family, AF_INET | AF_INET6) && !is_outside) {
-        return;
-    }
-    if !task::is_blocking(member.job) {
-        return;
-    }
-    let mut record = Socket {
-        header: task::header(member, kind::SOCKET, probe::SOCKET, size_of::<Socket>()),
-        family: u32::from(family),
-        socket_type: u32::from(read::<u16>(socket + offset!(socket_type))),
-        protocol: 0,
-        verdict: verdict::BLOCKED,
-        reserved: 0,
+pub fn rules_of(job: u32) -> GuardRules {
+    // SAFETY: the value is copied at once; user space replaces it whole.
+    unsafe { GUARDS.get(job) }.copied().unwrap_or(GuardRules { tells: 0, denies: 0 })
+}
+
+/// Tells of an attempt, and says what becomes of it.
+#[inline(always)]
+pub fn answer(member: &Member, attempt: &Attempt) -> i32 {
+    let Some(is_denied) = is_denied(member, attempt) else { return PASS };
+    let record = record(member, attempt, is_denied, 0);
+    emit::fixed(&RING_CRITICAL, probe::GUARD, &record);
+    if is_denied { REFUSE } else { PASS }
+}
+
+/// The same for an attempt at a file, whose `struct path` is given.
+#[inline(never)]
+pub fn answer_at(member: &Member, attempt: &Attempt, place: Address) -> i32 {
+    let Some(is_denied) = is_denied(member, attempt) else { return PASS };
+    emit::with_scratch(probe::GUARD, |scratch| {
+        path::walk(place, scratch);
+        tell_with_path(member, attempt, is_denied, scratch);
+    });
+    if is_denied { REFUSE } else { PASS }
+}
+
+/// The same for an attempt at a file that is known by its name alone.
+#[inline(always)]
+pub fn answer_named(member: &Member, attempt: &Attempt, dentry: Address) -> i32 {
+    let Some(is_denied) = is_denied(member, attempt) else { return PASS };
+    emit::with_scratch(probe::GUARD, |scratch| {
+        let fixed = size_of::<Guard>() as u32;
+        let len = read::<u32>(dentry + offset!(dentry_name_len)) & 0xff;
+        let name = pointer(dentry, offset!(dentry_name));
+        // SAFETY: the record has room for 255 bytes behind the fixed part; the helper checks the source.
+        let target = unsafe { scratch.record.as_mut_ptr().add(fixed as usize) };
+        // SAFETY: as above.
+        unsafe { bpf_probe_read_kernel(target.cast(), len, name as *const _) };
+        let record = record(member, attempt, is_denied, len);
+        emit::put(scratch, &record);
+        emit::scratch(&RING_CRITICAL, probe::GUARD, scratch, u64::from(fixed + len));
+    });
+    if is_denied { REFUSE } else { PASS }
+}
+
+#[inline(always)]
+fn tell_with_path(member: &Member, attempt: &Attempt, is_denied: bool, scratch: &mut Scratch) {
+    let fixed = size_of::<Guard>() as u32;
+    let path_len = path::append(scratch, fixed);
+    let mut record = record(member, attempt, is_denied, path_len);
+    record.header.flags |= scratch.path_truncated * flag::PATH_TRUNCATED;
+    emit::put(scratch, &record);
+    emit::scratch(&RING_CRITICAL, probe::GUARD, scratch, u64::from(fixed + path_len));
+}
+
+/// Whether an operation is denied; nothing when it isn't even told.
+#[inline(always)]
+fn is_denied(member: &Member, attempt: &Attempt) -> Option<bool> {
+    let rules = rules_of(member.job);
+    let bit = 1_u32 << (attempt.operation & 31);
+    if (rules.tells | rules.denies) & bit == 0 { None } else { Some(rules.denies & bit != 0 && !attempt.is_over) }
+}
+
+#[inline(always)]
+fn record(member: &Member, attempt: &Attempt, is_denied: bool, path_len: u32) -> Guard {
+    let len = size_of::<Guard>() + path_len as usize;
+    let mut record = Guard {
+        header: task::header(member, kind::GUARD, probe::GUARD, len),
+        target: attempt.target,
+        detail: attempt.detail,
+        operation: attempt.operation,
+        failed: attempt.failed,
+        path_len,
     };
-    record.header.flags = flag::COMPAT | flag::KILLED;
-    task::end_current();
-    emit::fixed(&RING_CRITICAL, probe::SOCKET, &record);
+    if is_denied {
+        record.header.flags |= flag::REFUSED;
+    }
+    record
 }
 
-/// A child returns from the call that made it, before its first instruction. In a blocked job it ends there if it was born
-/// outside the job's cgroup, or with another process's descriptors.
+/// Whether whoever is named so to kill(2) and its like is, or holds, the agent: a process, a thread, a group, or everybody.
 #[inline(always)]
-pub fn born(member: &Member) {
-    let is_outside = task::job_by_cgroup() != Some(member.job);
-    let is_doomed = member.flags & task_flag::DOOMED != 0;
-    if !(is_outside || is_doomed) || !task::is_blocking(member.job) {
-        return;
-    }
-    task::end_current();
-    let mut record = CgroupMove {
-        header: task::header(member, kind::CGROUP_MOVE, probe::CGROUP_MOVE, size_of::<CgroupMove>()),
-        by: task::key_of(pointer(member.task, offset!(task_real_parent))),
-        to: task::current_cgroup(),
-        inside: u32::from(!is_outside),
-        reserved: 0,
-    };
-    record.header.flags = flag::KILLED | if is_doomed { flag::SHARES_DESCRIPTORS } else { 0 };
-    emit::fixed(&RING_CRITICAL, probe::CGROUP_MOVE, &record);
-}
-
-/// Bytes passed a descriptor. Who takes from a pipe that may carry a secret may hold it, and a pipe that a holder gives to
-/// may carry it.
-#[inline(always)]
-pub fn passed(task: Address, regs: Address, action: u8) {
-    let descriptor: u64 = read(regs + offset!(regs_arg0));
-    let pipe = pipe_on(task, descriptor);
-    if action == action::MOVE_BYTES {
-        moved(task, regs, pipe);
-        return;
-    }
-    if pipe == 0 {
-        return;
-    }
+pub fn names_agent(number: u32) -> bool {
     // SAFETY: only whether the key exists is asked.
-    let carries = unsafe { PIPES.get(pipe) }.is_some();
-    if carries == (action == action::WRITE) {
-        return;
-    }
-    let Some(member) = task::current_member() else { return };
-    if action == action::READ {
-        task::holds_secret(&member);
-    } else if member.flags & task_flag::HOLDS_SECRET != 0 {
-        task::taint_pipe(pipe);
-    }
+    unsafe { AGENTS.get(number) }.is_some()
 }
 
-/// splice(2) and tee(2): from the first descriptor to the third, past the memory of whoever calls.
+/// Whether a process belongs to a job other than a member's, or to none: the runner's processes are outside for the job, though
+/// both are held to the same policy. By lineage, and for what lineage doesn't know yet by nothing: then it has done nothing so
+/// far.
 #[inline(always)]
-fn moved(task: Address, regs: Address, from: u64) {
-    let descriptor: u64 = read(regs + offset!(regs_arg2));
-    let to = pipe_on(task, descriptor);
-    // SAFETY: only whether the key exists is asked.
-    let carries = from != 0 && unsafe { PIPES.get(from) }.is_some();
-    let Some(member) = task::current_member() else { return };
-    if carries {
-        task::holds_secret(&member);
+pub fn is_outside(member: &Member, tgid: u32) -> bool {
+    // SAFETY: the value is read at once.
+    let Some(task) = (unsafe { TASKS.get(tgid) }) else { return true };
+    task.job != member.job || task.flags & !member.flags & task_flag::RUNNERS != 0
+}
+
+/// Bits of [`runner_agent_common::guard::guarded`] of a file or directory.
+#[inline(always)]
+pub fn guarded(inode: Address) -> u32 {
+    // SAFETY: the value is copied at once.
+    unsafe { GUARDED.get(secret::key_of(inode)) }.copied().unwrap_or_default()
+}
+
+/// Levels of nesting below a job's cgroup that are recognised as inside.
+const MAX_DEPTH: u32 = 16;
+
+/// The job whose cgroup this directory is, or lies below; 0 for none. (An `Option` would leave a register unset, which
+/// verifiers refuse to copy.)
+#[inline(always)]
+pub fn job_above(mut node: Address) -> u32 {
+    for _ in 0..MAX_DEPTH {
+        let id: u64 = read(node + offset!(kernfs_id));
+        // SAFETY: the value is copied at once; only user space changes this map.
+        if let Some(job) = unsafe { JOBS.get(id) } {
+            return *job;
+        }
+        node = pointer(node, offset!(kernfs_parent));
+        if node == 0 {
+            return 0;
+        }
     }
-    if carries || member.flags & task_flag::HOLDS_SECRET != 0 {
-        task::taint_pipe(to);
-    }
+    0
 }

@@ -40,6 +40,13 @@ pub fn read_user<T: zerocopy::FromBytes>(address: Address) -> Option<T> {
     Some(unsafe { value.assume_init() })
 }
 
+/// An argument of the function that a program stands before. Read like any memory: the verifier knows the type of what it
+/// loads from the array itself, and then refuses offsets that it can't see.
+#[inline(always)]
+pub fn argument(ctx: &impl aya_ebpf::EbpfContext, number: usize) -> u64 {
+    read(ctx.as_ptr() as u64 + 8 * number as u64)
+}
+
 /// Follows one pointer.
 #[inline(always)]
 pub fn pointer(base: Address, offset: u64) -> Address {

@@ -1,4 +1,5 @@
-//! Kernel side of runner-agent, tracepoint tier: raw tracepoints and cgroup hooks, which any ordinary kernel loads.
+//! Kernel side of runner-agent. Raw tracepoints and cgroup hooks, which any ordinary kernel loads, are the tracepoint tier;
+//! programs before the kernel's `security_*` functions, which see every way and can deny, are the tracing tier.
 //!
 //! A probe asks first whether the current process belongs to a job, says nothing about any other, and puts what a job
 //! did on a ring. The object's licence is `Dual MIT/GPL`, because several helpers are reserved for GPL-compatible
@@ -11,7 +12,11 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod doors;
+#[cfg(target_arch = "bpf")]
 mod emit;
+#[cfg(target_arch = "bpf")]
+mod file;
 #[cfg(target_arch = "bpf")]
 mod guard;
 #[cfg(target_arch = "bpf")]
@@ -22,6 +27,12 @@ mod kernel;
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod path;
+#[cfg(target_arch = "bpf")]
+mod procfs;
+#[cfg(target_arch = "bpf")]
+mod runner;
+#[cfg(target_arch = "bpf")]
+mod secret;
 #[cfg(target_arch = "bpf")]
 mod socket;
 #[cfg(target_arch = "bpf")]
@@ -34,11 +45,18 @@ mod watch;
 mod probe {
     //! One family of hooks per file.
     mod answer;
+    mod attempt;
     mod cgroup;
     mod connect;
+    mod kernel_access;
+    mod open;
     mod packet;
+    mod privilege;
     mod process;
+    mod process_access;
+    mod reach;
     mod syscall;
+    mod tree;
 }
 
 #[cfg(target_arch = "bpf")]

@@ -7,9 +7,11 @@ use runner_agent_common::egress::{
     ASKERS as ASKERS_MOST, Asker, AskerKey, ExeKey, JobRules, PIPES as PIPES_MOST, RuleCount, RuleEntry, RuleKey,
     SocketRuling,
 };
+use runner_agent_common::guard::{GuardRules, ProgramKey, TICKETS as TICKETS_MOST};
 use runner_agent_common::map::{Counters, FileKey, NameFilter, Task, UNWATCHED_PLACES, Unwatched};
 use runner_agent_common::offsets::{Offsets, SYSCALLS};
 use runner_agent_common::record::probe;
+use runner_agent_common::runner::{SERVICES as SERVICES_MOST, ServiceKey};
 
 /// Records that a finding may stand on: file, connect, socket, io_uring, cgroup. Kept apart from the bulk so that a
 /// storm of short processes can't push them out. User space sets the size.
@@ -45,7 +47,8 @@ pub static NAME_FILTER: Array<NameFilter> = Array::with_max_entries(1, 0);
 #[map]
 pub static NAMES: HashMap<u64, u32> = HashMap::with_max_entries(8192, 0);
 
-/// Files watched by identity, whatever they are called. User space writes.
+/// Files watched by identity, whatever they are called: number of their class of secret, counted from 1, or
+/// [`crate::secret::UNCLASSED`]. User space writes, and the probes where a secret file gets another name.
 #[map]
 pub static FILES: HashMap<FileKey, u32> = HashMap::with_max_entries(8192, 0);
 
@@ -82,6 +85,38 @@ pub static ASKERS: LruHashMap<AskerKey, Asker> = LruHashMap::with_max_entries(AS
 /// Inode numbers of pipes that may carry a secret. Probes write and read.
 #[map]
 pub static PIPES: LruHashMap<u64, u32> = LruHashMap::with_max_entries(PIPES_MOST, 0);
+
+/// Hash of a secret path, or of a secret path's end → number of its class, counted from 1. User space writes.
+#[map]
+pub static SECRET_PATHS: HashMap<u64, u32> = HashMap::with_max_entries(8192, 0);
+
+/// Programs that may read secret files, by file: one bit for each class. User space writes.
+#[map]
+pub static READERS: HashMap<ExeKey, u64> = HashMap::with_max_entries(4096, 0);
+
+/// The same for one program of one process, where its arguments decide. User space writes.
+#[map]
+pub static TICKETS: LruHashMap<ProgramKey, u64> = LruHashMap::with_max_entries(TICKETS_MOST, 0);
+
+/// What is told and denied of a job's reach, by slot. User space writes.
+#[map]
+pub static GUARDS: HashMap<u32, GuardRules> = HashMap::with_max_entries(64, 0);
+
+/// Files and directories that a job must leave alone: bits of [`runner_agent_common::guard::guarded`]. User space writes.
+#[map]
+pub static GUARDED: HashMap<FileKey, u32> = HashMap::with_max_entries(8192, 0);
+
+/// The agent's own processes, by tgid. User space writes.
+#[map]
+pub static AGENTS: HashMap<u32, u32> = HashMap::with_max_entries(64, 0);
+
+/// Services of the platform, where the whole runner is in scope. User space writes.
+#[map]
+pub static SERVICES: HashMap<ServiceKey, u32> = HashMap::with_max_entries(SERVICES_MOST, 0);
+
+/// Their cgroups, by (v2) id, and the root where it is the kernel's alone. User space writes.
+#[map]
+pub static PLATFORM: HashMap<u64, u32> = HashMap::with_max_entries(SERVICES_MOST, 0);
 
 /// Room to build one variable-length record.
 #[repr(C)]
@@ -120,6 +155,14 @@ pub static OFFSETS: Offsets = zerocopy::transmute!([0_u8; size_of::<Offsets>()])
 /// Whether this kernel side may have to refuse anything. Where it may not, the verifier never looks at the verdicts.
 #[unsafe(no_mangle)]
 pub static BLOCKING: u32 = 0;
+
+/// Slot of the job that the whole runner is held to the policy of; 0 where jobs alone are looked at.
+#[unsafe(no_mangle)]
+pub static RUNNER: u32 = 0;
+
+/// Which operation a system call is, one of [`runner_agent_common::guard::operation`]; native numbers alone.
+#[unsafe(no_mangle)]
+pub static GUARD_OPERATIONS: [u8; SYSCALLS] = [0; SYSCALLS];
 
 /// What to do with each system call: low four bits for the native table, high four for the 32-bit one.
 #[unsafe(no_mangle)]

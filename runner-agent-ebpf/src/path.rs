@@ -10,7 +10,7 @@ use crate::kernel::{Address, offset, pointer, read};
 use crate::maps::{PATH_BYTES, Scratch};
 
 /// Components that a walk takes at most; deeper paths lose their front and are flagged.
-const MAX_COMPONENTS: u32 = 112;
+const MAX_COMPONENTS: u32 = 80;
 
 /// The front of a `struct dentry` from `d_parent` on. User space checks that this kernel's layout is this one.
 #[repr(C)]
@@ -28,6 +28,16 @@ pub struct Dentry {
     pub inode: Address,
     /// `d_iname` or `d_shortname`: holds names of up to 31 bytes.
     pub inline_name: [u64; 4],
+}
+
+/// What a walk needs of that: a probe's stack is short, and the walk is deep in it.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes)]
+struct Step {
+    parent: Address,
+    hash: u32,
+    len: u32,
+    name: Address,
 }
 
 /// Where the inline name stands, from `d_parent` on.
@@ -83,7 +93,7 @@ pub fn walk(path: Address, scratch: &mut Scratch) {
     let mut start = PATH_BYTES as u32;
     scratch.path_truncated = 1;
     for _ in 0..MAX_COMPONENTS {
-        let entry = place.entry();
+        let entry: Step = read(place.dentry + offset!(dentry_parent));
         let covered = place.covered();
         let is_mount_root = equal(place.mount_root(), place.dentry);
         let is_top_mount = equal(covered.mount, place.mount);

@@ -78,11 +78,13 @@ pub unsafe fn remember(
 /// # Safety
 /// `kept` is a live value of [`SOCKETS`].
 #[inline(always)]
-pub unsafe fn remember_wanted(kept: *mut SocketRuling, wanted: &Destination) {
+pub unsafe fn remember_wanted(kept: *mut SocketRuling, member: &Member, wanted: &Destination) {
     // SAFETY: the caller vouches for the value.
     let kept = unsafe { &mut *kept };
     kept.wanted = zerocopy::transmute!(wanted.words);
     kept.wanted_family = wanted.family;
+    // Of whoever asks; a socket that was brought along from another namespace gets no answer.
+    kept.network = task::network(member.task);
     kept.flags |= socket_flag::REDIRECTED;
 }
 

@@ -147,7 +147,7 @@ fn is_watched_file(inode: Address, number: u64) -> bool {
 
 /// The first 32 bytes of a name as zero-padded words, and its last three bytes.
 #[inline(always)]
-fn name_words(dentry: Address, entry: &Dentry) -> ([u64; 4], u64) {
+pub fn name_words(dentry: Address, entry: &Dentry) -> ([u64; 4], u64) {
     let is_inline = entry.name == dentry + offset!(dentry_parent) + INLINE_NAME;
     let mut words = if is_inline { entry.inline_name } else { read::<[u64; 4]>(entry.name) };
     let len = u64::from(entry.len);
@@ -163,6 +163,13 @@ fn name_words(dentry: Address, entry: &Dentry) -> ([u64; 4], u64) {
         u64::from(read::<u32>(entry.name + len - 3))
     };
     (words, last_three & 0xff_ffff)
+}
+
+/// The hash that a constant name has by `hash_name(part::NAME, …)`.
+#[inline(always)]
+pub fn name_hash(dentry: Address, entry: &Dentry) -> u64 {
+    let (words, _) = name_words(dentry, entry);
+    hash_words(part::NAME, words, u64::from(entry.len))
 }
 
 /// Zeroes the bytes of a word that stand behind the name's end; what the kernel leaves there is left from earlier names.

@@ -9,15 +9,15 @@
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use runner_agent_common::map::task_flag;
 use runner_agent_common::record::{CgroupMove, Fork, flag, kind, probe};
 
 use crate::emit;
+use crate::guard;
 use crate::kernel::{Address, offset, pointer, read};
-use crate::maps::{JOBS, RING_BULK, RING_CRITICAL};
+use crate::maps::{RING_BULK, RING_CRITICAL};
+use crate::runner;
 use crate::task::{self, Member};
-
-/// Levels of nesting below a job's cgroup that are recognised as inside.
-const MAX_DEPTH: u32 = 16;
 
 /// A process was moved.
 #[raw_tracepoint(tracepoint = "cgroup_attach_task")]
@@ -31,11 +31,19 @@ pub fn cgroup_attach(ctx: RawTracePointContext) -> i32 {
     }
     let node = pointer(cgroup, offset!(cgroup_kn));
     let to: u64 = read(node + offset!(kernfs_id));
-    let target = job_above(node);
+    let target = Some(guard::job_above(node)).filter(|job| *job != 0);
     let tgid: u32 = read(task + offset!(task_tgid));
     match (task::known(task, tgid), target) {
         (Some(member), target) => {
             let is_inside = target == Some(member.job);
+            if member.flags & task_flag::RUNNERS != 0 {
+                // Services move their own as they like. Who comes into the job's cgroup is the job's from then on.
+                if is_inside {
+                    task::is_jobs(tgid);
+                } else {
+                    return 0;
+                }
+            }
             let mut record = CgroupMove {
                 header: task::header(&member, kind::CGROUP_MOVE, probe::CGROUP_MOVE, size_of::<CgroupMove>()),
                 by: task::key_of(task::current()),
@@ -45,41 +53,24 @@ pub fn cgroup_attach(ctx: RawTracePointContext) -> i32 {
             };
             // The runner may move what it likes; a job may not.
             let by_the_job = task::known(task::current(), record.by.tgid).is_some();
-            if !is_inside && by_the_job && task::is_blocking(member.job) {
+            if !is_inside && by_the_job && runner::slot() == 0 && task::is_blocking(member.job) {
                 record.header.flags |= flag::KILLED;
                 task::end_current();
             }
             emit::fixed(&RING_CRITICAL, probe::CGROUP_MOVE, &record);
         }
         (None, Some(job)) => {
-            let member = Member { task, key: task::key_of(task), job, flags: 0 };
+            let member = Member::taken_in(task, job, 0);
             task::enter(&member);
             let mut record = Fork {
                 header: task::header(&member, kind::FORK, probe::FORK, size_of::<Fork>()),
                 parent: task::key_of(pointer(task, offset!(task_real_parent))),
                 cgroup: to,
             };
-            record.header.flags = flag::ADOPTED;
+            record.header.flags |= flag::ADOPTED;
             emit::fixed(&RING_BULK, probe::FORK, &record);
         }
         (None, None) => {}
     }
     0
-}
-
-/// The job whose cgroup this is, or lies above it.
-#[inline(always)]
-fn job_above(mut node: Address) -> Option<u32> {
-    for _ in 0..MAX_DEPTH {
-        let id: u64 = read(node + offset!(kernfs_id));
-        // SAFETY: the value is copied at once; only user space changes this map.
-        if let Some(job) = unsafe { JOBS.get(id) } {
-            return Some(*job);
-        }
-        node = pointer(node, offset!(kernfs_parent));
-        if node == 0 {
-            return None;
-        }
-    }
-    None
 }

@@ -11,11 +11,12 @@ use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
 use runner_agent_common::address::DNS_PORT;
 use runner_agent_common::decide::{Destination, FAMILY_V4, IPPROTO_TCP, IPPROTO_UDP, Ruling};
-use runner_agent_common::egress::{JobRules, NEVER_NS, job_flag, rule, verdict};
+use runner_agent_common::egress::{JobRules, NEVER_NS, job_flag, rule, socket_flag, verdict};
 use runner_agent_common::record::{Connect, Socket, kind, probe};
 
 use crate::emit;
 use crate::maps::RING_CRITICAL;
+use crate::runner;
 use crate::socket;
 use crate::task::{self, Member};
 use crate::verdict as rules;
@@ -126,7 +127,17 @@ fn judge(ctx: &SockAddrContext, family: u16, probe: u16) -> i32 {
             }
         }
     }
-    let Some(member) = task::current_member() else { return PASS };
+    let Some(member) = task::current_member_here() else {
+        if runner::slot() != 0 && rules::may_block() && runner::is_agents(task::current_tgid()) {
+            // SAFETY: a socket address hook's own socket.
+            let kept = unsafe { socket::ruling_of(socket, true) };
+            if !kept.is_null() {
+                // SAFETY: a live value of the storage map.
+                unsafe { (*kept).flags |= socket_flag::AGENTS };
+            }
+        }
+        return PASS;
+    };
     let now_ns = task::now();
     let Some(job) = rules::rules_of(member.job) else {
         // Audited: everything passes, and the verdict is spoken in user space.
@@ -190,7 +201,7 @@ fn redirect(
     // SAFETY: a live value of the storage map.
     unsafe { socket::remember(kept, member, job, &resolver, &ruling, is_connect) };
     // SAFETY: as above.
-    unsafe { socket::remember_wanted(kept, wanted) };
+    unsafe { socket::remember_wanted(kept, member, wanted) };
     rules::count(job, &ruling);
     record(ctx, member, call, family, probe, &ruling, task::now());
     super::answer::write_address(ctx, family, &resolver);
@@ -227,7 +238,7 @@ pub fn sock_create(ctx: SockContext) -> i32 {
     if super::syscall::is_judged_by_address(socket_type, protocol) {
         return PASS;
     }
-    let Some(member) = task::current_member() else { return PASS };
+    let Some(member) = task::current_member_here() else { return PASS };
     let job = rules::rules_of(member.job);
     let decided = match &job {
         None => verdict::NONE,

@@ -8,7 +8,7 @@
 //! Unix socket (nss-resolve), DoH and DoT, messages behind IPv6 extension headers, and TCP messages cut by segmentation.
 //! What is sniffed here names destinations; it never decides a verdict.
 
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_ancestor_cgroup_id};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use runner_agent_common::address::DNS_PORT;
@@ -20,6 +20,7 @@ use crate::emit;
 use crate::headers::{Packet, at, destination_of};
 use crate::kernel::offset;
 use crate::maps::{ASKERS, JOBS, RING_BULK, RING_CRITICAL, Scratch};
+use crate::runner;
 use crate::socket;
 use crate::task;
 use crate::verdict as rules;
@@ -66,7 +67,7 @@ fn backstop(ctx: &SkBuffContext) -> i32 {
         // A conversation may have begun before its process read a secret. Who sends is known only while it does; where
         // the kernel sends by itself, the process that happens to run may be another holder, and the packet is sent again.
         if ruling.flags & socket_flag::NO_SECRETS != 0
-            && (task::is_holder(ruling.owner.tgid) || task::is_holder(task::current_tgid()))
+            && (task::is_holder(ruling.owner.tgid) || task::is_holder(task::current_tgid_at_packet()))
         {
             ruling.flags |= socket_flag::BARRED;
         }
@@ -77,6 +78,10 @@ fn backstop(ctx: &SkBuffContext) -> i32 {
             }
             return PASS;
         }
+    }
+    // SAFETY: a live value of the storage map, if there is one.
+    if runner::slot() != 0 && !kept.is_null() && unsafe { (*kept).flags } & socket_flag::AGENTS != 0 {
+        return PASS;
     }
     let Some(job) = job_of(ctx) else { return PASS };
     let Some(rules) = &rules::rules_of(job) else {
@@ -158,7 +163,7 @@ fn dropped(
 /// The resolver hears from a port only; this says whose it is.
 #[inline(always)]
 fn remember_asker(ctx: &SkBuffContext, ruling: &SocketRuling, port: u16) {
-    let key = AskerKey { port, protocol: ruling.protocol, family: ruling.family };
+    let key = AskerKey { port, protocol: ruling.protocol, family: ruling.family, network: ruling.network };
     let asker = Asker {
         wanted: ruling.wanted,
         process: ruling.owner,
@@ -166,7 +171,7 @@ fn remember_asker(ctx: &SkBuffContext, ruling: &SocketRuling, port: u16) {
         socket: unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) },
         job: ruling.job,
         wanted_family: ruling.wanted_family,
-        holds_secret: u8::from(task::is_holder(ruling.owner.tgid) || task::is_holder(task::current_tgid())),
+        holds_secret: u8::from(task::is_holder(ruling.owner.tgid) || task::is_holder(task::current_tgid_at_packet())),
         reserved: [0; 2],
     };
     // An asker that isn't remembered gets its answer all the same, told without its process.
@@ -265,10 +270,12 @@ fn dns(ctx: &SkBuffContext, direction: u8) -> Option<()> {
 #[inline(always)]
 fn send(ctx: &SkBuffContext, message: u32, record: &mut Dns, scratch: &mut Scratch) {
     let fixed = size_of::<Dns>() as u32;
-    let len = core::hint::black_box(record.len);
-    if len == 0 || len > MAX_MESSAGE {
+    if record.len == 0 || record.len > MAX_MESSAGE {
         return;
     }
+    // 1 to MAX_MESSAGE in a form that verifiers before 6.3 follow: they lose a lower bound that was compared in another
+    // register, and the helper takes no length of zero. Opaque, or the compiler takes the mask off again.
+    let len = (core::hint::black_box(record.len - 1) & (MAX_MESSAGE - 1)) + 1;
     // SAFETY: the record buffer is four times as large as the largest message.
     let target = unsafe { scratch.record.as_mut_ptr().add(fixed as usize) };
     // SAFETY: `len` is at most MAX_MESSAGE; the helper checks that the packet has that many bytes.
@@ -289,5 +296,13 @@ fn job_of(ctx: &SkBuffContext) -> Option<u32> {
     // SAFETY: the helper takes the program's own context.
     let cgroup = unsafe { bpf_skb_ancestor_cgroup_id(ctx.skb.skb.cast(), level) };
     // SAFETY: the value is copied at once; only user space changes this map.
-    unsafe { JOBS.get(cgroup) }.copied()
+    if let Some(job) = unsafe { JOBS.get(cgroup) } {
+        return Some(*job);
+    }
+    if runner::slot() == 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    let job = runner::slot_of_packet(unsafe { bpf_skb_cgroup_id(ctx.skb.skb.cast()) });
+    if job == 0 { None } else { Some(job) }
 }

@@ -9,26 +9,25 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use runner_agent_common::egress::{rule, verdict};
 use runner_agent_common::offsets::{SYSCALLS, action};
-use runner_agent_common::record::{Connect, File, IoUring, Socket, flag, kind, probe};
+use runner_agent_common::record::{Connect, IoUring, Socket, flag, kind, probe};
 use zerocopy::FromBytes;
 
+use crate::doors;
 use crate::emit;
-use crate::guard;
+use crate::file;
 use crate::kernel::{Address, file_on, offset, pointer, read, read_user};
 use crate::maps::{RING_CRITICAL, SYSCALL_ACTIONS};
-use crate::path::{self, Place};
 use crate::task::{self, Member};
 use crate::verdict as rules;
 use crate::watch::{self, Watched};
+
+use super::{attempt, reach};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOCK_RAW: u32 = 3;
 /// `SOCK_CLOEXEC | SOCK_NONBLOCK`, which share the argument with the type.
 const SOCK_FLAGS: u32 = 0o2_004_000;
-/// `TS_COMPAT` of x86's thread_info: the task is inside a 32-bit system call.
-const TS_COMPAT: u32 = 2;
-
 /// All system calls return here; all but a few leave in the first instructions.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
@@ -46,7 +45,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     }
     let task = task::current();
     // Numbers that mean something in the 32-bit table only are common ones in the native table (fstat is 32-bit open).
-    if actions & NATIVE == 0 && !is_compat(task) {
+    if actions & NATIVE == 0 && !task::is_compat(task) {
         return 0;
     }
     let result: u64 = ctx.arg(1);
@@ -56,25 +55,27 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         if result == 0 {
             watch::forget_unwatched();
         }
-        return 0;
+        // A number that means something else in the native table: 302 is prlimit64(2) there.
+        if actions & NATIVE != action::GUARD {
+            return 0;
+        }
     }
     if matches!(actions & NATIVE, action::READ | action::WRITE | action::MOVE_BYTES) {
         if result > 0 {
-            guard::passed(task, regs, actions & NATIVE);
+            doors::passed(task, regs, actions & NATIVE);
         }
         return 0;
     }
-    // The most frequent one; who opened, and whether it is what the native table says, is asked of few.
-    if actions & NATIVE == action::OPEN && task::is_in_latest_job() {
-        if result >= 0 {
-            if rules::may_block() {
-                guard::door_opened(task, result as u64);
-            }
-            if let Some(why) = watched_descriptor(task, result as u64)
-                && let Some(member) = task::current_member()
-            {
-                opened(&member, result as u64, number as u32, actions, why);
-            }
+    // The most frequent one; who opened, and by which table, is asked of few.
+    let by_compat = actions >> COMPAT_SHIFT;
+    let is_open = if matches!(by_compat, action::IGNORE | action::OPEN) {
+        actions & NATIVE == action::OPEN || by_compat == action::OPEN
+    } else {
+        actions & NATIVE == action::OPEN && !task::is_compat(task)
+    };
+    if is_open {
+        if result >= 0 && (task::is_in_latest_job() || task::current_member().is_some()) {
+            opened(task, result as u64, number as u32, actions);
         }
         return 0;
     }
@@ -83,86 +84,69 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     if by_hooks && task::is_in_latest_job() {
         return 0;
     }
-    let Some(member) = task::current_member() else { return 0 };
-    let compat = is_compat(task);
+    returned(regs, number, result, actions);
+    0
+}
+
+/// What matters less often. A function of its own, because a probe's stack is short.
+#[inline(never)]
+fn returned(regs: Address, number: u64, result: i64, actions: u8) {
+    let Some(member) = task::current_member() else { return };
+    let compat = task::is_compat(member.task);
     let action = if compat { actions >> COMPAT_SHIFT } else { actions & NATIVE };
     let flags = if compat { flag::COMPAT } else { 0 };
     match action {
-        action::OPEN if result >= 0 => {
-            if rules::may_block() {
-                guard::door_opened(task, result as u64);
-            }
-            if let Some(why) = watched_descriptor(task, result as u64) {
-                opened(&member, result as u64, number as u32, actions, why);
-            }
+        action::GUARD => attempt::told(&member, regs, number, result),
+        action::FORK if result == 0 => {
+            doors::born(&member);
+            attempt::told(&member, regs, number, result);
         }
-        action::FORK if result == 0 => guard::born(&member),
-        action::SOCKET_32 if result >= 0 => guard::socket_created_32(&member, result as u64),
+        action::SOCKET_32 if result >= 0 => doors::socket_created_32(&member, result as u64),
         action::SOCKET if result >= 0 => socket_created(&member, regs, flags),
         action::IO_URING if result >= 0 => io_uring_created(&member, regs, flags),
         action::CONNECT | action::SENDTO | action::SENDMSG => addressed(&member, regs, action, flags),
         _ => {}
     }
-    0
 }
 
 /// Bits of a table entry for native numbers; those for 32-bit numbers stand above.
 const NATIVE: u8 = 0xf;
 const COMPAT_SHIFT: u8 = 4;
 
-/// Whether the task is inside a 32-bit system call.
-#[inline(always)]
-fn is_compat(task: Address) -> bool {
-    read::<u32>(task + offset!(task_thread_status)) & TS_COMPAT != 0
-}
-
-#[inline(always)]
-fn watched_descriptor(task: Address, descriptor: u64) -> Option<Watched> {
-    watch::watched(Place::of(file_on(task, descriptor) + offset!(file_path)))
-}
-
+/// A file was opened by somebody in a job's cgroup or lineage. Whoever it is, is asked of few. A function of its own, because
+/// a probe's stack is short.
 #[inline(never)]
-fn opened(member: &Member, descriptor: u64, syscall: u32, actions: u8, why: Watched) {
-    const FMODE_READ: u32 = 1;
-    let file = file_on(member.task, descriptor);
-    let compat = is_compat(member.task);
+fn opened(task: Address, descriptor: u64, syscall: u32, actions: u8) {
+    let file = file_on(task, descriptor);
+    if rules::may_block() {
+        doors::door_opened(file);
+    }
+    let is_written = read::<u32>(file + offset!(file_mode)) & file::WRITE != 0;
+    let watched = file::watched(file);
+    if watched.is_none() && !is_written {
+        return;
+    }
+    // Numbers of one table mean something else in the other.
+    let compat = task::is_compat(task);
     if compat && actions >> COMPAT_SHIFT != action::OPEN {
         return;
     }
-    let flags = if compat { flag::COMPAT } else { 0 };
-    // A file that is watched by identity is a secret for sure; of one watched by name only user space can tell.
-    if read::<u32>(file + offset!(file_mode)) & FMODE_READ != 0 && watch::is_watched_by_identity(file) {
-        task::holds_secret(member);
+    let Some(member) = task::current_member() else { return };
+    if is_written {
+        // Only told: the file is open.
+        reach::opened(&member, file);
     }
-    emit::with_scratch(probe::FILE, |scratch| {
-        let fixed = size_of::<File>() as u32;
-        path::walk(file + offset!(file_path), scratch);
-        let path_len = path::append(scratch, fixed);
-        let inode = pointer(file, offset!(file_inode));
-        let len = fixed + path_len;
-        let mut record = File {
-            header: task::header(member, kind::FILE, probe::FILE, len as usize),
-            inode: read(inode + offset!(inode_ino)),
-            device: read(pointer(inode, offset!(inode_sb)) + offset!(super_block_dev)),
-            mode: read(file + offset!(file_mode)),
-            syscall,
-            path_len,
-        };
-        record.header.flags = flags | (scratch.path_truncated * flag::PATH_TRUNCATED);
-        if why == Watched::ByInode {
-            record.header.flags |= flag::BY_INODE;
-        }
-        if read::<u32>(inode + offset!(inode_nlink)) == 0 {
-            record.header.flags |= flag::UNLINKED;
-        }
-        emit::put(scratch, &record);
-        emit::scratch(&RING_CRITICAL, probe::FILE, scratch, u64::from(len));
-    });
+    let Some(why) = watched else { return };
+    let mut flags = if compat { flag::COMPAT } else { 0 };
+    if why == Watched::ByInode {
+        flags |= flag::BY_INODE;
+    }
+    file::tell(&member, file, syscall, flags);
 }
 
 /// The cgroup hook sees sockets of the IP families only; packet, VSOCK and the rest are seen here. Raw IP sockets come
 /// from the hook, so that each is recorded once; those of a process that left the job's cgroup come from here.
-#[inline(always)]
+#[inline(never)]
 fn socket_created(member: &Member, regs: Address, flags: u32) {
     let family: u64 = read(regs + offset!(regs_arg0));
     let family = family as u32;
@@ -173,7 +157,7 @@ fn socket_created(member: &Member, regs: Address, flags: u32) {
     let socket_type: u64 = read(regs + offset!(regs_arg1));
     let protocol: u64 = read(regs + offset!(regs_arg2));
     // AF_INET and AF_INET6 are the cgroup hooks', as long as they run for this process.
-    let is_outside = task::job_by_cgroup() != Some(member.job);
+    let is_outside = task::is_out_of_reach(member);
     let is_blocking = task::is_blocking(member.job);
     if matches!(family, 2 | 10)
         && !(is_outside && (is_blocking || !is_judged_by_address(socket_type as u32 & !SOCK_FLAGS, protocol as u32)))
@@ -188,7 +172,7 @@ fn socket_created(member: &Member, regs: Address, flags: u32) {
         verdict: verdict::NONE,
         reserved: 0,
     };
-    record.header.flags = flags;
+    record.header.flags |= flags;
     if is_outside {
         record.header.flags |= flag::OUTSIDE_CGROUP;
     }
@@ -201,7 +185,7 @@ fn socket_created(member: &Member, regs: Address, flags: u32) {
     emit::fixed(&RING_CRITICAL, probe::SOCKET, &record);
 }
 
-#[inline(always)]
+#[inline(never)]
 fn io_uring_created(member: &Member, regs: Address, flags: u32) {
     let entries: u64 = read(regs + offset!(regs_arg0));
     let mut record = IoUring {
@@ -209,7 +193,7 @@ fn io_uring_created(member: &Member, regs: Address, flags: u32) {
         entries: entries as u32,
         reserved: 0,
     };
-    record.header.flags = flags;
+    record.header.flags |= flags;
     emit::fixed(&RING_CRITICAL, probe::IO_URING, &record);
 }
 
@@ -235,9 +219,9 @@ struct MessageHeader {
 
 /// A job process that left the job's cgroup: the cgroup hooks don't run for it, so the address is read as it was passed.
 /// The program could have changed it since; that it left at all is a finding of its own.
-#[inline(always)]
+#[inline(never)]
 fn addressed(member: &Member, regs: Address, action: u8, flags: u32) {
-    if task::job_by_cgroup() == Some(member.job) {
+    if !task::is_out_of_reach(member) {
         return;
     }
     let address: u64 = match action {
@@ -290,7 +274,7 @@ fn addressed(member: &Member, regs: Address, action: u8, flags: u32) {
         verdict: verdict::NONE,
         reserved: 0,
     };
-    record.header.flags = flags | flag::OUTSIDE_CGROUP;
+    record.header.flags |= flags | flag::OUTSIDE_CGROUP;
     emit::fixed(&RING_CRITICAL, probe::SYSCALL_CONNECT, &record);
 }
 

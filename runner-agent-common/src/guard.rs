@@ -1,0 +1,153 @@
+//! What a job may try against the agent, the runner and the kernel, what is denied of it, and which files may be read by
+//! whom: keys and values of the maps that both sides share.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::map::hash_word;
+
+/// Operations, as [`crate::record::Guard::operation`] has them and as bits of [`GuardRules`].
+pub mod operation {
+    /// A signal to the agent. The detail is its number.
+    pub const SIGNAL: u16 = 1;
+    /// Control over a process outside the job: ptrace(2), `/proc/PID/mem`, process_vm_readv(2), pidfd_getfd(2). The detail is
+    /// the mode (`PTRACE_MODE_*`).
+    pub const TRACE: u16 = 2;
+    /// A look into a process outside the job: its environment, memory map, descriptors. The detail is the mode.
+    pub const INSPECT: u16 = 3;
+    /// Less of the processor, or of anything limited, for the agent. The detail is one of [`super::priority`].
+    pub const PRIORITY: u16 = 4;
+    /// bpf(2). The detail is the command (`enum bpf_cmd`).
+    pub const BPF: u16 = 5;
+    /// Code for the kernel: a module, or another kernel. The detail is the kind (`enum kernel_load_data_id`).
+    pub const KERNEL_CODE: u16 = 6;
+    /// The clock.
+    pub const CLOCK: u16 = 7;
+    /// A mount over, or away from, what the agent stands on.
+    pub const MOUNT: u16 = 8;
+    /// A guarded file opened for writing, cut, or given other rights.
+    pub const WRITE: u16 = 9;
+    /// A guarded name removed, renamed or replaced.
+    pub const REMOVE: u16 = 10;
+    /// A control file of a cgroup outside the job's own opened for writing: a way out, or a way to stop others.
+    pub const CGROUP: u16 = 11;
+    /// Another namespace: unshare(2), setns(2), clone(2). The detail is the flags.
+    pub const NAMESPACE: u16 = 12;
+    /// A setting by which the kernel runs programs or stops: `core_pattern`, `modprobe`, `sysrq-trigger` and their like.
+    pub const SETTING: u16 = 13;
+    /// A program that gives its caller another user's rights (set-user-ID): sudo(8), su(1).
+    pub const PRIVILEGE: u16 = 14;
+    /// The socket of a container engine.
+    pub const ENGINE: u16 = 15;
+    /// A secret file. Only as a bit of [`super::GuardRules::denies`]: what is told of it are files.
+    pub const READ_SECRET: u16 = 16;
+    /// The machine restarted or halted. The detail is reboot(2)'s command.
+    pub const REBOOT: u16 = 17;
+    /// Control over the agent itself, by the ways of [`TRACE`].
+    pub const TRACE_AGENT: u16 = 18;
+    /// A request to a container engine that gives the machine away. Told by user space alone.
+    pub const ENGINE_REQUEST: u16 = 19;
+    /// How many there are, 0 included.
+    pub const COUNT: usize = 20;
+    /// Names for people and the log, by operation.
+    pub const NAMES: [&str; COUNT] = [
+        "none",
+        "signal",
+        "trace",
+        "inspect",
+        "priority",
+        "bpf",
+        "kernel-code",
+        "clock",
+        "mount",
+        "write",
+        "remove",
+        "cgroup",
+        "namespace",
+        "setting",
+        "privilege",
+        "engine-socket",
+        "read-secret",
+        "reboot",
+        "trace-agent",
+        "engine-request",
+    ];
+}
+
+/// What of the agent was to be made less, details of [`operation::PRIORITY`].
+pub mod priority {
+    /// Its scheduling class.
+    pub const SCHEDULER: u64 = 1;
+    /// Its nice value.
+    pub const NICE: u64 = 2;
+    /// A resource limit.
+    pub const LIMIT: u64 = 3;
+    /// A file about it in `/proc`: what becomes of it when memory runs out, for one.
+    pub const ENTRY: u64 = 4;
+}
+
+/// What a number means that names the agent, values of the map of agents.
+pub mod agent {
+    /// A process.
+    pub const PROCESS: u32 = 1;
+    /// Something by which kill(2) reaches it: a thread, or as a negative number its group, or everybody.
+    pub const NAME: u32 = 2;
+}
+
+/// What is told and denied of a job's operations, by its slot: one bit an operation, `1 << operation`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct GuardRules {
+    /// Told.
+    pub tells: u32,
+    /// Denied, where a hook can deny.
+    pub denies: u32,
+}
+
+/// Bits of a guarded file, values of the map by [`crate::map::FileKey`].
+pub mod guarded {
+    /// Its content and rights.
+    pub const CONTENT: u32 = 1 << 0;
+    /// What is in this directory.
+    pub const ENTRIES: u32 = 1 << 1;
+    /// Nothing may be mounted over it.
+    pub const COVER: u32 = 1 << 2;
+    /// It is the socket of a container engine.
+    pub const ENGINE: u32 = 1 << 3;
+    /// It is a program that gives its caller another user's rights.
+    pub const PRIVILEGE: u32 = 1 << 4;
+}
+
+/// Classes of secret files that the kernel side can tell apart: bits of one word.
+pub const CLASSES: usize = 64;
+
+/// Components of a path, counted from the file upwards, over which a secret path's hash goes at most.
+pub const SECRET_DEPTH: usize = 16;
+
+/// A secret path's hash so far, and the hash of the next component above it.
+#[expect(clippy::inline_always, reason = "a call would cost the open probe more than the hash")]
+#[inline(always)]
+#[must_use]
+pub const fn chain(below: u64, component: u64) -> u64 {
+    hash_word(component, below.rotate_left(17))
+}
+
+/// Key of paths that end so, wherever they begin: `**/a/b`.
+pub const TAIL: u64 = 0x5851_f42d_4c95_7f2d;
+
+/// Key of whole paths.
+pub const WHOLE: u64 = 0x1405_7b7e_f767_814f;
+
+/// A program that a process runs, for as long as it runs it: who executed it, and when.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProgramKey {
+    /// The exec, nanoseconds since boot.
+    pub at_ns: u64,
+    /// The process that made it; children that only fork go on with the same program.
+    pub tgid: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+/// Programs whose right to read was found by user space; the longest unused goes first.
+pub const TICKETS: u32 = 16_384;

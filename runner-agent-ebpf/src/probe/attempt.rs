@@ -1,0 +1,158 @@
+//! System calls against the agent, the runner or the kernel, told when they return: what the tracepoint tier has, and on every
+//! tier what no `security_*` function is asked about.
+//!
+//! Hook: raw tracepoint `sys_exit`, by way of `syscall.rs`.
+//! Sees: native calls. Misses: the same by 32-bit calls, kill(0, …) by whoever is of the agent's own group, and numbers of
+//! processes in another pid namespace, which mean somebody else there. Nothing of this is denied: it has happened.
+
+use runner_agent_common::guard::{operation, priority};
+use runner_agent_common::offsets::SYSCALLS;
+use runner_agent_common::record::ProcessKey;
+
+use crate::guard::{self, Attempt};
+use crate::kernel::{Address, file_on, offset, pointer, read, read_user};
+use crate::maps::GUARD_OPERATIONS;
+use crate::runner;
+use crate::task::Member;
+
+/// Numbers of `arch/x86/entry/syscalls/syscall_64.tbl` whose arguments are read in a way of their own.
+const CLONE: u64 = 56;
+const PTRACE: u64 = 101;
+const SETPRIORITY: u64 = 141;
+const ADJTIMEX: u64 = 159;
+const TGKILL: u64 = 234;
+const RT_TGSIGQUEUEINFO: u64 = 297;
+const PRLIMIT64: u64 = 302;
+const CLOCK_ADJTIME: u64 = 305;
+const SETNS: u64 = 308;
+const PIDFD_SEND_SIGNAL: u64 = 424;
+const CLONE3: u64 = 435;
+const PIDFD_GETFD: u64 = 438;
+
+/// `PTRACE_ATTACH` and `PTRACE_SEIZE`.
+const TAKES_CONTROL: [u64; 2] = [16, 0x4206];
+
+/// Tells of a call that has returned.
+#[inline(never)]
+pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
+    if number >= SYSCALLS as u64 {
+        return;
+    }
+    // SAFETY: `number` is below the table's length.
+    let entry = unsafe { GUARD_OPERATIONS.as_ptr().add(number as usize) };
+    // SAFETY: as above; volatile because user space replaces the table before loading.
+    let operation = u16::from(unsafe { core::ptr::read_volatile(entry) });
+    if operation == 0 {
+        return;
+    }
+    let first: u64 = read(regs + offset!(regs_arg0));
+    let second: u64 = read(regs + offset!(regs_arg1));
+    let third: u64 = read(regs + offset!(regs_arg2));
+    let mut attempt = Attempt::over(operation, first);
+    attempt.failed = u16::from(result < 0);
+    match operation {
+        operation::SIGNAL => {
+            let (target, signal) = match number {
+                PIDFD_SEND_SIGNAL => (pid_behind(member.task, first), second),
+                TGKILL | RT_TGSIGQUEUEINFO => (own_number(member.task, first), third),
+                _ => (own_number(member.task, first), second),
+            };
+            if signal == 0 || !guard::names_agent(target) {
+                return;
+            }
+            attempt.target = process(target);
+            attempt.detail = signal;
+        }
+        operation::TRACE => {
+            let target = match number {
+                PTRACE if !TAKES_CONTROL.contains(&first) => return,
+                PTRACE => own_number(member.task, second),
+                PIDFD_GETFD => pid_behind(member.task, first),
+                _ => own_number(member.task, first),
+            };
+            if target == 0 || !guard::is_outside(member, target) {
+                return;
+            }
+            attempt.target = process(target);
+            attempt.detail = 0;
+            if runner::is_agents(target) {
+                attempt.operation = operation::TRACE_AGENT;
+            }
+        }
+        operation::PRIORITY => {
+            let (target, what) = match number {
+                SETPRIORITY if first != 0 => return,
+                SETPRIORITY => (second, priority::NICE),
+                PRLIMIT64 if third == 0 => return,
+                PRLIMIT64 => (first, priority::LIMIT),
+                _ => (first, priority::SCHEDULER),
+            };
+            let target = own_number(member.task, target);
+            if !guard::names_agent(target) {
+                return;
+            }
+            attempt.target = process(target);
+            attempt.detail = what;
+        }
+        operation::CLOCK => {
+            // These two also only ask: what they are to change is the first word of what they are given.
+            let asked = match number {
+                ADJTIMEX => read_user::<u32>(first),
+                CLOCK_ADJTIME => read_user::<u32>(second),
+                _ => Some(1),
+            };
+            if asked.unwrap_or_default() == 0 {
+                return;
+            }
+            attempt.detail = 0;
+        }
+        operation::NAMESPACE => {
+            // The child that clone(2) makes returns from it too, where it is already; the low byte is a signal's number.
+            let is_child = result == 0;
+            attempt.detail = match number {
+                SETNS => second,
+                CLONE if is_child => first & !0xff,
+                CLONE3 if is_child => read_user::<u64>(first).unwrap_or_default(),
+                CLONE | CLONE3 => return,
+                _ => first,
+            };
+            // setns(2) takes a file of any kind without a word of which.
+            if number != SETNS && attempt.detail & NEW_NAMESPACES == 0 {
+                return;
+            }
+        }
+        operation::BPF | operation::REBOOT => {}
+        _ => attempt.detail = 0,
+    }
+    guard::answer(member, &attempt);
+}
+
+/// `s_magic`, from linux/magic.h.
+const PIDFS: u64 = 0x5049_4446;
+
+/// `CLONE_NEW*` of linux/sched.h.
+const NEW_NAMESPACES: u64 = 0x7e02_0080;
+
+#[inline(always)]
+fn process(tgid: u32) -> ProcessKey {
+    ProcessKey { start_ns: 0, tgid, reserved: 0 }
+}
+
+/// A process by the number that a caller has for it; 0 where that number is of another pid namespace.
+#[inline(always)]
+fn own_number(task: Address, number: u64) -> u32 {
+    let pid = pointer(task, offset!(task_thread_pid));
+    if read::<u32>(pid + offset!(pid_level)) == 0 { number as u32 } else { 0 }
+}
+
+/// The process that a pidfd means.
+#[inline(always)]
+fn pid_behind(task: Address, descriptor: u64) -> u32 {
+    let file = file_on(task, descriptor);
+    let inode = pointer(file, offset!(file_inode));
+    let magic: u64 = read(pointer(inode, offset!(inode_sb)) + offset!(super_block_magic));
+    // Since 6.9 pidfds have a file system of their own, and the inode says whose each is.
+    let pid =
+        if magic == PIDFS { pointer(inode, offset!(inode_private)) } else { pointer(file, offset!(file_private_data)) };
+    read(pid + offset!(pid_number))
+}

@@ -1,0 +1,129 @@
+//! Changes of the file tree by which a job would take away or cover what the agent stands on, or hide a secret file.
+//!
+//! Hooks: `security_path_unlink(dir, dentry)`, `security_path_rename(old_dir, old_dentry, new_dir, new_dentry, flags)`,
+//! `security_path_link(old_dentry, new_dir, new_dentry)`, `security_path_truncate(path)`, `security_path_chmod(path, mode)`,
+//! `security_path_chown(path, uid, gid)`, `security_sb_mount(dev, path, type, flags, data)`,
+//! `security_move_mount(from, to)`, `security_sb_umount(mnt, flags)`. Kernel floor: 5.10 (as `fmod_ret`), with
+//! `CONFIG_SECURITY_PATH`.
+//! Sees: guarded files and names, by any call. A secret file that gets another name is known by identity from then on.
+//! Misses: whole file systems unmounted lazily from above; the agent looks for its pins itself.
+
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+use runner_agent_common::guard::{guarded, operation};
+
+use crate::guard::{self, Attempt, PASS, REFUSE};
+use crate::kernel::{Address, argument, offset, pointer};
+use crate::secret;
+use crate::task::{self, Member};
+
+/// A name is about to be removed.
+#[lsm(hook = "path_unlink")]
+pub fn path_unlink(ctx: LsmContext) -> i32 {
+    let Some(member) = task::current_member() else { return PASS };
+    entry(&member, argument(&ctx, 0), argument(&ctx, 1))
+}
+
+/// A name is about to become another, and perhaps to replace it.
+#[lsm(hook = "path_rename")]
+pub fn path_rename(ctx: LsmContext) -> i32 {
+    let Some(member) = task::current_member() else { return PASS };
+    let (from, old, to, new) = (argument(&ctx, 0), argument(&ctx, 1), argument(&ctx, 2), argument(&ctx, 3));
+    if entry(&member, from, old) != PASS || entry(&member, to, new) != PASS {
+        return REFUSE;
+    }
+    hides(&member, pointer(from, offset!(path_mnt)), old);
+    PASS
+}
+
+/// A file is about to get a second name.
+#[lsm(hook = "path_link")]
+pub fn path_link(ctx: LsmContext) -> i32 {
+    let Some(member) = task::current_member() else { return PASS };
+    let old = argument(&ctx, 0);
+    // A link and its file are on one mount.
+    hides(&member, pointer(argument(&ctx, 1), offset!(path_mnt)), old);
+    PASS
+}
+
+/// A file is about to be cut.
+#[lsm(hook = "path_truncate")]
+pub fn path_truncate(ctx: LsmContext) -> i32 {
+    content(argument(&ctx, 0))
+}
+
+/// A file is about to get another mode.
+#[lsm(hook = "path_chmod")]
+pub fn path_chmod(ctx: LsmContext) -> i32 {
+    content(argument(&ctx, 0))
+}
+
+/// A file is about to get another owner.
+#[lsm(hook = "path_chown")]
+pub fn path_chown(ctx: LsmContext) -> i32 {
+    content(argument(&ctx, 0))
+}
+
+/// Something is about to be mounted, or mounted otherwise.
+#[lsm(hook = "sb_mount")]
+pub fn sb_mount(ctx: LsmContext) -> i32 {
+    covers(argument(&ctx, 1))
+}
+
+/// A mount is about to move here.
+#[lsm(hook = "move_mount")]
+pub fn move_mount(ctx: LsmContext) -> i32 {
+    covers(argument(&ctx, 1))
+}
+
+/// A mount is about to go.
+#[lsm(hook = "sb_umount")]
+pub fn sb_umount(ctx: LsmContext) -> i32 {
+    let Some(member) = task::current_member() else { return PASS };
+    let root = pointer(argument(&ctx, 0), offset!(vfsmount_root));
+    if guard::guarded(pointer(root, offset!(dentry_inode))) & guarded::COVER == 0 {
+        return PASS;
+    }
+    guard::answer_named(&member, &Attempt::new(operation::MOUNT, 0), root)
+}
+
+/// A name in a directory, whose `struct path` is given.
+#[inline(always)]
+fn entry(member: &Member, directory: Address, dentry: Address) -> i32 {
+    let inode = pointer(dentry, offset!(dentry_inode));
+    let above = pointer(pointer(directory, offset!(path_dentry)), offset!(dentry_inode));
+    let is_guarded = guard::guarded(above) & guarded::ENTRIES != 0
+        || (inode != 0 && guard::guarded(inode) & (guarded::CONTENT | guarded::COVER) != 0);
+    if is_guarded { guard::answer_named(member, &Attempt::new(operation::REMOVE, 0), dentry) } else { PASS }
+}
+
+/// A file whose content or rights change, by its `struct path`.
+#[inline(always)]
+fn content(place: Address) -> i32 {
+    let Some(member) = task::current_member() else { return PASS };
+    let inode = pointer(pointer(place, offset!(path_dentry)), offset!(dentry_inode));
+    if guard::guarded(inode) & guarded::CONTENT == 0 {
+        return PASS;
+    }
+    guard::answer_at(&member, &Attempt::new(operation::WRITE, 0), place)
+}
+
+/// A place that a mount would cover, by its `struct path`.
+#[inline(always)]
+fn covers(place: Address) -> i32 {
+    let Some(member) = task::current_member() else { return PASS };
+    let inode = pointer(pointer(place, offset!(path_dentry)), offset!(dentry_inode));
+    if guard::guarded(inode) & guarded::COVER == 0 || !task::is_in_agents_mounts(member.task) {
+        return PASS;
+    }
+    guard::answer_at(&member, &Attempt::new(operation::MOUNT, 0), place)
+}
+
+/// A file that may be secret by its path gets, or has, another name: it is looked at while its path still says what it is.
+#[inline(always)]
+fn hides(member: &Member, mount: Address, dentry: Address) {
+    if secret::is_decided(member.job) {
+        // What it is stays known by identity; that it was named anew is no read.
+        let _ = secret::class_of(mount, dentry, pointer(dentry, offset!(dentry_inode)));
+    }
+}
