@@ -1,7 +1,7 @@
 //! From the bytes of a ring to a record. Total: any bytes give a record or an error, never a panic.
 
 use runner_agent_common::record::{
-    CgroupMove, Connect, Device, Dns, Exec, ExecArgs, Exit, File, Fork, Header, IoUring, Socket, kind,
+    CgroupMove, Connect, Device, Dns, Exec, ExecArgs, Exit, File, Fork, Guard, Header, IoUring, Socket, kind,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -47,6 +47,13 @@ pub enum Record<'a> {
     CgroupMove(CgroupMove),
     /// A device was opened that no blocked job may have.
     Device(Device),
+    /// A job reached for the agent, the runner or the kernel.
+    Guard {
+        /// Fixed part.
+        fixed: Guard,
+        /// The file that was meant; empty when it wasn't about one.
+        path: &'a [u8],
+    },
     /// A DNS message passed.
     Dns {
         /// Fixed part.
@@ -98,6 +105,7 @@ impl Record<'_> {
             Self::IoUring(record) => &record.header,
             Self::CgroupMove(record) => &record.header,
             Self::Device(record) => &record.header,
+            Self::Guard { fixed, .. } => &fixed.header,
             Self::Dns { fixed, .. } => &fixed.header,
         }
     }
@@ -138,6 +146,11 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         kind::IO_URING => whole(bytes, kind).map(Record::IoUring),
         kind::CGROUP_MOVE => whole(bytes, kind).map(Record::CgroupMove),
         kind::DEVICE => whole(bytes, kind).map(Record::Device),
+        kind::GUARD => {
+            let (fixed, rest) = fixed::<Guard>(bytes, kind)?;
+            let [path] = strings(kind, bytes, rest, [fixed.path_len])?;
+            Ok(Record::Guard { fixed, path })
+        }
         kind::DNS => {
             let (fixed, rest) = fixed::<Dns>(bytes, kind)?;
             let [message] = strings(kind, bytes, rest, [fixed.len])?;

@@ -94,6 +94,8 @@ pub struct Event {
     pub at_ns: u64,
     /// Who; packets have nobody.
     pub process: Option<Arc<Process>>,
+    /// Whether that is the runner's and not the job's, though held to its policy.
+    pub is_runners: bool,
     /// What.
     pub activity: Activity,
 }
@@ -132,12 +134,14 @@ pub enum Activity {
         /// Whether the kernel side ended the process for it.
         killed: bool,
     },
-    /// A device through which packets leave without a socket was opened, and the process ended for it.
+    /// A device through which packets leave without a socket was to be opened.
     Device {
         /// Major number.
         major: u32,
         /// Minor number.
         minor: u32,
+        /// Whether the process was ended for it; else the open was refused.
+        killed: bool,
     },
     /// io_uring was set up.
     IoUring,
@@ -156,6 +160,43 @@ pub enum Activity {
     },
     /// A DNS question was answered, or asked.
     Dns(DnsMessage),
+    /// It reached for the agent, the runner or the kernel.
+    Attempt(Attempt),
+}
+
+/// An attempt at the agent, the runner or the kernel.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// One of [`runner_agent_common::guard::operation`].
+    pub operation: u16,
+    /// The process that was meant.
+    pub target: Option<ProcessKey>,
+    /// What else there is to say, by operation.
+    pub detail: u64,
+    /// The file that was meant.
+    pub path: Option<Arc<str>>,
+    /// Whether it failed by itself.
+    pub failed: bool,
+    /// What a container engine was asked for.
+    pub request: Option<EngineRequest>,
+    /// Refused, audited or allowed.
+    pub verdict: Verdict,
+}
+
+/// A request to a container engine that asks for too much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineRequest {
+    /// Method and path.
+    pub name: Arc<str>,
+    /// What it asks for: a word, and what it is about.
+    pub asks: Vec<Arc<str>>,
+}
+
+impl Attempt {
+    /// The operation as the log has it.
+    pub fn name(&self) -> &'static str {
+        runner_agent_common::guard::operation::NAMES.get(usize::from(self.operation)).copied().unwrap_or("unknown")
+    }
 }
 
 /// An opened secret file.
@@ -181,7 +222,9 @@ pub struct FileAccess {
     pub compat: bool,
     /// Whether the path's front is missing.
     pub path_truncated: bool,
-    /// Allowed or audited.
+    /// Whether the descriptor was opened by somebody else before, and was read, mapped or received here.
+    pub inherited: bool,
+    /// Allowed, audited or refused.
     pub verdict: Verdict,
 }
 

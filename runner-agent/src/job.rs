@@ -9,6 +9,17 @@ use crate::event::{Process, ProcessKey};
 use crate::names::Names;
 use crate::policy::Policy;
 use crate::process::ProcessTable;
+use crate::redact::Redactor;
+
+/// Who is held to a job's policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// The job: what runs in its cgroup, and whatever descends from that.
+    #[default]
+    Job,
+    /// Everything on the machine but the agent and the platform's own services. What isn't the job's isn't ended with it.
+    Runner,
+}
 
 /// A job as it was started.
 #[derive(Debug)]
@@ -21,6 +32,10 @@ pub struct Job {
     pub command: Vec<String>,
     /// The policy it runs under.
     pub policy: Policy,
+    /// Takes out its secrets.
+    pub redactor: Redactor,
+    /// Who is held to it.
+    pub scope: Scope,
     /// Secret files that existed at the start, by identity.
     pub secret_files: HashMap<FileKey, Arc<str>>,
     /// Ids of rules by the number that the kernel side has for them; empty where user space judges.
@@ -174,6 +189,10 @@ pub struct JobState {
     pub taints: Taints,
     /// Findings told, with how often each occurred.
     found: HashMap<(&'static str, String), u64>,
+    /// DNS messages that could not be read.
+    pub unreadable_dns: u64,
+    /// Of the last notice in the job's row.
+    last_seq: u64,
 }
 
 /// Different findings of one job that are told; what comes after them is counted only.
@@ -182,7 +201,30 @@ pub const MAX_FINDINGS: usize = 1000;
 impl JobState {
     /// Nothing has happened yet.
     pub fn new(job: Arc<Job>) -> Self {
-        Self { job, names: Names::default(), taints: Taints::default(), found: HashMap::new() }
+        Self {
+            job,
+            names: Names::default(),
+            taints: Taints::default(),
+            found: HashMap::new(),
+            unreadable_dns: 0,
+            last_seq: 0,
+        }
+    }
+
+    /// The number of the next notice.
+    pub fn next_seq(&self) -> u64 {
+        self.last_seq + 1
+    }
+
+    /// The same, taken.
+    pub fn take_seq(&mut self) -> u64 {
+        self.last_seq += 1;
+        self.last_seq
+    }
+
+    /// Goes on with the numbers of an agent before.
+    pub fn go_on_after(&mut self, seq: u64) {
+        self.last_seq = seq;
     }
 
     /// Counts a finding; true when it is the first of its kind and subject and should be told.
@@ -197,6 +239,11 @@ impl JobState {
             }
         }
         false
+    }
+
+    /// How often a finding occurred.
+    pub fn occurrences_of(&self, id: &'static str, subject: &str) -> u64 {
+        self.found.get(&(id, subject.to_owned())).copied().unwrap_or_default()
     }
 
     /// How often each finding occurred, by detector.

@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 
 pub mod text;
+pub mod json;
 pub mod policy;
+pub mod identity;
 pub mod event;
 pub mod decode;
 pub mod order;
@@ -19,11 +21,13 @@ pub mod pipeline;
 pub mod rules;
 pub mod kernel;
 pub mod resolver;
+pub mod engine;
 pub mod ledger;
 pub mod report;
 pub mod sink;
 pub mod config;
 pub mod explain;
 pub mod agent;
+pub mod control;
 pub mod doctor;
 pub mod cli;

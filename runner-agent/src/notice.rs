@@ -1,4 +1,4 @@
-//! Notices: everything that leaves the agent, numbered in one row.
+//! Notices: everything that leaves the agent, numbered in one row for each job.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,9 @@ pub struct Notice {
     pub seq: u64,
     /// When, nanoseconds since boot.
     pub at_ns: u64,
-    /// Which job, if it is about one.
+    /// Slot of the job in whose row it stands.
+    pub slot: u32,
+    /// Which job, if it is about one and not about the agent.
     pub job: Option<Arc<str>>,
     /// What.
     pub content: Content,
@@ -78,6 +80,8 @@ pub struct JobEnded {
     pub signal: Option<i32>,
     /// Processes that were still running and were ended.
     pub leftovers: Vec<String>,
+    /// Processes outside the job that began while it ran and run on, where the whole runner is in scope.
+    pub left_on_runner: Vec<String>,
     /// How often each finding occurred, told or not.
     pub occurrences: BTreeMap<&'static str, u64>,
     /// DNS messages that could not be read: cut by segmentation, or no DNS at all.
@@ -117,7 +121,7 @@ pub enum AgentState {
     },
     /// Something about the agent changed while a job ran.
     Changed {
-        /// `upstream-failed`, `upstream-recovered`, `admit-failed`, `repaired`, `taken-over`, `disarmed`.
+        /// `upstream-failed`, `upstream-recovered`, `admit-failed`, `repaired`, `taken-over`, `tampered`, `disarmed`.
         state: &'static str,
         /// What, for people.
         detail: String,
@@ -144,6 +148,31 @@ pub struct Account {
 }
 
 impl Account {
+    /// What has come since another account of the same agent.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let none = Counters::default();
+        let probes = self.probes.iter().map(|(name, now)| {
+            let then = before.probes.get(name).unwrap_or(&none);
+            let counters = Counters {
+                seen: now.seen - then.seen,
+                submitted: now.submitted - then.submitted,
+                ring_full: now.ring_full - then.ring_full,
+                oversize: now.oversize - then.oversize,
+                busy: now.busy - then.busy,
+                map_full: now.map_full - then.map_full,
+            };
+            (*name, counters)
+        });
+        Self {
+            probes: probes.filter(|(_, counters)| *counters != none).collect(),
+            received: self.received - before.received,
+            decoded: self.decoded - before.decoded,
+            refused: self.refused - before.refused,
+            notices_dropped: self.notices_dropped,
+        }
+    }
+
     /// Records that the probes set out to send.
     pub fn seen(&self) -> u64 {
         self.probes.values().map(|counters| counters.seen).sum()

@@ -1,40 +1,42 @@
 //! The product without root: records in, notices out. No I/O, no clock, no kernel; time comes from the records.
 
 mod arguments;
+mod attempts;
 mod destinations;
+mod files;
 
-use std::collections::{HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use runner_agent_common::guard::ProgramKey;
 use runner_agent_common::map::FileKey;
 use runner_agent_common::record::{self, ProcessKey, flag};
 
 use arguments::{StartedProgram, Waiting};
+pub use attempts::EngineAsked;
 pub use destinations::Resolved;
 use destinations::verdict_of;
 
 use crate::decode::Record;
 use crate::detect;
-use crate::event::{Activity, Event, FileAccess, Process, Program};
-use crate::job::{Job, JobState, Taint};
-use crate::notice::{Content, Notice};
-use crate::policy::{Mode, Reader, Verdict};
+use crate::event::{Activity, Event, Finding, Process, Program};
+use crate::job::{Job, JobState, Scope};
+use crate::notice::{AgentState, Content, Notice};
+use crate::policy::{Mode, Verdict};
 use crate::process::ProcessTable;
 use crate::redact::Redactor;
 use crate::text;
 
 /// Records in, notices out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pipeline {
     table: ProcessTable,
     jobs: HashMap<u32, JobState>,
     waiting: Waiting,
     sockets: HashMap<u64, ProcessKey>,
     socket_order: VecDeque<u64>,
-    redactor: Redactor,
-    next_seq: u64,
-    unreadable_dns: u64,
     measures: Vec<Measure>,
 }
 
@@ -45,24 +47,13 @@ pub enum Measure {
     MarkHolder(ProcessKey),
     /// This process left its job's cgroup, where its rules don't reach it: it must end.
     End(ProcessKey),
+    /// This program may read secret files of these classes, one bit each.
+    Permit(ProgramKey, u64),
+    /// This file belongs to a class of secret of the job in that slot, counted from 0.
+    Know(u32, FileKey, usize),
 }
 
 impl Pipeline {
-    /// A pipeline without jobs.
-    pub fn new(redactor: Redactor) -> Self {
-        Self {
-            table: ProcessTable::default(),
-            jobs: HashMap::new(),
-            waiting: Waiting::default(),
-            sockets: HashMap::new(),
-            socket_order: VecDeque::new(),
-            redactor,
-            next_seq: 1,
-            unreadable_dns: 0,
-            measures: Vec::new(),
-        }
-    }
-
     /// From here on, records with the job's slot are the job's. `hosts` are names that need no resolver.
     pub fn start_job(&mut self, job: Arc<Job>, hosts: &[(IpAddr, String)]) {
         let mut state = JobState::new(job.clone());
@@ -73,13 +64,30 @@ impl Pipeline {
     }
 
     /// Goes on with the numbers of an agent before.
-    pub fn go_on_after(&mut self, seq: u64) {
-        self.next_seq = seq + 1;
+    pub fn go_on_after(&mut self, slot: u32, seq: u64) {
+        if let Some(state) = self.jobs.get_mut(&slot) {
+            state.go_on_after(seq);
+        }
     }
 
-    /// Forgets a job and returns what was remembered of it.
-    pub fn end_job(&mut self, slot: u32) -> Option<JobState> {
-        self.jobs.remove(&slot)
+    /// How often each finding of a job occurred, told or not.
+    pub fn occurrences(&self, slot: u32) -> BTreeMap<&'static str, u64> {
+        self.jobs.get(&slot).map(|state| state.occurrences().into_iter().collect()).unwrap_or_default()
+    }
+
+    /// How often a finding occurred that was told once.
+    pub fn occurrences_of(&self, slot: u32, found: &Finding) -> u64 {
+        self.jobs.get(&slot).map_or(0, |state| state.occurrences_of(found.id, &found.subject))
+    }
+
+    /// Forgets a job. What comes of it after that is nobody's.
+    pub fn end_job(&mut self, slot: u32) {
+        self.jobs.remove(&slot);
+    }
+
+    /// Nothing is heard of a process any more, its end included.
+    pub fn released(&mut self, key: ProcessKey, at_ns: u64) {
+        self.table.exit(key, at_ns);
     }
 
     /// What is known of processes.
@@ -87,23 +95,37 @@ impl Pipeline {
         &self.table
     }
 
-    /// DNS messages that could not be read.
-    pub fn unreadable_dns(&self) -> u64 {
-        self.unreadable_dns
+    /// DNS messages of a job that could not be read.
+    pub fn unreadable_dns(&self, slot: u32) -> u64 {
+        self.jobs.get(&slot).map_or(0, |state| state.unreadable_dns)
     }
 
     /// Takes in what `/proc` says about a process that is older than the agent, or was adopted.
-    pub fn snapshot(&mut self, key: ProcessKey, parent: Option<ProcessKey>, mut program: Program) {
-        let argv: Arc<[String]> = self.redactor.arguments(program.argv.to_vec()).into();
+    pub fn snapshot(&mut self, slot: u32, key: ProcessKey, parent: Option<ProcessKey>, mut program: Program) {
+        let argv: Arc<[String]> = self.redactor(slot).arguments(program.argv.to_vec()).into();
         program.argv = arguments::first_arguments(&argv);
         program.argv_whole &= program.argv.len() == argv.len();
         self.table.snapshot(key, parent, program);
     }
 
-    /// Numbers a notice that doesn't come from a record.
-    pub fn announce(&mut self, at_ns: u64, job: Option<Arc<str>>, content: Content, out: &mut Vec<Notice>) {
-        let seq = self.take_seq();
-        out.push(Notice { seq, at_ns, job, content });
+    /// Numbers a notice that doesn't come from a record, in the row of a job; `job` says whether it is about that.
+    pub fn announce(&mut self, at_ns: u64, slot: u32, job: Option<Arc<str>>, content: Content, out: &mut Vec<Notice>) {
+        let Some(state) = self.jobs.get_mut(&slot) else { return };
+        out.push(Notice { seq: state.take_seq(), at_ns, slot, job, content });
+    }
+
+    /// Tells that something about the agent itself has changed, and what is found in that.
+    pub fn changed(&mut self, at_ns: u64, job: &Job, state: &'static str, detail: String, out: &mut Vec<Notice>) {
+        let Some(remembered) = self.jobs.get_mut(&job.slot) else { return };
+        let (slot, id) = (job.slot, Some(job.id.clone()));
+        let seq = remembered.take_seq();
+        let found = detect::of_change(state, &detail, seq).and_then(|found| detect::graded(found, &job.policy));
+        let content = Content::Agent(AgentState::Changed { state, detail });
+        out.push(Notice { seq, at_ns, slot, job: id.clone(), content });
+        let Some(finding) = found else { return };
+        if remembered.is_news(finding.id, &finding.subject) {
+            out.push(Notice { seq: remembered.take_seq(), at_ns, slot, job: id, content: Content::Finding(finding) });
+        }
     }
 
     /// Takes in one record.
@@ -139,19 +161,21 @@ impl Pipeline {
                 self.happened_to(header, activity, out);
             }
             Record::Device(device) => {
-                let activity = Activity::Device { major: device.major, minor: device.minor };
+                let killed = header.flags & flag::KILLED != 0;
+                let activity = Activity::Device { major: device.major, minor: device.minor, killed };
                 self.happened_to(header, activity, out);
             }
             Record::IoUring(_) => self.happened_to(header, Activity::IoUring, out),
             Record::CgroupMove(moved) => {
                 let (inside, killed) = (moved.inside != 0, header.flags & flag::KILLED != 0);
-                if !inside && self.is_blocked(header.job) {
+                if !inside && self.is_confined(header.job) {
                     self.measures.push(Measure::End(key));
                 }
                 let shares = header.flags & flag::SHARES_DESCRIPTORS != 0;
                 let activity = Activity::CgroupMove { by: moved.by, to: moved.to, inside, killed, shares };
                 self.happened_to(header, activity, out);
             }
+            Record::Guard { fixed, path } => self.attempted(fixed, path, out),
             Record::Dns { fixed, message } => self.dns(fixed, message, out),
         }
         self.mark_holders(header.job);
@@ -162,8 +186,9 @@ impl Pipeline {
         std::mem::take(&mut self.measures)
     }
 
-    fn is_blocked(&self, slot: u32) -> bool {
-        self.jobs.get(&slot).is_some_and(|state| state.job.policy.mode == Mode::Block)
+    /// Whether whoever leaves the job's cgroup is out of reach of its rules.
+    fn is_confined(&self, slot: u32) -> bool {
+        self.jobs.get(&slot).is_some_and(|state| state.job.policy.mode == Mode::Block && state.job.scope == Scope::Job)
     }
 
     fn mark_holders(&mut self, slot: u32) {
@@ -217,12 +242,14 @@ impl Pipeline {
 
     fn executed(&mut self, exec: &StartedProgram, out: &mut Vec<Notice>) {
         let fixed = &exec.fixed;
-        let argv = exec.arguments(&self.redactor);
+        let argv = exec.arguments(&self.redactor(fixed.header.job));
         let program = exec.program(&argv);
-        let process = self.table.exec(fixed.header.process, fixed.parent, program, self.next_seq);
+        let next_seq = self.jobs.get(&fixed.header.job).map_or(0, JobState::next_seq);
+        let process = self.table.exec(fixed.header.process, fixed.parent, program, next_seq);
         if let Some(state) = self.jobs.get_mut(&fixed.header.job) {
             state.taints.exec(&process, &self.table);
         }
+        self.permit(fixed, &process);
         let outside_cgroup = fixed.header.flags & flag::OUTSIDE_CGROUP != 0;
         self.happened(
             &fixed.header,
@@ -230,57 +257,14 @@ impl Pipeline {
             Activity::Exec { argv, argv_whole: exec.is_whole(), outside_cgroup },
             out,
         );
+        if fixed.header.flags & flag::EXEMPT != 0 {
+            self.released(fixed.header.process, fixed.header.at_ns);
+        }
     }
 
-    fn file(&mut self, fixed: &record::File, path: &[u8], out: &mut Vec<Notice>) {
-        const FMODE_READ: u32 = 1;
-        const FMODE_WRITE: u32 = 2;
-        let process = self.table.get_or_unknown(fixed.header.process);
-        let Some(state) = self.jobs.get_mut(&fixed.header.job) else { return };
-        let (read, write) = (fixed.mode & FMODE_READ != 0, fixed.mode & FMODE_WRITE != 0);
-        if !read && !write {
-            return;
-        }
-        let path: Arc<str> = text::from_bytes(path).into();
-        let secrets = &state.job.policy.secrets;
-        let identity = FileKey { inode: fixed.inode, device: fixed.device, reserved: 0 };
-        let (class, known_as) = match secrets.classify(&path) {
-            Some(class) => (class, None),
-            None => match state.job.secret_files.get(&identity) {
-                Some(known) => match secrets.classify(known) {
-                    Some(class) => (class, Some(known.clone())),
-                    None => return,
-                },
-                // The kernel's filter lets a little too much through.
-                None => return,
-            },
-        };
-        let owner = class.may_read(&Reader {
-            exe: &exe_for_rules(&process),
-            argv: &process.program.argv,
-            pid: process.key.tgid,
-            path: known_as.as_deref().unwrap_or(&path),
-        });
-        let access = FileAccess {
-            path,
-            known_as,
-            class: class.id.clone(),
-            title: class.title.clone(),
-            class_severity: class.severity,
-            read,
-            write,
-            owner,
-            compat: fixed.header.flags & flag::COMPAT != 0,
-            path_truncated: fixed.header.flags & flag::PATH_TRUNCATED != 0,
-            verdict: if owner || !read { Verdict::Allowed } else { Verdict::Audited },
-        };
-        if read {
-            // The program that read, and the read.
-            let reads = process.exec_seq.into_iter().chain([self.next_seq]).collect();
-            let taint = Taint { reads, titles: vec![access.title.clone()], by_owners: owner };
-            state.taints.read(&process, taint, &self.table);
-        }
-        self.happened(&fixed.header, Some(process), Activity::File(access), out);
+    /// What takes out the secrets of a job; of what is no job's, those that look like one.
+    fn redactor(&self, slot: u32) -> Cow<'_, Redactor> {
+        self.jobs.get(&slot).map_or_else(|| Cow::Owned(Redactor::default()), |state| Cow::Borrowed(&state.job.redactor))
     }
 
     fn happened_to(&mut self, header: &record::Header, activity: Activity, out: &mut Vec<Notice>) {
@@ -297,32 +281,16 @@ impl Pipeline {
         out: &mut Vec<Notice>,
     ) {
         let Some(state) = self.jobs.get_mut(&header.job) else { return };
-        let job = Some(state.job.id.clone());
-        let event = Event { seq: self.next_seq, at_ns: header.at_ns, process, activity };
-        self.next_seq += 1;
+        let (slot, at_ns, job) = (header.job, header.at_ns, Some(state.job.id.clone()));
+        let is_runners = header.flags & flag::RUNNERS != 0;
+        let event = Event { seq: state.take_seq(), at_ns, process, is_runners, activity };
         let found: Vec<_> = detect::run(&event, state).collect();
-        out.push(Notice { seq: event.seq, at_ns: header.at_ns, job: job.clone(), content: Content::Event(event) });
+        out.push(Notice { seq: event.seq, at_ns, slot, job: job.clone(), content: Content::Event(event) });
         for finding in found {
             if state.is_news(finding.id, &finding.subject) {
-                let seq = self.next_seq;
-                self.next_seq += 1;
-                out.push(Notice { seq, at_ns: header.at_ns, job: job.clone(), content: Content::Finding(finding) });
+                let seq = state.take_seq();
+                out.push(Notice { seq, at_ns, slot, job: job.clone(), content: Content::Finding(finding) });
             }
         }
-    }
-
-    fn take_seq(&mut self) -> u64 {
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        seq
-    }
-}
-
-/// The executable as rules about programs see it: one that has no name any more is nobody's.
-fn exe_for_rules(process: &Process) -> Arc<str> {
-    if process.program.exe_unlinked {
-        format!("{} (deleted)", process.program.exe).into()
-    } else {
-        process.program.exe.clone()
     }
 }

@@ -98,6 +98,12 @@ impl ProcessTable {
         process
     }
 
+    /// The process that had a pid last.
+    pub fn latest(&self, pid: u32) -> Option<&Arc<Process>> {
+        let of_pid = self.entries.values().map(|entry| &entry.process).filter(|process| process.key.tgid == pid);
+        of_pid.max_by_key(|process| process.key.start_ns)
+    }
+
     /// Processes that have not ended, ancestors from outside the job included.
     pub fn alive(&self) -> impl Iterator<Item = &Arc<Process>> {
         self.entries.values().filter(|entry| !entry.ended).map(|entry| &entry.process)

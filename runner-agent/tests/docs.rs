@@ -165,7 +165,9 @@ fn each_capability_has_a_page_with_an_example_that_runs() {
         "explain.md",
         "findings.md",
         "policy.md",
+        "guard.md",
         "run.md",
+        "tiers.md",
     ];
     for page in pages {
         assert!(names.iter().any(|name| name == page), "{page} has no example: {names:?}");

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use runner_agent::config::cases::MadeUp;
 use runner_agent::config::load::load_shipped;
 use runner_agent::decode::{Record, decode, peek_at_ns};
-use runner_agent::job::Job;
+use runner_agent::job::{Job, Scope};
 use runner_agent::ledger::Chain;
 use runner_agent::notice::Notice;
 use runner_agent::order::Order;
@@ -52,10 +52,12 @@ fn replay<'a>(rounds: impl IntoIterator<Item = &'a Round>) -> Vec<Notice> {
         id: "replay".into(),
         command: Vec::new(),
         policy: POLICY.clone(),
+        redactor: Redactor::default(),
+        scope: Scope::Job,
         secret_files: [].into(),
         rule_ids: Vec::new(),
     };
-    let mut pipeline = Pipeline::new(Redactor::default());
+    let mut pipeline = Pipeline::default();
     pipeline.start_job(Arc::new(job), &[]);
     let mut order = Order::default();
     let mut notices = Vec::new();

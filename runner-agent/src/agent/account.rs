@@ -1,4 +1,5 @@
-//! Keeps the account of records, and tells of losses as they happen.
+//! Keeps the account of records, of all jobs together, and tells each job of losses as they happen: whose record was lost, nobody
+//! knows.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +9,44 @@ use runner_agent_common::record::probe;
 use crate::notice::{Account, Loss};
 use crate::sink::SinkLoss;
 
-/// Counts what user space received, and remembers what losses were told.
+/// Counts what user space received.
 #[derive(Debug, Default)]
 pub(super) struct Bookkeeper {
     pub(super) received: u64,
     pub(super) decoded: u64,
     pub(super) refused: u64,
-    told: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Bookkeeper {
     /// The account as of these counters.
-    pub(super) fn account(&self, kernel: &[Counters; probe::COUNT], notices_dropped: u64) -> Account {
+    pub(super) fn account(&self, kernel: &[Counters; probe::COUNT]) -> Account {
         let probes = probe::NAMES.iter().zip(kernel).filter(|(_, counters)| **counters != Counters::default());
         Account {
             probes: probes.map(|(name, counters)| (*name, *counters)).collect(),
             received: self.received,
             decoded: self.decoded,
             refused: self.refused,
-            notices_dropped,
+            notices_dropped: 0,
         }
+    }
+}
+
+/// Remembers which losses a job was told of.
+#[derive(Debug)]
+pub(super) struct Told {
+    beginning: Account,
+    told: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl Told {
+    /// Nothing was told yet, and what was lost before is another's.
+    pub(super) fn since(beginning: Account) -> Self {
+        Self { beginning, told: BTreeMap::new() }
+    }
+
+    /// The account of everything when the job began.
+    pub(super) fn beginning(&self) -> &Account {
+        &self.beginning
     }
 
     /// Losses that were not told yet.
@@ -70,12 +89,13 @@ mod tests {
     fn each_loss_is_told_once_and_the_equation_shows_what_nobody_counted() {
         let mut kernel = [Counters::default(); probe::COUNT];
         kernel[usize::from(probe::EXEC)] = Counters { seen: 10, submitted: 7, ring_full: 3, ..Counters::default() };
-        let mut book = Bookkeeper { received: 7, decoded: 7, ..Bookkeeper::default() };
-        let account = book.account(&kernel, 0);
+        let book = Bookkeeper { received: 7, decoded: 7, ..Bookkeeper::default() };
+        let mut told = Told::since(Account::default());
+        let account = book.account(&kernel);
         assert_eq!((account.lost(), account.difference()), (3, 0));
-        assert_eq!(book.news(&account, &[]), [Loss { place: "exec", reason: "ring full", count: 3 }]);
-        assert_eq!(book.news(&account, &[]), []);
+        assert_eq!(told.news(&account, &[]), [Loss { place: "exec", reason: "ring full", count: 3 }]);
+        assert_eq!(told.news(&account, &[]), []);
         kernel[usize::from(probe::EXEC)].submitted = 6;
-        assert_eq!(book.account(&kernel, 0).difference(), 2, "one unaccounted in the kernel, one on the ring");
+        assert_eq!(book.account(&kernel).difference(), 2, "one unaccounted in the kernel, one on the ring");
     }
 }

@@ -1,96 +1,208 @@
-//! Everything that must be in place before a job's command starts, in the order in which it must be.
+//! Everything that must be in place before a job's first instruction, in the order in which it must be.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::account::Bookkeeper;
-use super::block::Prepared;
-use super::flow::{Flow, now_ns};
-use super::run::{Armed, RunError, RunOptions, SLOT, io_error, ready, started};
-use super::self_check;
-use super::succession::{Testament, settle_orphans};
+use super::at_work::AtWork;
+use super::block::{Closed, Hooks, Prepared};
+use super::flow::now_ns;
+use super::footing::Stand;
+use super::gating;
+use super::guarding;
+use super::run::{RunError, io_error};
+use super::self_check::{self, Received};
+use super::station::Station;
 use super::watched::{secret_files, watch_keys};
+use crate::config::Combined;
 use crate::job::Job;
-use crate::kernel::cgroup::Hierarchy;
-use crate::kernel::load::object_hash;
-use crate::kernel::procfs;
-use crate::kernel::{Kernel, Room};
-use crate::pipeline::Pipeline;
-use crate::policy::Mode;
+use crate::kernel::LoadError;
+use crate::kernel::cgroup::JobCgroup;
+use crate::notice::{Account, Content, JobStarted};
+use crate::policy::{Mode, Policy};
+use crate::redact::Redactor;
+use crate::sink::Outbox;
 
-impl Armed {
-    /// Arms. Whatever fails, nothing of the job has started, and nothing that was made stays.
-    pub(super) fn arm(options: RunOptions) -> Result<Self, RunError> {
-        settle_orphans(&options.runtime, options.pins.as_deref());
-        let hierarchy = Hierarchy::find()?;
-        let name = format!("runner-agent-job-{}", std::process::id());
-        let prepared = match options.policy.mode {
-            Mode::Audit => None,
-            Mode::Block => {
-                let pins = options.pins.as_deref();
-                Some(Prepared::new(&options.policy, SLOT, &name, &options.runtime, pins)?)
-            }
-        };
-        let room = prepared.as_ref().map_or(Room::default(), Prepared::room);
-        let pins = prepared.as_ref().map(|prepared| prepared.pins.folder().to_owned());
-        let mut kernel = Kernel::load(&options.load, hierarchy.job_level(), room, pins.as_deref())?;
-        kernel.watch(&watch_keys(&options.policy))?;
-        kernel.attach_tracepoints(pins.as_deref())?;
-        let mut received = 0;
-        let (cgroup, blocking, rule_ids) = match prepared {
-            None => {
-                received += self_check::run(&mut kernel, &hierarchy, &options.scratch, None)?;
-                let cgroup = hierarchy.create_job(&name)?;
-                kernel.add_job(&cgroup, SLOT, None)?;
-                (cgroup, None, Vec::new())
-            }
-            Some(prepared) => {
-                for program in prepared.missing_programs() {
-                    tracing::warn!("no {program} is on the PATH, so rules for it alone allow nothing");
-                }
-                let cgroup = hierarchy.create_job(&name)?;
-                let rule_ids = prepared.rule_ids();
-                let blocking =
-                    prepared.arm(&mut kernel, &cgroup, &options.policy.egress, |kernel, closed, egress| {
-                        received += self_check::run(kernel, &hierarchy, &options.scratch, Some((closed, egress)))?;
-                        Ok(())
-                    })?;
-                (cgroup, Some(blocking), rule_ids)
-            }
-        };
-        let mut book = Bookkeeper::default();
-        book.received += received;
-        book.decoded += received;
-        let id: Arc<str> = format!("run-{}-{}", std::process::id(), now_ns()).into();
-        let command: Vec<String> =
-            options.command.iter().map(|word| crate::text::from_bytes(word.as_encoded_bytes())).collect();
-        let secret_files = secret_files(&options.policy);
-        let job = Arc::new(Job {
-            slot: SLOT,
-            id,
-            command: options.redactor.arguments(command),
-            policy: options.policy,
-            secret_files,
-            rule_ids,
-        });
-        if let Some(blocking) = &blocking {
-            let testament = Testament {
-                kernel_side: object_hash(),
-                id: job.id.clone(),
-                command: job.command.clone(),
-                cgroup: cgroup.path().to_owned(),
-                pins: options.pins,
-                log: options.log,
-                policy: options.recorded,
-                policy_sha256: job.policy.origin.sha256.clone(),
-            };
-            testament.write(&blocking.held).map_err(io_error("write down what a successor must know"))?;
+/// A job as it is asked for.
+pub(super) struct JobOptions {
+    /// Slot in the kernel's maps, free.
+    pub(super) slot: u32,
+    /// Unique name, as it stands in the log.
+    pub(super) id: Arc<str>,
+    /// Name of its cgroup.
+    pub(super) name: String,
+    /// The command, for people, secrets still in it.
+    pub(super) command: Vec<String>,
+    /// The policy.
+    pub(super) policy: Policy,
+    /// What the policy was made of.
+    pub(super) recorded: Combined,
+    /// The policy as rules, with a resolver, where it blocks.
+    pub(super) prepared: Option<Prepared>,
+    /// What is still to be proven before the first job.
+    pub(super) proof: Option<Proof>,
+    /// Takes out secrets.
+    pub(super) redactor: Redactor,
+    /// Where notices go.
+    pub(super) outboxes: Vec<Outbox>,
+    /// The log among them.
+    pub(super) log: Option<PathBuf>,
+}
+
+/// The check that the probes read this kernel right, and that what is forbidden is refused, if anything is to be.
+pub(super) struct Proof(pub(super) Option<Closed>);
+
+impl Station {
+    /// Makes a job, of which nothing has started. Whatever fails, nothing that was made for it stays.
+    pub(super) fn begin(&mut self, options: JobOptions) -> Result<(), RunError> {
+        let slot = options.slot;
+        let begun = self.arm(options);
+        if begun.is_err() {
+            self.flow.end_job(slot);
+            self.kernel.remove_job(slot)?;
         }
-        let mut pipeline = Pipeline::new(options.redactor);
-        pipeline.start_job(job.clone(), &procfs::hosts("/etc/hosts".as_ref()));
-        let mut flow = Flow::new(pipeline, book, options.outboxes, options.recorder);
-        flow.announce(None, ready(options.started));
-        flow.announce(Some(&job), started(&job, &cgroup));
-        flow.send();
-        Ok(Self { kernel, cgroup, job, command: options.command, flow, blocking, disarmed: None })
+        begun
     }
+
+    fn arm(&mut self, options: JobOptions) -> Result<(), RunError> {
+        let JobOptions { slot, id, name, command, policy, recorded, prepared, proof, redactor, outboxes, log } =
+            options;
+        self.can_be_with_others(&policy)?;
+        // Before the guard, which then holds its socket too.
+        let gate = gating::bind(&policy, &self.runtime, &name)?;
+        self.kernel.watch(slot, &watch_keys(&policy))?;
+        guarding::arrange(&mut self.kernel, slot, &policy, log.as_deref())?;
+        let (cgroup, blocking, rule_ids, received) = match prepared {
+            None => self.audited(slot, &name, proof)?,
+            Some(prepared) => self.blocked(slot, &name, &policy, prepared, proof)?,
+        };
+        if gate.is_some() && policy.mode == Mode::Block && !self.kernel.can_refuse_sockets() {
+            tracing::warn!(
+                "guard.docker: gate: this tier can't refuse the container engine's own socket; a job that may write to it gets past \
+                 the gate"
+            );
+        }
+        let engine = gate.map(|gate| gating::start(gate, &self.hierarchy, &cgroup)).transpose()?;
+        self.flow.book.received += received.count;
+        // The others are still to come.
+        self.flow.book.decoded += received.count - received.others.len() as u64;
+        let secret_files = secret_files(&policy);
+        let command = redactor.arguments(command);
+        let scope = self.scope();
+        let job = Arc::new(Job { slot, id, command, policy, redactor, scope, secret_files, rule_ids });
+        // The first job's account begins with the agent's own.
+        let since = if self.jobs.is_empty() && received.count > 0 {
+            Account::default()
+        } else {
+            self.flow.whole_account(&mut self.kernel)?
+        };
+        self.flow.start_job(job.clone(), outboxes, since);
+        let ready = self.readiness();
+        self.flow.announce_agent(slot, ready);
+        self.flow.announce(&job, started(&job, &cgroup));
+        if let Some(platform) = &self.platform {
+            let held = platform.held();
+            let detail = format!(
+                "the whole runner is held to the policy; what runs outside the job and isn't exempt: {}",
+                if held.is_empty() { "nothing".to_owned() } else { held.join(", ") }
+            );
+            self.flow.changed(&job, "runner-in-scope", detail);
+        }
+        self.flow.begin_with(received.others);
+        self.flow.send();
+        let began_ns = now_ns();
+        let at_work =
+            AtWork { job, cgroup, blocking, engine, stand: Stand::default(), began_ns, disarmed: None, log, recorded };
+        self.jobs.insert(slot, at_work);
+        let covered = self.bequeath().and_then(|()| self.guard_testament());
+        if let Err(error) = covered {
+            self.jobs.remove(&slot);
+            return Err(error);
+        }
+        let held = self.hold.as_ref().map(|hold| &hold.held);
+        if let Some(at_work) = self.jobs.get_mut(&slot) {
+            at_work.stand = guarding::stand(&at_work.job.policy, held, at_work.log.as_deref());
+        }
+        Ok(())
+    }
+
+    /// Classes of secret files are numbered once for the whole kernel side.
+    fn can_be_with_others(&self, policy: &Policy) -> Result<(), RunError> {
+        if !policy.refuses_reads() {
+            return Ok(());
+        }
+        let keys = policy.secrets.exact().keys;
+        let others = self.jobs.values().map(|at_work| &at_work.job).filter(|job| job.policy.refuses_reads());
+        match others.into_iter().find(|job| job.policy.secrets.exact().keys != keys) {
+            None => Ok(()),
+            Some(job) => Err(io_error("refuse reads of secret files")(std::io::Error::other(format!(
+                "{} runs under another list of them; give policies that have `on-read: block` and are used side by side the \
+                 same `secrets`",
+                job.id
+            )))),
+        }
+    }
+
+    fn audited(&mut self, slot: u32, name: &str, proof: Option<Proof>) -> Result<Begun, RunError> {
+        let scope = self.scope();
+        let Self { kernel, hierarchy, scratch, .. } = self;
+        if self.platform.is_some() {
+            kernel.hook(&hierarchy.mount, slot, false, None)?;
+        }
+        let received = match proof {
+            None => Received::default(),
+            Some(_) => self_check::run(kernel, hierarchy, scratch, None, scope)?,
+        };
+        let cgroup = hierarchy.create_job(name)?;
+        if self.platform.is_none() {
+            let pins = self.hold.as_ref().map(|hold| hold.pins.folder());
+            kernel.hook(cgroup.path(), slot, false, pins)?;
+        }
+        kernel.add_job(&cgroup, slot)?;
+        Ok((cgroup, None, Vec::new(), received))
+    }
+
+    fn blocked(
+        &mut self,
+        slot: u32,
+        name: &str,
+        policy: &Policy,
+        prepared: Prepared,
+        proof: Option<Proof>,
+    ) -> Result<Begun, RunError> {
+        let scope = self.scope();
+        let Self { kernel, hierarchy, scratch, .. } = self;
+        for program in prepared.missing_programs() {
+            tracing::warn!("no {program} is on the PATH, so rules for it alone allow nothing");
+        }
+        debug_assert_eq!(prepared.slot(), slot, "rules are for the job's own slot");
+        let cgroup = hierarchy.create_job(name)?;
+        let rule_ids = prepared.rule_ids();
+        let on = Hooks {
+            cgroup: if self.platform.is_some() { &hierarchy.mount } else { cgroup.path() },
+            pins: self.hold.as_ref().map(|hold| hold.pins.folder()),
+        };
+        let mut received = Received::default();
+        let closed = proof.and_then(|Proof(closed)| closed);
+        let blocking = prepared.arm(kernel, &cgroup, &on, &policy.egress, closed, |kernel, closed| {
+            received = self_check::run(kernel, hierarchy, scratch, Some(closed), scope)?;
+            Ok::<_, LoadError>(())
+        })?;
+        Ok((cgroup, Some(blocking), rule_ids, received))
+    }
+}
+
+/// What a job begins with, and what the check before it brought.
+type Begun = (JobCgroup, Option<super::block::Blocking>, Vec<Arc<str>>, Received);
+
+fn started(job: &Job, cgroup: &JobCgroup) -> Content {
+    let policy = &job.policy;
+    let files = policy.origin.files.iter().map(|file| file.display().to_string());
+    Content::JobStarted(JobStarted {
+        command: job.command.clone(),
+        policy: policy.name.clone(),
+        policy_sha256: policy.origin.sha256.clone(),
+        policy_files: files.chain(policy.origin.labels.iter().cloned()).collect(),
+        mode: policy.mode,
+        cgroup: cgroup.path().display().to_string(),
+    })
 }

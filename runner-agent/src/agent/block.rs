@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use runner_agent_common::egress::{JobRules, job_flag};
+use runner_agent_common::guard::GuardRules;
+use rustix::thread::CapabilitySet;
 
 use super::exes::{ExeFiles, search_path};
+use super::guarding;
 use super::launch::Confinement;
 use super::resolving::{Told, bind_resolver, ports_of, resolved, start};
 use super::run::{RunError, io_error};
 use super::self_check::{self, ClosedPort};
-use super::state::Held;
-use super::watched;
 use crate::job::Job;
 use crate::kernel::cgroup::JobCgroup;
-use crate::kernel::{JobEgress, Kernel, LinkState, LoadError, PinRoot, Pins, ResolverPorts, Room};
+use crate::kernel::procfs;
+use crate::kernel::{JobEgress, Kernel, LinkState, LoadError, ResolverPorts, Room};
 use crate::policy::{EgressPolicy, Policy};
 use crate::resolver::{self, Report, Resolver};
 use crate::rules::RuleTable;
@@ -31,38 +33,50 @@ const FORGET: Duration = Duration::from_secs(1);
 
 /// What is ready before the probes are loaded.
 pub(super) struct Prepared {
-    pub(super) held: Held,
-    pub(super) pins: Pins,
     table: RuleTable,
     exes: ExeFiles,
-    closed: ClosedPort,
-    closed_table: RuleTable,
     resolver: Resolver,
+    refuses_reads: bool,
+}
+
+/// What must be refused before any job starts: a port of the agent's own, and a policy that closes it.
+pub(super) struct Closed {
+    port: ClosedPort,
+    table: RuleTable,
+}
+
+impl Closed {
+    /// Listens.
+    pub(super) fn listen() -> Result<Self, RunError> {
+        let port = ClosedPort::listen().map_err(io_error("listen on loopback for the self-check"))?;
+        let table = RuleTable::new(self_check::SLOT, &port.policy()).map_err(LoadError::Rules)?;
+        Ok(Self { port, table })
+    }
+
+    /// Room for its rules besides others.
+    pub(super) fn room(&self, others: Room) -> Room {
+        others.and(&self.table, 0)
+    }
 }
 
 impl Prepared {
-    /// Makes the folders, turns the policy into rules, and takes the resolver's ports.
-    pub(super) fn new(
-        policy: &Policy,
-        slot: u32,
-        name: &str,
-        runtime: &Path,
-        pins: Option<&Path>,
-    ) -> Result<Self, RunError> {
-        watched::refuses_no_read(policy).map_err(io_error("refuse opens of secret files"))?;
+    /// Turns the policy into rules, and takes the resolver's ports.
+    pub(super) fn new(policy: &Policy, slot: u32) -> Result<Self, RunError> {
         let table = RuleTable::new(slot, policy).map_err(LoadError::Rules)?;
         let exes = ExeFiles::find(&table, &search_path());
-        let closed = ClosedPort::listen().map_err(io_error("listen on loopback for the self-check"))?;
-        let closed_table = RuleTable::new(self_check::SLOT, &closed.policy()).map_err(LoadError::Rules)?;
         let resolver = bind_resolver(policy, None).map_err(io_error("listen on loopback for the job's DNS"))?;
-        let held = Held::create(runtime, name).map_err(io_error("make the job's folder"))?;
-        let pins = PinRoot::claim(pins, runtime, name)?;
-        Ok(Self { held, pins, table, exes, closed, closed_table, resolver })
+        Ok(Self { table, exes, resolver, refuses_reads: policy.refuses_reads() })
     }
 
     /// How much room the maps need.
     pub(super) fn room(&self) -> Room {
-        Room::default().and(&self.table, self.exes.files.len()).and(&self.closed_table, 0)
+        let room = Room { refuses_reads: self.refuses_reads, ..Room::default() };
+        room.and(&self.table, self.exes.files.len())
+    }
+
+    /// The slot of the job that it is for.
+    pub(super) fn slot(&self) -> u32 {
+        self.table.slot()
     }
 
     /// Programs that rules name and that are not on the PATH.
@@ -75,32 +89,49 @@ impl Prepared {
         self.table.ids().to_vec()
     }
 
-    /// Makes the rules hold, then the hooks, then the resolver answer, then proves it.
+    /// Makes the rules hold, then the hooks on the job's cgroup or on the topmost, then the resolver answer, then proves it with
+    /// what must be refused, if that is still to be proven.
     pub(super) fn arm(
         self,
         kernel: &mut Kernel,
         cgroup: &JobCgroup,
+        on: &Hooks<'_>,
         policy: &EgressPolicy,
-        check: impl FnOnce(&mut Kernel, &ClosedPort, &JobEgress) -> Result<(), LoadError>,
+        closed: Option<Closed>,
+        check: impl FnOnce(&mut Kernel, &ClosedPort) -> Result<(), LoadError>,
     ) -> Result<Blocking, RunError> {
-        let Self { held, pins, table, exes, closed, closed_table, resolver } = self;
+        let Self { table, exes, resolver, refuses_reads: _ } = self;
         let (slot, ports) = (table.slot(), ports_of(&resolver));
         let egress = kernel.set_rules(table, &exes.files, ports)?;
-        let closed_egress = kernel.set_rules(closed_table, &[], ports)?;
         admit_hosts(&egress, policy).map_err(io_error("let in the addresses of /etc/hosts"))?;
         let rules = kernel.rules(slot).ok_or_else(|| lost("the job's entry in the kernel's maps is gone"))?;
-        kernel.add_job(cgroup, slot, Some(pins.folder()))?;
+        kernel.hook(on.cgroup, slot, true, on.pins)?;
+        kernel.add_job(cgroup, slot)?;
         let resolver = start(resolver, kernel, &egress, rules)?;
-        check(kernel, &closed, &closed_egress)?;
-        kernel.prefer(cgroup)?;
-        Ok(Force { egress, resolver, rules, slot, links: kernel.links() }.held(cgroup, pins, held))
+        if let Some(Closed { port, table }) = closed {
+            kernel.set_rules(table, &[], ports)?;
+            check(kernel, &port)?;
+            kernel.prefer(cgroup)?;
+        }
+        let guard = kernel.guard(slot).unwrap_or_default();
+        // Where the whole runner is in scope the hooks hang on another cgroup than the job's.
+        let on = if on.cgroup == cgroup.path() { cgroup.id() } else { 0 };
+        Ok(Force { egress, resolver, rules, guard, slot, links: kernel.links(on), on }.held(cgroup))
     }
+}
+
+/// Where a job's hooks go, and where their pins.
+pub(super) struct Hooks<'a> {
+    /// The job's cgroup, or the topmost.
+    pub(super) cgroup: &'a Path,
+    /// The folder for pins.
+    pub(super) pins: Option<&'a Path>,
 }
 
 /// Names of `/etc/hosts` need no question, so their addresses are let in before the job starts, and stay.
 fn admit_hosts(egress: &JobEgress, policy: &EgressPolicy) -> std::io::Result<()> {
     use crate::policy::egress::Target;
-    for (address, name) in crate::kernel::procfs::hosts(Path::new("/etc/hosts")) {
+    for (address, name) in procfs::hosts(Path::new("/etc/hosts")) {
         let rules: Vec<usize> = policy
             .allow
             .iter()
@@ -127,27 +158,28 @@ pub(super) struct Repairs {
 pub(super) struct Blocking {
     pub(super) egress: JobEgress,
     pub(super) resolver: resolver::Handle,
-    pub(super) pins: Pins,
-    pub(super) held: Held,
     slot: u32,
     cgroup: u64,
+    /// The cgroup that the hooks hang on; 0 for the topmost.
+    on: u64,
     rules: JobRules,
+    guard: GuardRules,
     links: LinkState,
     next_look: Instant,
     next_forget: Instant,
+    /// Whether it was said that the resolver doesn't answer in some network.
+    is_silence_told: bool,
 }
 
 impl Blocking {
-    /// What the job's command begins without. Only a rule for any protocol and any port has a use for raw sockets.
-    pub(super) fn confinement(&self) -> Confinement {
-        let no_raw_sockets = self.rules.flags & job_flag::ANYTHING == 0;
-        Confinement { close_sockets: true, no_raw_sockets }
-    }
-
-    /// Leaves everything in force, for a successor.
-    pub(super) fn leave(self) {
-        self.pins.keep();
-        self.held.keep();
+    /// What the job's command begins without, besides what the policy withholds. Only a rule for any protocol and any port has
+    /// a use for raw sockets: before a packet socket stands no hook of the tracepoint tier, and by the time that its maker is
+    /// ended another thread could have used it.
+    pub(super) fn confine(&self, confinement: &mut Confinement) {
+        confinement.close_sockets = true;
+        if self.rules.flags & job_flag::ANYTHING == 0 {
+            confinement.without |= CapabilitySet::NET_RAW;
+        }
     }
 
     /// The next thing that the resolver has to tell about the job.
@@ -173,6 +205,25 @@ impl Blocking {
         }
     }
 
+    /// Has the resolver answer in the network of a process. One that is gone already asks nothing.
+    pub(super) fn answer_in_network_of(&mut self, pid: u32) {
+        let network = procfs::network(pid);
+        if network == 0 {
+            return;
+        }
+        let namespace = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        if let Err(error) = self.resolver.join(network, &namespace)
+            && procfs::network(pid) == network
+        {
+            // A job could have this said at every program start.
+            if !std::mem::replace(&mut self.is_silence_told, true) {
+                tracing::warn!(
+                    "names can't be resolved in the network of pid {pid}, nor in others of which no more is said: {error}"
+                );
+            }
+        }
+    }
+
     /// Does what is due: takes out what has expired, and every five seconds looks whether links, pins, maps and resolver
     /// are as they were left. What can be put right is; what can't is an error, and the job must end.
     pub(super) fn look_after(&mut self, kernel: &mut Kernel, now_ns: u64) -> Result<Repairs, LoadError> {
@@ -185,11 +236,14 @@ impl Blocking {
             return Ok(Repairs::default());
         }
         self.next_look = now + LOOK_AFTER;
+        if self.resolver.has_joined() {
+            self.resolver.stay_in(&procfs::networks());
+        }
         self.look(kernel)
     }
 
     fn look(&mut self, kernel: &mut Kernel) -> Result<Repairs, LoadError> {
-        let gone = self.links.missing_in(&kernel.links());
+        let gone = self.links.missing_in(&kernel.links(self.on));
         if gone > 0 {
             return Err(lost(&format!("{gone} of {} links to the kernel's hooks were taken away", self.links.len())));
         }
@@ -197,9 +251,9 @@ impl Blocking {
             return Err(lost("the resolver's thread has ended"));
         }
         let mut repairs = Repairs::default();
-        if !kernel.are_links_pinned(self.pins.folder()) {
-            // The hooks are held by this process now; only a successor would miss the pins.
-            return Err(lost(&format!("pins in {} were removed", self.pins.folder().display())));
+        if let Some(pin) = kernel.missing_pin(self.slot) {
+            // The hooks are held by this process now; only a successor would miss it.
+            return Err(lost(&format!("the pin {} was removed", pin.display())));
         }
         if kernel.rules(self.slot) != Some(self.rules) {
             kernel.put_rules(self.slot, self.rules)?;
@@ -207,6 +261,11 @@ impl Blocking {
         }
         if !kernel.is_job(self.cgroup, self.slot) {
             return Err(lost("the job's cgroup was taken out of the kernel's maps"));
+        }
+        if guarding::repair(kernel, self.slot, self.guard)? {
+            repairs
+                .what
+                .push("what the job may not touch was changed in the kernel's maps, and was written again".to_owned());
         }
         let entries = self.egress.repair()?;
         if entries > 0 {
@@ -221,14 +280,16 @@ pub(super) struct Force {
     egress: JobEgress,
     resolver: resolver::Handle,
     rules: JobRules,
+    guard: GuardRules,
     slot: u32,
     links: LinkState,
+    on: u64,
 }
 
 impl Force {
     /// What an agent before has left: the same maps and links, and a resolver again, on its old port if that is free.
-    /// Whatever fails, the rules stay as they are.
-    pub(super) fn take_over(kernel: &mut Kernel, job: &Job) -> Result<Self, RunError> {
+    /// `on` is the cgroup that the hooks hang on, 0 for the topmost. Whatever fails, the rules stay as they are.
+    pub(super) fn take_over(kernel: &mut Kernel, job: &Job, on: u64) -> Result<Self, RunError> {
         let rules = kernel.rules(job.slot).ok_or_else(|| lost("the job's entry in the kernel's maps is gone"))?;
         let table = RuleTable::new(job.slot, &job.policy).map_err(LoadError::Rules)?;
         if table.ids().len() as u32 != rules.rules || table.flags() != rules.flags {
@@ -243,15 +304,29 @@ impl Force {
         let rules = JobRules { resolver_v4: ports.v4, resolver_v6: ports.v6, ..rules };
         kernel.put_rules(job.slot, rules)?;
         let resolver = start(resolver, kernel, &egress, rules)?;
-        Ok(Self { egress, resolver, rules, slot: job.slot, links: kernel.links() })
+        let guard = guarding::rules(&job.policy);
+        Ok(Self { egress, resolver, rules, guard, slot: job.slot, links: kernel.links(on), on })
     }
 
     /// Ties it to the job: from here on it ends with the value.
-    pub(super) fn held(self, cgroup: &JobCgroup, pins: Pins, held: Held) -> Blocking {
-        let Self { egress, resolver, rules, slot, links } = self;
+    pub(super) fn held(self, cgroup: &JobCgroup) -> Blocking {
+        let Self { egress, resolver, rules, guard, slot, links, on } = self;
         let now = Instant::now();
         let (next_look, next_forget) = (now + LOOK_AFTER, now + FORGET);
-        Blocking { egress, resolver, pins, held, slot, cgroup: cgroup.id(), rules, links, next_look, next_forget }
+        let cgroup = cgroup.id();
+        Blocking {
+            egress,
+            resolver,
+            slot,
+            cgroup,
+            on,
+            rules,
+            guard,
+            links,
+            next_look,
+            next_forget,
+            is_silence_told: false,
+        }
     }
 }
 

@@ -4,8 +4,12 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use super::at_work::AtWork;
 use super::child;
-use super::run::{Armed, Outcome, RunError, SLOT, io_error};
+use super::flow::{Flow, now_ns};
+use super::run::{Outcome, RunError, io_error};
+use super::station::Station;
+use crate::event::ProcessKey;
 use crate::job::Job;
 use crate::kernel::{Kernel, LoadError};
 use crate::notice::{Account, Content, JobEnded, RuleUse};
@@ -13,63 +17,104 @@ use crate::notice::{Account, Content, JobEnded, RuleUse};
 /// How long the last records may take to arrive after the job has ended.
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 
-impl Armed {
-    /// Ends what is left, waits for the last records, closes the account.
-    pub(super) fn settle(mut self, status: Option<ExitStatus>) -> Result<Outcome, RunError> {
+impl Station {
+    /// Ends what is left of a job, waits for the last records, closes its account, and takes away what was made for it.
+    pub(super) fn end(&mut self, slot: u32, status: Option<ExitStatus>) -> Result<Outcome, RunError> {
         self.take_in();
-        let left = self.kernel.members(SLOT)?;
-        self.cgroup.kill()?;
+        let left = self.kernel.members(slot)?;
+        let Some(at_work) = self.jobs.get(&slot) else { return Err(no_job(slot)) };
+        let runners = self.kernel.runners(slot, at_work.began_ns)?;
+        at_work.cgroup.kill()?;
         let kernel = &mut self.kernel;
         // Those that left the cgroup; a map that can't be read is told by the next call.
-        child::end_processes(|| kernel.members(SLOT).unwrap_or_default()).map_err(io_error("end what is left"))?;
-        let deadline = Instant::now() + SETTLE_WITHIN;
-        loop {
-            self.take_reports();
-            while self.flow.take_in(&mut self.kernel, u64::MAX) {}
-            let account = self.flow.book.account(&self.kernel.counters()?, 0);
-            if account.received == account.submitted() || Instant::now() >= deadline {
-                break;
-            }
-            self.kernel.wait_readable(Duration::from_millis(1));
+        child::end_processes(|| kernel.members(slot).unwrap_or_default()).map_err(io_error("end what is left"))?;
+        let whole = self.settle(slot)?;
+        let Some(AtWork { job, cgroup, disarmed, mut stand, .. }) = self.jobs.remove(&slot) else {
+            return Err(no_job(slot));
+        };
+        for detail in stand.look() {
+            self.tell_tampered(&job, detail);
         }
-        let (rules, dropped_packets) = rule_uses(&mut self.kernel, &self.job)?;
-        let Self { mut kernel, cgroup, job, mut flow, blocking, disarmed, .. } = self;
-        flow.flush();
+        let (rules, dropped_packets) = rule_uses(&mut self.kernel, &job)?;
         // Named only now: one may have been about to become another program when the command ended.
-        let leftovers = left.into_iter().map(|key| {
-            let name = flow.pipeline.processes().get(key).map_or("?", |process| process.name());
-            format!("{name} (pid {})", key.tgid)
-        });
-        let leftovers = leftovers.collect();
-        let (account, losses) = flow.settle_losses(&mut kernel)?;
+        let named = |keys: Vec<ProcessKey>, flow: &Flow| {
+            let name = |key: ProcessKey| {
+                let name = flow.pipeline.processes().get(key).map_or("?", |process| process.name());
+                format!("{name} (pid {})", key.tgid)
+            };
+            keys.into_iter().map(name).collect::<Vec<_>>()
+        };
+        let (leftovers, left_on_runner) = (named(left, &self.flow), named(runners, &self.flow));
+        let (account, losses) = self.flow.settle_losses(slot, &whole);
         for loss in losses {
-            flow.announce(Some(&job), Content::Loss(loss));
+            self.flow.announce(&job, Content::Loss(loss));
         }
-        let state = flow.pipeline.end_job(SLOT);
         let ended = JobEnded {
             exit_code: status.and_then(|status| status.code()),
             signal: status.and_then(|status| status.signal()),
             leftovers,
-            occurrences: state.map(|state| state.occurrences().into_iter().collect()).unwrap_or_default(),
-            unreadable_dns: flow.pipeline.unreadable_dns(),
+            left_on_runner,
+            occurrences: self.flow.pipeline.occurrences(slot),
+            unreadable_dns: self.flow.pipeline.unreadable_dns(slot),
             rules,
             dropped_packets,
             account: account.clone(),
         };
-        flow.announce(Some(&job), Content::JobEnded(ended));
-        flow.send();
-        // The hooks go first, then the folder by which a successor would look for them.
-        drop(kernel);
+        self.flow.announce(&job, Content::JobEnded(ended));
+        self.flow.send();
+        // The hooks go first, then the cgroup by which a successor would look for the job.
+        self.kernel.remove_job(slot)?;
         cgroup.remove()?;
-        drop(blocking);
-        let (summary, notices_dropped) = flow.finish();
+        self.bequeath()?;
+        self.guard_testament()?;
+        if self.proves_reset {
+            let detail = self.reset(slot)?;
+            self.flow.changed(&job, "reset", detail);
+            self.flow.send();
+        }
+        let (summary, notices_dropped) = self.flow.end_job(slot);
         Ok(Outcome { status, disarmed, summary, account: Account { notices_dropped, ..account } })
     }
+
+    /// What is left of a job that has ended, for people: what the next one could have found.
+    fn reset(&mut self, slot: u32) -> Result<String, RunError> {
+        let left = self.kernel.entries_of(slot)?;
+        if left.is_empty() {
+            return Ok(
+                "nothing is left of the job in the kernel's maps, its cgroup is gone, and no process of it runs"
+                    .to_owned(),
+            );
+        }
+        let left: Vec<String> = left.iter().map(|(map, entries)| format!("{map} {entries}")).collect();
+        Ok(format!("entries of the job are left in the kernel's maps: {}", left.join(", ")))
+    }
+
+    /// Takes in the last records of a job whose processes have ended. Returns the account of everything.
+    fn settle(&mut self, slot: u32) -> Result<Account, RunError> {
+        let deadline = Instant::now() + SETTLE_WITHIN;
+        let is_alone = self.jobs.keys().all(|other| *other == slot);
+        loop {
+            self.take_reports();
+            // What comes late in time stands behind what others are doing now.
+            let until_ns = if is_alone { u64::MAX } else { now_ns() };
+            while self.flow.take_in(&mut self.kernel, until_ns) {}
+            let whole = self.flow.whole_account(&mut self.kernel)?;
+            if whole.difference() == 0 || Instant::now() >= deadline {
+                self.flow.flush();
+                return Ok(whole);
+            }
+            self.kernel.wait_readable(Duration::from_millis(1));
+        }
+    }
+}
+
+fn no_job(slot: u32) -> RunError {
+    io_error("end the job")(std::io::Error::other(format!("there is none in slot {slot}")))
 }
 
 /// What each rule decided, and how many packets no verdict covered.
 fn rule_uses(kernel: &mut Kernel, job: &Job) -> Result<(Vec<RuleUse>, u64), LoadError> {
-    let counts = kernel.rule_counts(SLOT)?;
+    let counts = kernel.rule_counts(job.slot)?;
     let dropped = counts.iter().map(|count| count.dropped).sum();
     let used = job.rule_ids.iter().zip(&counts).filter(|(_, count)| count.allowed + count.blocked > 0);
     let decided =

@@ -1,18 +1,21 @@
 //! From the rings to the outboxes: put in order, decoded, told by the pipeline, offered to every sink.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use runner_agent_common::guard::operation;
+use runner_agent_common::map::Counters;
 use runner_agent_common::record::flag;
 
-use super::account::Bookkeeper;
+use super::account::{Bookkeeper, Told};
 use super::child;
 use crate::decode::{Record, decode};
 use crate::job::Job;
-use crate::kernel::procfs::Snapshot;
+use crate::kernel::procfs::{self, Snapshot};
 use crate::kernel::{Kernel, LoadError};
 use crate::notice::{Account, Content, Loss, Notice};
 use crate::order::Order;
-use crate::pipeline::{Measure, Pipeline, Resolved};
+use crate::pipeline::{EngineAsked, Measure, Pipeline, Resolved};
 use crate::record_file::Recorder;
 use crate::report::summary::Summary;
 use crate::sink::{Outbox, SinkLoss};
@@ -25,24 +28,70 @@ pub(super) struct Flow {
     order: Order,
     pub(super) pipeline: Pipeline,
     pub(super) book: Bookkeeper,
-    summary: Summary,
-    outboxes: Vec<Outbox>,
+    rows: BTreeMap<u32, Row>,
     recorder: Option<Recorder>,
     notices: Vec<Notice>,
+    /// Processes that may have come to another network since they were asked for last, with the slots of their jobs.
+    moved: Vec<(u32, u32)>,
+}
+
+/// What is told of one job: to whom, in sum, and what of it was lost.
+pub(super) struct Row {
+    outboxes: Vec<Outbox>,
+    pub(super) summary: Summary,
+    told: Told,
     /// What the resolver had to tell and found no room for: lines that the log lacks.
-    pub(super) reports_lost: u64,
+    reports_lost: u64,
+}
+
+impl Row {
+    fn sinks(&self) -> Vec<SinkLoss> {
+        let outboxes = self.outboxes.iter().map(Outbox::loss);
+        outboxes.chain([SinkLoss { sink: "resolver", dropped: self.reports_lost, failed: 0 }]).collect()
+    }
+
+    fn missing_in_log(&self) -> u64 {
+        missing_in_log(&self.sinks()) + self.reports_lost
+    }
 }
 
 impl Flow {
     /// Nothing has happened yet.
-    pub(super) fn new(pipeline: Pipeline, book: Bookkeeper, outboxes: Vec<Outbox>, recorder: Option<Recorder>) -> Self {
-        let (order, summary, notices) = (Order::default(), Summary::default(), Vec::new());
-        Self { order, pipeline, book, summary, outboxes, recorder, notices, reports_lost: 0 }
+    pub(super) fn new(book: Bookkeeper, recorder: Option<Recorder>) -> Self {
+        let (order, pipeline, notices, moved) = (Order::default(), Pipeline::default(), Vec::new(), Vec::new());
+        Self { order, pipeline, book, rows: BTreeMap::new(), recorder, notices, moved }
+    }
+
+    /// From here on, what the job in that slot does is told there. Losses are told from the account at its beginning on.
+    pub(super) fn start_job(&mut self, job: Arc<Job>, outboxes: Vec<Outbox>, since: Account) {
+        let slot = job.slot;
+        self.pipeline.start_job(job, &procfs::hosts("/etc/hosts".as_ref()));
+        let row = Row { outboxes, summary: Summary::default(), told: Told::since(since), reports_lost: 0 };
+        self.rows.insert(slot, row);
+    }
+
+    /// The row of a job.
+    pub(super) fn row(&self, slot: u32) -> Option<&Row> {
+        self.rows.get(&slot)
+    }
+
+    /// What a job's resolver had to tell and found no room for, in all.
+    pub(super) fn set_reports_lost(&mut self, slot: u32, lost: u64) {
+        if let Some(row) = self.rows.get_mut(&slot) {
+            row.reports_lost = lost;
+        }
+    }
+
+    /// Records that came before there was a job.
+    pub(super) fn begin_with(&mut self, records: Vec<Vec<u8>>) {
+        for bytes in records {
+            self.order.push(&bytes);
+        }
     }
 
     /// Takes what waits on the rings and passes on what happened up to `until_ns`. True when there is more to take.
     pub(super) fn take_in(&mut self, kernel: &mut Kernel, until_ns: u64) -> bool {
-        let Self { order, pipeline, book, recorder, notices, .. } = self;
+        let Self { order, pipeline, book, recorder, notices, moved, .. } = self;
         let complete_until = kernel.drain(|bytes| {
             book.received += 1;
             if let Some(recorder) = recorder.as_mut() {
@@ -58,6 +107,9 @@ impl Flow {
             Ok(record) => {
                 book.decoded += 1;
                 introduce(&record, pipeline);
+                if may_have_moved(&record) {
+                    moved.push((record.header().job, record.header().process.tgid));
+                }
                 pipeline.handle(&record, notices);
             }
             Err(error) => {
@@ -77,13 +129,11 @@ impl Flow {
     /// rings stands in its own account.
     pub(super) fn inherit_account(&mut self, kernel: &mut Kernel, now_ns: u64) {
         const ROUNDS: usize = 64;
-        let submitted = |kernel: &mut Kernel, book: &Bookkeeper| {
-            kernel.counters().map_or(0, |counters| book.account(&counters, 0).submitted())
-        };
+        let submitted = |kernel: &mut Kernel| kernel.counters().map_or(0, |counters| submitted(&counters));
         for _ in 0..ROUNDS {
-            let before = submitted(kernel, &self.book);
+            let before = submitted(kernel);
             while self.take_in(kernel, now_ns) {}
-            let after = submitted(kernel, &self.book);
+            let after = submitted(kernel);
             // Nothing came in between, so nothing is under way.
             if before == after {
                 let taken = self.book.received;
@@ -105,37 +155,78 @@ impl Flow {
         self.pipeline.resolved(slot, answered, &mut self.notices);
     }
 
-    /// Tells something that no record tells.
-    pub(super) fn announce(&mut self, job: Option<&Arc<Job>>, content: Content) {
-        self.pipeline.announce(now_ns(), job.map(|job| job.id.clone()), content, &mut self.notices);
+    /// Processes that may have come to another network since this was asked last, with the slots of their jobs.
+    pub(super) fn take_moved(&mut self) -> Vec<(u32, u32)> {
+        std::mem::take(&mut self.moved)
     }
 
-    /// Offers what was told to every sink.
+    /// Takes in what the gate to a container engine was asked.
+    pub(super) fn engine_asked(&mut self, slot: u32, asked: EngineAsked) {
+        self.pipeline.engine_asked(slot, asked, &mut self.notices);
+    }
+
+    /// Tells something about a job that no record tells.
+    pub(super) fn announce(&mut self, job: &Job, content: Content) {
+        self.pipeline.announce(now_ns(), job.slot, Some(job.id.clone()), content, &mut self.notices);
+    }
+
+    /// Tells something about the agent in the row of a job.
+    pub(super) fn announce_agent(&mut self, slot: u32, content: Content) {
+        self.pipeline.announce(now_ns(), slot, None, content, &mut self.notices);
+    }
+
+    /// Tells that something about the agent itself has changed.
+    pub(super) fn changed(&mut self, job: &Job, state: &'static str, detail: String) {
+        self.pipeline.changed(now_ns(), job, state, detail, &mut self.notices);
+    }
+
+    /// Offers what was told to every sink of its job.
     pub(super) fn send(&mut self) {
         for notice in self.notices.drain(..) {
-            self.summary.observe(&notice);
-            for outbox in &self.outboxes {
+            let Some(row) = self.rows.get_mut(&notice.slot) else { continue };
+            row.summary.observe(&notice);
+            for outbox in &row.outboxes {
                 outbox.offer(&notice);
             }
         }
     }
 
-    /// The account of records so far, and the losses in it that were not told yet.
-    pub(super) fn settle_losses(&mut self, kernel: &mut Kernel) -> Result<(Account, Vec<Loss>), LoadError> {
-        let mut sinks: Vec<SinkLoss> = self.outboxes.iter().map(Outbox::loss).collect();
-        let account = self.book.account(&kernel.counters()?, missing_in_log(&sinks) + self.reports_lost);
-        sinks.push(SinkLoss { sink: "resolver", dropped: self.reports_lost, failed: 0 });
-        let losses = self.book.news(&account, &sinks);
-        Ok((account, losses))
+    /// The account of all records since the agent began, all of them taken in, as far as they were submitted by then.
+    pub(super) fn whole_account(&mut self, kernel: &mut Kernel) -> Result<Account, LoadError> {
+        let before = kernel.counters()?;
+        while self.take_in(kernel, now_ns()) {}
+        let mut account = self.book.account(&before);
+        // What came in meanwhile is the next account's.
+        let later = self.book.received.saturating_sub(account.submitted());
+        let is_later = later <= submitted(&kernel.counters()?).saturating_sub(account.submitted());
+        if is_later {
+            account.received -= later;
+            account.decoded = account.decoded.saturating_sub(later);
+        }
+        Ok(account)
     }
 
-    /// Waits for the sinks. Returns the summary, and how many notices the log lacks.
-    pub(super) fn finish(self) -> (Summary, u64) {
+    /// A job's share of an account of everything, and the losses in it that were not told yet.
+    pub(super) fn settle_losses(&mut self, slot: u32, whole: &Account) -> (Account, Vec<Loss>) {
+        let Some(row) = self.rows.get_mut(&slot) else { return (Account::default(), Vec::new()) };
+        let account = Account { notices_dropped: row.missing_in_log(), ..whole.since(row.told.beginning()) };
+        let losses = row.told.news(&account, &row.sinks());
+        (account, losses)
+    }
+
+    /// Forgets a job and waits for its sinks. Returns the summary, and how many notices the log lacks.
+    pub(super) fn end_job(&mut self, slot: u32) -> (Summary, u64) {
+        self.pipeline.end_job(slot);
+        let Some(row) = self.rows.remove(&slot) else { return (Summary::default(), 0) };
+        let sinks: Vec<SinkLoss> = row.outboxes.into_iter().map(Outbox::finish).collect();
+        (row.summary, missing_in_log(&sinks) + row.reports_lost)
+    }
+
+    /// No job is left: the recording ends.
+    pub(super) fn finish(self) {
         if let Some(recorder) = self.recorder {
             recorder.finish();
         }
-        let sinks: Vec<SinkLoss> = self.outboxes.into_iter().map(Outbox::finish).collect();
-        (self.summary, missing_in_log(&sinks) + self.reports_lost)
     }
 }
 
@@ -143,11 +234,25 @@ fn missing_in_log(sinks: &[SinkLoss]) -> u64 {
     sinks.iter().filter(|loss| loss.sink == LOG).map(|loss| loss.dropped + loss.failed).sum()
 }
 
+fn submitted(counters: &[Counters]) -> u64 {
+    counters.iter().map(|counters| counters.submitted).sum()
+}
+
 /// Does what the pipeline found to be necessary.
 fn carry_out(measure: Measure, kernel: &mut Kernel) {
     match measure {
         Measure::MarkHolder(key) => {
             if let Err(error) = kernel.holds_secret(key) {
+                tracing::error!("{error}");
+            }
+        }
+        Measure::Permit(program, classes) => {
+            if let Err(error) = kernel.permit(program, classes) {
+                tracing::error!("{error}");
+            }
+        }
+        Measure::Know(slot, file, class) => {
+            if let Err(error) = kernel.know(slot, file, class) {
                 tracing::error!("{error}");
             }
         }
@@ -179,9 +284,19 @@ fn introduce(record: &Record, pipeline: &mut Pipeline) {
         }
         let mut above = None;
         for (key, snapshot) in lineage.into_iter().rev() {
-            pipeline.snapshot(key, above, snapshot.program);
+            pipeline.snapshot(fork.header.job, key, above, snapshot.program);
             above = Some(key);
         }
+    }
+}
+
+/// Whether a process may be in another network namespace than when it was last heard of: it entered one, or it was made in one
+/// and starts a program there.
+fn may_have_moved(record: &Record) -> bool {
+    match record {
+        Record::Exec { .. } => true,
+        Record::Guard { fixed, .. } => fixed.operation == operation::NAMESPACE,
+        _ => false,
     }
 }
 

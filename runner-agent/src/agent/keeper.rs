@@ -1,25 +1,35 @@
 //! The keeper of a job whose agent is gone: takes its pins over without a gap, answers its DNS again, goes on with its log,
 //! and looks after it until its last process has ended.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::MissedTickBehavior;
 
 use super::account::Bookkeeper;
+use super::at_work::AtWork;
 use super::block::Force;
 use super::flow::{Flow, LOG, now_ns};
-use super::run::{Armed, SLOT};
-use super::signals;
+use super::guarding;
+use super::platform::Platform;
+use super::run::{RunError, TICK};
+use super::signals::{self, Arrived};
 use super::state::Held;
-use super::succession::Testament;
+use super::station::{Hold, Station};
+use super::succession::{Testament, Word};
 use super::watched::secret_files;
-use crate::job::Job;
-use crate::kernel::cgroup::JobCgroup;
-use crate::kernel::procfs::{self, Snapshot};
+use crate::config::Combined;
+use crate::job::{Job, Scope};
+use crate::kernel::cgroup::{Hierarchy, JobCgroup};
+use crate::kernel::procfs::Snapshot;
 use crate::kernel::{Kernel, PinRoot};
-use crate::notice::{AgentState, Content};
-use crate::pipeline::Pipeline;
+use crate::notice::Account;
+use crate::policy::Mode;
 use crate::redact::Redactor;
 use crate::rules::RuleTable;
 use crate::sink::Outbox;
@@ -53,20 +63,51 @@ pub fn keep(options: KeepOptions) -> Result<(), String> {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{word}");
     let _ = out.flush();
-    let armed = kept?;
+    let mut station = kept?;
     let signals = signals::receive().map_err(|error| error.to_string())?;
+    station.settle_in().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("can't start the event loop: {error}"))?;
-    runtime.block_on(armed.keep(signals, LOOK)).map_err(|error| error.to_string())
+    runtime.block_on(look_after(station, signals)).map_err(|error| error.to_string())
 }
 
-/// Takes the job over. Until all of it has succeeded nothing is held that would take rules or processes away when dropped.
-fn take(options: KeepOptions) -> Result<Armed, String> {
+/// Looks after jobs that another agent started, until nothing of them is left. A signal ends the keeper and not the jobs: their
+/// rules stay in force.
+async fn look_after(mut station: Station, mut signals: UnboundedReceiver<Arrived>) -> Result<(), RunError> {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
+    while !station.jobs.is_empty() {
+        tokio::select! {
+            biased;
+            Some(_) = signals.recv() => {
+                station.leave();
+                return Ok(());
+            }
+            _ = tick.tick() => {}
+        }
+        station.take_in();
+        station.look_after()?;
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            station.tell_losses()?;
+            let ended = station.jobs.values().filter(|at_work| !at_work.cgroup.is_alive());
+            for slot in ended.map(|at_work| at_work.job.slot).collect::<Vec<_>>() {
+                station.end(slot, None)?;
+            }
+        }
+    }
+    station.take_down();
+    Ok(())
+}
+
+/// Takes the jobs over. Until all of it has succeeded nothing is held that would take rules or processes away when dropped.
+fn take(options: KeepOptions) -> Result<Station, String> {
     let KeepOptions { runtime, name, encoder, redactor } = options;
     let held = Held::take(&runtime, &name).map_err(|error| format!("somebody else has it: {error}"))?;
-    let inherited = match inherit(&runtime, &name, &held, encoder, redactor) {
+    let inherited = match inherit(&runtime, &name, &held, &encoder, &redactor) {
         Ok(inherited) => inherited,
         Err(reason) => {
             // Its folder is for another try.
@@ -74,63 +115,124 @@ fn take(options: KeepOptions) -> Result<Armed, String> {
             return Err(reason);
         }
     };
-    let Inherited { kernel, force, job, flow, cgroup, root } = inherited;
-    let (Ok(cgroup), Some(pins)) = (JobCgroup::adopt(&cgroup), root.take_over(&name)) else {
+    let Inherited { kernel, hierarchy, jobs, platform, flow, root, asked } = inherited;
+    let cgroups: Result<Vec<JobCgroup>, _> = jobs.iter().map(|job| JobCgroup::adopt(&job.cgroup)).collect();
+    let (Ok(cgroups), Some(pins)) = (cgroups, root.take_over(&name)) else {
         held.keep();
         return Err("its cgroup or its pins have just gone".to_owned());
     };
-    let blocking = Some(force.held(&cgroup, pins, held));
-    let mut armed = Armed { kernel, cgroup, job, command: Vec::new(), flow, blocking, disarmed: None };
-    armed.catch_up();
-    Ok(armed)
+    let mut at_work = BTreeMap::new();
+    for (Taken { job, force, log, recorded, cgroup: _ }, cgroup) in jobs.into_iter().zip(cgroups) {
+        let stand = guarding::stand(&job.policy, Some(&held), log.as_deref());
+        let blocking = force.map(|force| force.held(&cgroup));
+        // Of what began before, nobody knows any more whether that was while the job ran. The gate to a container engine went
+        // with the agent before, and what the job had made through it is forgotten.
+        let (began_ns, engine, disarmed) = (now_ns(), None, None);
+        let taken = AtWork { job, cgroup, blocking, engine, stand, began_ns, disarmed, log, recorded };
+        at_work.insert(taken.job.slot, taken);
+    }
+    let left = Hold::taken_over(held, pins, asked);
+    let mut station = Station::taken_over(kernel, flow, hierarchy, at_work, platform, runtime, left);
+    station.catch_up();
+    Ok(station)
+}
+
+/// A job as the agent before left it.
+struct Taken {
+    job: Arc<Job>,
+    force: Option<Force>,
+    cgroup: PathBuf,
+    log: Option<PathBuf>,
+    recorded: Combined,
 }
 
 struct Inherited {
     kernel: Kernel,
-    force: Force,
-    job: Arc<Job>,
+    hierarchy: Hierarchy,
+    jobs: Vec<Taken>,
+    platform: Option<Platform>,
     flow: Flow,
-    cgroup: PathBuf,
     root: PinRoot,
+    asked: Option<PathBuf>,
 }
 
-fn inherit(runtime: &Path, name: &str, held: &Held, encoder: Encoder, redactor: Redactor) -> Result<Inherited, String> {
+fn inherit(
+    runtime: &Path,
+    name: &str,
+    held: &Held,
+    encoder: &Encoder,
+    redactor: &Redactor,
+) -> Result<Inherited, String> {
     let left = Testament::read(held)?;
-    let policy = left.policy()?;
     let root = PinRoot::existing(left.pins.as_deref(), runtime).ok_or("its pins are gone")?;
-    let mut kernel = Kernel::take_over(&root.job(name)).map_err(|error| error.to_string())?;
-    let secret_files = secret_files(&policy);
-    let table = RuleTable::new(SLOT, &policy).map_err(|error| error.to_string())?;
-    let rule_ids = table.ids().to_vec();
-    let job = Arc::new(Job { slot: SLOT, id: left.id, command: left.command, policy, secret_files, rule_ids });
-    let force = Force::take_over(&mut kernel, &job).map_err(|error| error.to_string())?;
-    let mut pipeline = Pipeline::new(redactor);
-    let mut outboxes = Vec::new();
-    if let Some(path) = &left.log {
-        // Without its log the job would be looked after and nobody could know.
-        let (log, last_seq) = JsonLines::go_on(path, encoder)
-            .map_err(|error| format!("can't go on with the log {}: {error}", path.display()))?;
-        pipeline.go_on_after(last_seq);
-        outboxes.push(Outbox::start(LOG, log, |_| true).map_err(|error| error.to_string())?);
+    let slots: Vec<(u32, bool)> =
+        left.jobs.iter().map(|word| (word.slot, word.mode == Mode::Block.to_string())).collect();
+    let mut kernel = Kernel::take_over(&root.job(name), &slots).map_err(|error| error.to_string())?;
+    kernel.add_agent(std::process::id()).map_err(|error| error.to_string())?;
+    let hierarchy = Hierarchy::find().map_err(|error| error.to_string())?;
+    let scope = if left.holds_runner { Scope::Runner } else { Scope::Job };
+    let mut platform = None;
+    let mut flow = Flow::new(Bookkeeper::default(), None);
+    let mut jobs = Vec::new();
+    for word in left.jobs {
+        let policy = word.policy()?;
+        let secret_files = secret_files(&policy);
+        let is_blocked = policy.mode == Mode::Block;
+        let rule_ids = if is_blocked {
+            RuleTable::new(word.slot, &policy).map_err(|error| error.to_string())?.ids().to_vec()
+        } else {
+            Vec::new()
+        };
+        let Word { slot, id, command, cgroup, log, policy: recorded, .. } = word;
+        let redactor = redactor.clone();
+        let job = Arc::new(Job { slot, id, command, policy, redactor, scope, secret_files, rule_ids });
+        if scope == Scope::Runner {
+            let mut again = Platform::of(&job.policy, &hierarchy);
+            again.arrange(&mut kernel).map_err(|error| error.to_string())?;
+            platform = Some(again);
+        }
+        let on = match scope {
+            Scope::Job => std::fs::metadata(&cgroup).map_err(|error| format!("its cgroup is gone: {error}"))?.ino(),
+            Scope::Runner => 0,
+        };
+        let force = if is_blocked {
+            Some(Force::take_over(&mut kernel, &job, on).map_err(|error| error.to_string())?)
+        } else {
+            None
+        };
+        let mut outboxes = Vec::new();
+        let mut last_seq = 0;
+        if let Some(path) = &log {
+            // Without its log the job would be looked after and nobody could know.
+            let (file, seq) = JsonLines::go_on(path, *encoder)
+                .map_err(|error| format!("can't go on with the log {}: {error}", path.display()))?;
+            last_seq = seq;
+            outboxes.push(Outbox::start(LOG, file, |_| true).map_err(|error| error.to_string())?);
+        }
+        flow.start_job(job.clone(), outboxes, Account::default());
+        flow.pipeline.go_on_after(slot, last_seq);
+        jobs.push(Taken { job, force, cgroup, log, recorded });
     }
-    pipeline.start_job(job.clone(), &procfs::hosts("/etc/hosts".as_ref()));
-    let flow = Flow::new(pipeline, Bookkeeper::default(), outboxes, None);
-    Ok(Inherited { kernel, force, job, flow, cgroup: left.cgroup, root })
+    Ok(Inherited { kernel, hierarchy, jobs, platform, flow, root, asked: left.pins })
 }
 
-impl Armed {
+impl Station {
     /// Takes in what has waited on the rings, and what runs; then counts from here.
     fn catch_up(&mut self) {
-        let members = self.kernel.members(SLOT).unwrap_or_default();
-        for key in &members {
-            if let Some(snapshot) = Snapshot::read(key.tgid).filter(|snapshot| snapshot.is(*key)) {
-                self.flow.pipeline.snapshot(*key, None, snapshot.program);
+        let Self { kernel, flow, jobs, .. } = self;
+        for (&slot, at_work) in jobs.iter() {
+            let members = kernel.members(slot).unwrap_or_default();
+            for key in &members {
+                if let Some(snapshot) = Snapshot::read(key.tgid).filter(|snapshot| snapshot.is(*key)) {
+                    flow.pipeline.snapshot(slot, *key, None, snapshot.program);
+                }
             }
+            let detail = format!(
+                "the agent before is gone; {} processes of the job run on, under the same rules",
+                members.len()
+            );
+            flow.changed(&at_work.job, "taken-over", detail);
         }
-        let detail =
-            format!("the agent before is gone; {} processes of the job run on, under the same rules", members.len());
-        let state = "taken-over";
-        self.flow.announce(Some(&self.job), Content::Agent(AgentState::Changed { state, detail }));
-        self.flow.inherit_account(&mut self.kernel, now_ns());
+        flow.inherit_account(kernel, now_ns());
     }
 }

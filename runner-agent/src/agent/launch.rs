@@ -12,6 +12,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::thread::CapabilitySet;
+
 /// Exit code when the command was found and can't run.
 pub const CANNOT_RUN: u8 = 126;
 
@@ -21,13 +23,21 @@ pub const NOT_FOUND: u8 = 127;
 /// Exit code when the agent could not do what was asked; the command never started.
 pub const NOT_ARMED: u8 = 125;
 
-/// What a blocked job begins without.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a job begins without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Confinement {
     /// Close network sockets, rings and tunnels that were opened before.
     pub close_sockets: bool,
-    /// Give up the capability for raw and packet sockets, for good.
-    pub no_raw_sockets: bool,
+    /// Capabilities that are given up for good.
+    pub without: CapabilitySet,
+    /// What the agent's own score for the kernel's out-of-memory killer was, before it protected itself.
+    pub oom_score: i32,
+}
+
+impl Default for Confinement {
+    fn default() -> Self {
+        Self { close_sockets: false, without: CapabilitySet::empty(), oom_score: 0 }
+    }
 }
 
 /// Joins the cgroup and becomes the command. Returns only when that fails, with the exit code and what to say.
@@ -37,10 +47,10 @@ pub fn launch(cgroup: &Path, command: &[OsString], confinement: Confinement) -> 
     {
         return (NOT_ARMED, message);
     }
-    if confinement.no_raw_sockets
-        && let Err(error) = give_up_raw_sockets()
-    {
-        return (NOT_ARMED, format!("can't give up the capability CAP_NET_RAW: {error}"));
+    // Without privileges it was never lowered.
+    let _ = fs::write(OOM_SCORE, confinement.oom_score.to_string());
+    if let Err(error) = give_up(confinement.without) {
+        return (NOT_ARMED, format!("can't give up the capabilities {:?}: {error}", confinement.without));
     }
     if let Err(error) = fs::write(cgroup.join("cgroup.procs"), "0") {
         return (NOT_ARMED, format!("can't join the job's cgroup {}: {error}", cgroup.display()));
@@ -88,17 +98,35 @@ fn close_inherited_doors() -> Result<(), String> {
     Ok(())
 }
 
-/// Gives up `CAP_NET_RAW` for the command and all its descendants. No hook of this tier stands before a packet socket; who
-/// makes one is ended, and by then another thread could have used it.
-fn give_up_raw_sockets() -> io::Result<()> {
-    use rustix::thread::{CapabilitySet, capabilities, remove_capability_from_bounding_set, set_capabilities};
-    let raw = CapabilitySet::NET_RAW;
+/// Gives up capabilities for the command and all its descendants, whoever they become: what is not in the bounding set no
+/// set-user-ID program gives back.
+fn give_up(without: CapabilitySet) -> io::Result<()> {
+    use rustix::thread::{capabilities, remove_capability_from_bounding_set, set_capabilities};
+    if without.is_empty() {
+        return Ok(());
+    }
     let mut sets = capabilities(None)?;
-    remove_capability_from_bounding_set(raw)?;
-    sets.effective.remove(raw);
-    sets.permitted.remove(raw);
-    sets.inheritable.remove(raw);
+    for capability in without.iter() {
+        remove_capability_from_bounding_set(capability)?;
+    }
+    sets.effective.remove(without);
+    sets.permitted.remove(without);
+    sets.inheritable.remove(without);
     Ok(set_capabilities(None, sets)?)
+}
+
+/// Of the process that reads or writes it.
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+
+/// Keeps the kernel's out-of-memory killer from the agent: a job that takes all memory is to end before the one that watches
+/// it. Returns what the score was.
+pub(super) fn protect_from_oom() -> i32 {
+    const NEVER: &str = "-1000";
+    let before = fs::read_to_string(OOM_SCORE).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default();
+    if let Err(error) = fs::write(OOM_SCORE, NEVER) {
+        tracing::info!("the agent can be ended when memory runs out: {error}");
+    }
+    before
 }
 
 /// Inode numbers of the sockets that don't leave the machine.
@@ -119,7 +147,12 @@ fn is_tunnel(file: &fs::Metadata) -> bool {
 pub(super) fn arguments(cgroup: &Path, command: &[OsString], confinement: Confinement) -> Vec<OsString> {
     let mut arguments = vec!["launch".into(), "--cgroup".into(), cgroup.into()];
     arguments.extend(confinement.close_sockets.then(|| "--close-sockets".into()));
-    arguments.extend(confinement.no_raw_sockets.then(|| "--no-raw-sockets".into()));
+    if !confinement.without.is_empty() {
+        arguments.extend(["--without".into(), confinement.without.bits().to_string().into()]);
+    }
+    if confinement.oom_score != 0 {
+        arguments.push(format!("--oom-score={}", confinement.oom_score).into());
+    }
     arguments.push("--".into());
     arguments.extend(command.iter().cloned());
     arguments

@@ -2,19 +2,27 @@
 
 mod account;
 mod arm;
+mod at_work;
 mod block;
 mod child;
 mod end;
 mod exes;
 mod flow;
+mod footing;
+mod gating;
+mod guarding;
 mod keeper;
 pub mod launch;
+mod platform;
 mod resolving;
 mod run;
 mod self_check;
+mod service;
 mod signals;
 mod state;
+mod station;
 mod succession;
+mod tending;
 mod watched;
 mod trial;
 
@@ -23,4 +31,5 @@ pub use flow::LOG;
 pub use keeper::{KeepOptions, keep};
 pub use run::{Outcome, RunError, RunOptions, run};
 pub use self_check::act as act_as_child;
-pub use trial::{try_to_arm, try_to_block};
+pub use service::{BeginError, Begun, Ended, JobRequest, Service, ServiceOptions, Standing};
+pub use trial::{Trial, try_to_arm, try_to_block};

@@ -13,7 +13,7 @@ use crate::kernel::{JobEgress, Kernel, ResolverPorts};
 use crate::names::address_of;
 use crate::pipeline::Resolved;
 use crate::policy::Policy;
-use crate::resolver::{self, Admission, Admit, AdmitError, Answered, Asker, Refusal, Resolver, Transport};
+use crate::resolver::{self, Admission, Admit, AdmitError, Answered, Asker, Network, Refusal, Resolver, Transport};
 
 /// Something that the resolver told, in the pipeline's words.
 pub(super) enum Told {
@@ -34,6 +34,7 @@ pub(super) fn bind_resolver(policy: &Policy, ports: Option<ResolverPorts>) -> st
     Resolver::bind(resolver::Options {
         policy: Arc::new(policy.egress.clone()),
         search,
+        network: crate::kernel::procfs::own_network(),
         port: ports.map(|ports| ports.v4),
         ..resolver::Options::default()
     })
@@ -46,11 +47,11 @@ pub(super) fn ports_of(resolver: &Resolver) -> ResolverPorts {
 
 pub(super) fn start(
     resolver: Resolver,
-    kernel: &mut Kernel,
+    kernel: &Kernel,
     egress: &JobEgress,
     rules: JobRules,
 ) -> Result<resolver::Handle, RunError> {
-    let askers = ByPort { askers: kernel.take_askers()?, carries: rules.flags & job_flag::CARRY_BLOCK != 0 };
+    let askers = ByPort { askers: kernel.askers(), carries: rules.flags & job_flag::CARRY_BLOCK != 0 };
     resolver.start(Box::new(Door(egress.clone())), Box::new(askers)).map_err(io_error("start the resolver's thread"))
 }
 
@@ -72,7 +73,7 @@ struct ByPort {
 }
 
 impl resolver::Askers for ByPort {
-    fn who(&self, from: SocketAddr, transport: Transport) -> Option<Asker> {
+    fn who(&self, from: SocketAddr, transport: Transport, network: Network) -> Option<Asker> {
         const V4: u8 = 4;
         const V6: u8 = 6;
         const AF_INET: u16 = 2;
@@ -82,7 +83,7 @@ impl resolver::Askers for ByPort {
             Transport::Tcp => 6,
         };
         let family = if from.is_ipv4() { V4 } else { V6 };
-        let asker = self.askers.get(AskerKey { port: from.port(), protocol, family })?;
+        let asker = self.askers.get(AskerKey { port: from.port(), protocol, family, network })?;
         let wanted = address_of(if asker.wanted_family == V4 { AF_INET } else { AF_INET6 }, asker.wanted);
         let holds_secret = self.carries && asker.holds_secret != 0;
         Some(Asker { process: asker.process, wanted, socket: asker.socket, holds_secret })

@@ -5,31 +5,29 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
-use super::block::Blocking;
-use super::flow::{Flow, now_ns};
-use super::launch::Confinement;
-use super::resolving::Told;
+use super::arm::{JobOptions, Proof};
+use super::block::{Closed, Prepared};
+use super::flow::now_ns;
 use super::signals::Arrived;
-use super::{child, signals};
-use crate::config::Recorded;
-use crate::job::Job;
-use crate::kernel::cgroup::JobCgroup;
-use crate::kernel::{Kernel, LoadError, LoadOptions};
-use crate::notice::{Account, AgentState, Content, JobStarted};
-use crate::policy::Policy;
+use super::station::{Station, StationOptions};
+use super::{child, gating, signals};
+use crate::config::{Combined, Recorded};
+use crate::job::Scope;
+use crate::kernel::{Kernel, LoadError, LoadOptions, Room};
+use crate::notice::Account;
+use crate::policy::{Mode, Policy};
 use crate::record_file::Recorder;
 use crate::redact::Redactor;
 use crate::report::summary::Summary;
 use crate::sink::Outbox;
 
 /// How often the rings are drained when nothing fills them.
-const TICK: Duration = Duration::from_millis(5);
+pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// How often losses are looked for.
 const LOOK_FOR_LOSSES: Duration = Duration::from_millis(500);
@@ -53,6 +51,8 @@ pub struct RunOptions {
     pub recorder: Option<Recorder>,
     /// When the agent was started.
     pub started: Instant,
+    /// Who is held to the policy.
+    pub scope: Scope,
     /// Where to put the file that the self-check opens.
     pub scratch: PathBuf,
     /// Where to keep what must outlive the agent.
@@ -103,10 +103,51 @@ pub(super) fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> RunError
 /// Arms, runs the command as a job, and settles.
 pub fn run(options: RunOptions) -> Result<Outcome, RunError> {
     let signals = signals::receive().map_err(io_error("receive signals"))?;
-    let armed = Armed::arm(options)?;
+    let command = options.command.clone();
+    let station = arm(options)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io_error("start the event loop"))?;
-    runtime.block_on(armed.run(signals)).map_err(|error| RunError::Started(Box::new(error)))
+    runtime.block_on(run_armed(station, &command, signals)).map_err(|error| RunError::Started(Box::new(error)))
+}
+
+/// A station with one job, of which nothing has started.
+fn arm(options: RunOptions) -> Result<Station, RunError> {
+    let name = format!("runner-agent-job-{}", std::process::id());
+    let policy = options.policy;
+    let (prepared, closed) = match policy.mode {
+        Mode::Audit => (None, None),
+        Mode::Block => (Some(Prepared::new(&policy, SLOT)?), Some(Closed::listen()?)),
+    };
+    let room = prepared.as_ref().map_or(Room::default(), Prepared::room);
+    let holds_runner = options.scope == Scope::Runner;
+    let mut station = Station::raise(StationOptions {
+        name: name.clone(),
+        load: LoadOptions { runner: if holds_runner { SLOT } else { 0 }, ..options.load },
+        room: closed.as_ref().map_or(room, |closed| closed.room(room)),
+        outlives: prepared.is_some(),
+        runner: holds_runner.then_some(&policy),
+        scratch: options.scratch,
+        runtime: options.runtime,
+        pins: options.pins,
+        recorder: options.recorder,
+        started: options.started,
+    })?;
+    let words = options.command.iter().map(|word| crate::text::from_bytes(word.as_encoded_bytes()));
+    station.begin(JobOptions {
+        slot: SLOT,
+        id: format!("run-{}-{}", std::process::id(), now_ns()).into(),
+        name,
+        command: words.collect(),
+        policy,
+        recorded: Combined::alone(options.recorded),
+        prepared,
+        proof: Some(Proof(closed)),
+        redactor: options.redactor,
+        outboxes: options.outboxes,
+        log: options.log,
+    })?;
+    station.settle_in()?;
+    Ok(station)
 }
 
 /// Everything that can wake the loop.
@@ -117,153 +158,70 @@ enum Input {
     Ended(ExitStatus),
 }
 
-/// Probes attached and checked, the job's cgroup made, nothing started yet.
-pub(super) struct Armed {
-    pub(super) kernel: Kernel,
-    pub(super) cgroup: JobCgroup,
-    pub(super) job: Arc<Job>,
-    pub(super) command: Vec<OsString>,
-    pub(super) flow: Flow,
-    /// What refuses, where the job is blocked.
-    pub(super) blocking: Option<Blocking>,
-    /// Why the job had to be ended before its end.
-    pub(super) disarmed: Option<String>,
+async fn run_armed(
+    mut station: Station,
+    command: &[OsString],
+    mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>,
+) -> Result<Outcome, RunError> {
+    let rings = Rings::of(&station.kernel)?;
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looked_for_losses = Instant::now();
+    let mut child = launcher(&station, command)?.spawn().map_err(io_error("start the launcher"))?;
+    // The job may have a process for every processor; the rings are emptied first. The command was started before, so that
+    // it does not inherit this. Without privileges it is not granted.
+    let _ = rustix::process::setpriority_process(None, crate::sink::PRIORITY);
+    let status = loop {
+        let input = tokio::select! {
+            biased;
+            status = child.wait() => Input::Ended(status.map_err(io_error("wait for the command"))?),
+            Some(signal) = signals.recv() => Input::Signal(signal),
+            ready = rings.ready() => { ready?; Input::RingReady }
+            _ = tick.tick() => Input::Tick,
+        };
+        match input {
+            Input::RingReady | Input::Tick => station.take_in(),
+            Input::Signal(arrived) => pass_on(arrived, &child),
+            Input::Ended(status) => break status,
+        }
+        station.look_after()?;
+        if looked_for_losses.elapsed() >= LOOK_FOR_LOSSES {
+            looked_for_losses = Instant::now();
+            station.tell_losses()?;
+        }
+    };
+    let outcome = station.end(SLOT, Some(status))?;
+    station.take_down();
+    Ok(outcome)
 }
 
-impl Armed {
-    async fn run(mut self, mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>) -> Result<Outcome, RunError> {
-        let [critical, bulk] = self.kernel.descriptors().map_err(io_error("share the rings' descriptors"))?;
-        let (critical, bulk) = (readiness(critical)?, readiness(bulk)?);
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looked_for_losses = Instant::now();
-        let mut child = child::launcher(
-            self.cgroup.path(),
-            &self.command,
-            self.blocking.as_ref().map_or_else(Confinement::default, Blocking::confinement),
-        )
-        .spawn()
-        .map_err(io_error("start the launcher"))?;
-        // The job may have a process for every processor; the rings are emptied first. The command was started before, so that
-        // it does not inherit this. Without privileges it is not granted.
-        let _ = rustix::process::setpriority_process(None, crate::sink::PRIORITY);
-        let status = loop {
-            let input = tokio::select! {
-                biased;
-                status = child.wait() => Input::Ended(status.map_err(io_error("wait for the command"))?),
-                Some(signal) = signals.recv() => Input::Signal(signal),
-                ready = critical.readable() => { ready.map_err(io_error("poll the ring"))?.clear_ready(); Input::RingReady }
-                ready = bulk.readable() => { ready.map_err(io_error("poll the ring"))?.clear_ready(); Input::RingReady }
-                _ = tick.tick() => Input::Tick,
-            };
-            match input {
-                Input::RingReady | Input::Tick => self.take_in(),
-                Input::Signal(arrived) => pass_on(arrived, &child),
-                Input::Ended(status) => break status,
-            }
-            self.look_after()?;
-            if looked_for_losses.elapsed() >= LOOK_FOR_LOSSES {
-                looked_for_losses = Instant::now();
-                self.tell_losses()?;
-            }
+/// What starts the command in its job.
+fn launcher(station: &Station, command: &[OsString]) -> Result<tokio::process::Command, RunError> {
+    let gone = || io_error("start the launcher")(io::Error::other("the job has ended"));
+    let at_work = station.jobs.get(&SLOT).ok_or_else(gone)?;
+    let environment = at_work.engine.as_ref().map(gating::environment).unwrap_or_default();
+    let mut launcher = child::launcher(at_work.cgroup.path(), command, at_work.confinement(station.oom_score));
+    launcher.envs(environment);
+    Ok(launcher)
+}
+
+/// The rings, waited for.
+pub(super) struct Rings([AsyncFd<OwnedFd>; 2]);
+
+impl Rings {
+    pub(super) fn of(kernel: &Kernel) -> Result<Self, RunError> {
+        let [critical, bulk] = kernel.descriptors().map_err(io_error("share the rings' descriptors"))?;
+        Ok(Self([readiness(critical)?, readiness(bulk)?]))
+    }
+
+    /// Waits until one asks for attention.
+    pub(super) async fn ready(&self) -> Result<(), RunError> {
+        let [critical, bulk] = &self.0;
+        let ready = tokio::select! {
+            ready = critical.readable() => ready,
+            ready = bulk.readable() => ready,
         };
-        self.settle(Some(status))
-    }
-
-    /// Looks after a job that another agent started, until nothing of it is left. A signal ends the keeper and not the job:
-    /// its rules stay in force.
-    pub(super) async fn keep(
-        mut self,
-        mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>,
-        look: Duration,
-    ) -> Result<(), RunError> {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looked = Instant::now();
-        loop {
-            tokio::select! {
-                biased;
-                Some(_) = signals.recv() => {
-                    let Self { cgroup, blocking, mut flow, .. } = self;
-                    flow.send();
-                    flow.finish();
-                    cgroup.leave();
-                    if let Some(blocking) = blocking { blocking.leave(); }
-                    return Ok(());
-                }
-                _ = tick.tick() => {}
-            }
-            self.take_in();
-            self.look_after()?;
-            if looked.elapsed() >= look {
-                looked = Instant::now();
-                self.tell_losses()?;
-                if !self.cgroup.is_alive() {
-                    break;
-                }
-            }
-        }
-        self.settle(None).map(drop)
-    }
-
-    /// Takes in what there is; under a flood only so much that signals and the command's end are seen too.
-    pub(super) fn take_in(&mut self) {
-        const ROUNDS: usize = 64;
-        for _ in 0..ROUNDS {
-            self.take_reports();
-            if !self.flow.take_in(&mut self.kernel, now_ns()) {
-                return;
-            }
-        }
-    }
-
-    /// What the resolver has to tell stands after the records of what was done before the question, and before those of what
-    /// was done with its answer.
-    pub(super) fn take_reports(&mut self) {
-        let Some(blocking) = &mut self.blocking else { return };
-        self.flow.reports_lost = blocking.resolver.lost();
-        while let Some(told) = blocking.next_report() {
-            match told {
-                Told::Resolved(resolved) => {
-                    self.flow.take_in(&mut self.kernel, resolved.at_ns);
-                    self.flow.resolved(SLOT, &resolved);
-                }
-                Told::Changed { state, detail } => {
-                    self.flow.announce(Some(&self.job), Content::Agent(AgentState::Changed { state, detail }));
-                }
-            }
-        }
-        self.flow.send();
-    }
-
-    /// Sees to it that blocking is in force. When that can't be put right, the job is ended.
-    fn look_after(&mut self) -> Result<(), RunError> {
-        let Some(blocking) = &mut self.blocking else { return Ok(()) };
-        let repaired = match self.disarmed {
-            Some(_) => return Ok(()),
-            None => blocking.look_after(&mut self.kernel, now_ns()),
-        };
-        let (state, details) = match repaired {
-            Ok(repairs) => ("repaired", repairs.what),
-            Err(error) => {
-                self.disarmed = Some(error.to_string());
-                self.cgroup.kill()?;
-                ("disarmed", vec![error.to_string()])
-            }
-        };
-        for detail in details {
-            self.flow.announce(Some(&self.job), Content::Agent(AgentState::Changed { state, detail }));
-        }
-        self.flow.send();
-        Ok(())
-    }
-
-    fn tell_losses(&mut self) -> Result<(), RunError> {
-        let (_, losses) = self.flow.settle_losses(&mut self.kernel)?;
-        for loss in losses {
-            self.flow.announce(Some(&self.job), Content::Loss(loss));
-        }
-        self.flow.send();
+        ready.map_err(io_error("poll the ring"))?.clear_ready();
         Ok(())
     }
 }
@@ -282,26 +240,4 @@ fn pass_on(arrived: Arrived, child: &tokio::process::Child) {
         // Gone already: then its status is on the way.
         let _ = rustix::process::kill_process(pid, signal);
     }
-}
-
-pub(super) fn ready(started: Instant) -> Content {
-    Content::Agent(AgentState::Ready {
-        ready_ms: started.elapsed().as_secs_f64() * 1000.0,
-        tier: "tracepoint",
-        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-        version: env!("CARGO_PKG_VERSION"),
-    })
-}
-
-pub(super) fn started(job: &Job, cgroup: &JobCgroup) -> Content {
-    let policy = &job.policy;
-    let files = policy.origin.files.iter().map(|file| file.display().to_string());
-    Content::JobStarted(JobStarted {
-        command: job.command.clone(),
-        policy: policy.name.clone(),
-        policy_sha256: policy.origin.sha256.clone(),
-        policy_files: files.chain(policy.origin.labels.iter().cloned()).collect(),
-        mode: policy.mode,
-        cgroup: cgroup.path().display().to_string(),
-    })
 }

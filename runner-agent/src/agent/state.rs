@@ -41,6 +41,11 @@ impl Held {
         Ok(Self { folder, name: name.to_owned(), _lock: lock, keep: false })
     }
 
+    /// What lies in it.
+    pub(super) fn files(&self) -> [PathBuf; 2] {
+        [self.folder.join(RECORD), self.folder.join(LOCK)]
+    }
+
     /// Name of the job.
     pub(super) fn name(&self) -> &str {
         &self.name

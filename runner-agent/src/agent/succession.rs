@@ -10,28 +10,40 @@ use serde::{Deserialize, Serialize};
 
 use super::child::OWN_PROGRAM;
 use super::state::{Held, orphans};
-use crate::config::Recorded;
+use crate::config::Combined;
 use crate::kernel::cgroup::{JobCgroup, is_populated};
 use crate::kernel::{LoadError, PinRoot, Pins};
-use crate::policy::Mode;
 
-/// What a successor needs to know of a job.
+/// What a successor needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Testament {
     /// SHA-256 of the kernel side: another one has other maps.
     pub(super) kernel_side: String,
+    /// Whether the whole runner is held to the policy of the job.
+    pub(super) holds_runner: bool,
+    /// The folder that holds the folders of pins, where it was not the default.
+    pub(super) pins: Option<PathBuf>,
+    /// The jobs.
+    pub(super) jobs: Vec<Word>,
+}
+
+/// What a successor needs to know of a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Word {
+    /// Slot in the kernel's maps.
+    pub(super) slot: u32,
     /// Id of the job, as it stands in the log.
     pub(super) id: Arc<str>,
     /// The command, secrets removed.
     pub(super) command: Vec<String>,
+    /// The mode that it was armed in.
+    pub(super) mode: String,
     /// The job's cgroup.
     pub(super) cgroup: PathBuf,
-    /// The folder that holds the folders of pins, where it was not the default.
-    pub(super) pins: Option<PathBuf>,
     /// The log, if there is one.
     pub(super) log: Option<PathBuf>,
     /// What the policy was made of.
-    pub(super) policy: Recorded,
+    pub(super) policy: Combined,
     /// SHA-256 of the policy's sources.
     pub(super) policy_sha256: String,
 }
@@ -50,27 +62,30 @@ impl Testament {
         }
         Ok(testament)
     }
+}
 
+impl Word {
     /// The policy, exactly as it was armed.
     pub(super) fn policy(&self) -> Result<crate::policy::Policy, String> {
-        let problems = |problems: Vec<crate::config::Problem>| {
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-        };
-        let mut policy = self.policy.load().map_err(problems)?;
+        let mut policy = self.policy.load()?;
         if policy.origin.sha256 != self.policy_sha256 {
             return Err("its policy doesn't load as it did, because this version ships other policies".to_owned());
         }
-        // Only blocked jobs leave a testament.
-        policy.mode = Mode::Block;
+        policy.mode = self.mode.parse().map_err(|error| format!("the mode that it was armed in: {error}"))?;
         Ok(policy)
     }
 }
 
-/// What the word of every version has: enough to see whether the job runs, and to clear it away when it doesn't.
+/// What the testament of every version has: enough to see whether a job runs, and to clear it away when none does.
 #[derive(Debug, Deserialize)]
 struct Traces {
-    cgroup: PathBuf,
     pins: Option<PathBuf>,
+    jobs: Vec<Trace>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Trace {
+    cgroup: PathBuf,
 }
 
 impl Traces {
@@ -108,7 +123,7 @@ pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
                 continue;
             }
         };
-        if left.as_ref().is_some_and(|left| is_populated(&left.cgroup)) {
+        if left.as_ref().is_some_and(|left| left.jobs.iter().any(|job| is_populated(&job.cgroup))) {
             // The keeper takes the lock; whoever is faster gets the job, and only one can be.
             held.keep();
             match keep(runtime, &name) {
@@ -137,10 +152,10 @@ pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
 /// Takes away what is left of a job that has ended.
 fn clear(left: Option<&Traces>, name: &str, runtime: &Path, pins: Option<&Path>) -> Result<(), LoadError> {
     let pins: Option<Pins> = PinRoot::existing(pins, runtime).and_then(|root| root.take_over(name));
-    if let Some(left) = left
-        && let Ok(cgroup) = JobCgroup::adopt(&left.cgroup)
-    {
-        cgroup.remove()?;
+    for job in left.iter().flat_map(|left| &left.jobs) {
+        if let Ok(cgroup) = JobCgroup::adopt(&job.cgroup) {
+            cgroup.remove()?;
+        }
     }
     drop(pins);
     Ok(())
@@ -153,6 +168,10 @@ fn keep(runtime: &Path, name: &str) -> Result<(), String> {
         .arg("--state")
         .arg(runtime)
         .arg(name)
+        // Whoever set these for the job's next step did not mean the one that goes on with the last.
+        .env_remove("LD_PRELOAD")
+        .env_remove("LD_AUDIT")
+        .env_remove("LD_LIBRARY_PATH")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -197,10 +216,11 @@ mod tests {
         let cgroup = runtime.path().join("cgroup");
         std::fs::create_dir(&cgroup).unwrap();
         std::fs::write(cgroup.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
-        let word = serde_json::json!({ "cgroup": cgroup, "pins": null, "of another version": true }).to_string();
+        let word =
+            serde_json::json!({ "pins": null, "jobs": [{ "cgroup": cgroup }], "of another version": true }).to_string();
         left_behind(runtime.path(), "theirs", Some(&word));
         let held = Held::take(runtime.path(), "theirs").unwrap();
         assert!(Testament::read(&held).is_err());
-        assert!(is_populated(&Traces::read(&held).unwrap().unwrap().cgroup));
+        assert!(is_populated(&Traces::read(&held).unwrap().unwrap().jobs[0].cgroup));
     }
 }

@@ -1,48 +1,87 @@
-//! The agent's arming without a job: everything that `run` does before its command starts, tried and taken back.
+//! Arming without a job, for `doctor`: the same calls as for a job, nothing left behind.
 
 use std::path::Path;
+use std::time::Instant;
 
-use super::block::Prepared;
+use super::arm::{JobOptions, Proof};
+use super::block::{Closed, Prepared};
 use super::run::{RunError, SLOT};
 use super::self_check;
+use super::station::{Station, StationOptions};
+use crate::config::Combined;
+use crate::job::Scope;
 use crate::kernel::cgroup::Hierarchy;
+use crate::kernel::hooks::HookState;
 use crate::kernel::watch::WatchKeys;
-use crate::kernel::{Kernel, LoadError, LoadOptions, Room};
+use crate::kernel::{Kernel, LoadError, LoadOptions, Room, Tier};
 use crate::policy::{Mode, Policy};
+use crate::redact::Redactor;
 
-/// Loads every probe, attaches them to a cgroup made for this, runs the self-check there, and removes it all. Returns
-/// the probes' names with the instructions that the verifier went through for each, where the kernel tells.
+/// What arming brought.
+#[derive(Debug)]
+pub struct Trial {
+    /// The probes' names with the instructions that the verifier went through for each, where the kernel tells.
+    pub probes: Vec<(String, Option<u32>)>,
+    /// The tier.
+    pub tier: Tier,
+    /// Why it is not the tracing tier.
+    pub no_tracing: Option<String>,
+    /// The hooks of the tracing tier, and what became of each; none where the tier is another.
+    pub hooks: Vec<HookState>,
+}
+
+/// Loads every probe, those that only some policies need included, attaches them to a cgroup made for this, runs the self-check
+/// there, and removes it all.
 ///
 /// `scratch` is an existing directory; the check makes one of its own in it.
-pub fn try_to_arm(options: &LoadOptions, scratch: &Path) -> Result<Vec<(String, Option<u32>)>, LoadError> {
+pub fn try_to_arm(options: &LoadOptions, scratch: &Path) -> Result<Trial, LoadError> {
     let hierarchy = Hierarchy::find()?;
-    let mut kernel = Kernel::load(options, hierarchy.job_level(), Room::default(), None)?;
-    let probes = kernel.complexity();
-    kernel.watch(&canary())?;
-    kernel.attach_tracepoints(None)?;
-    self_check::run(&mut kernel, &hierarchy, scratch, None)?;
-    Ok(probes)
+    let room = Room { refuses_reads: true, ..Room::default() };
+    let mut kernel = Kernel::load(options, hierarchy.job_level(), room, None)?;
+    kernel.watch(0, &canary())?;
+    kernel.attach(None)?;
+    self_check::run(&mut kernel, &hierarchy, scratch, None, Scope::Job)?;
+    Ok(Trial {
+        probes: kernel.complexity(),
+        tier: kernel.tier(),
+        no_tracing: kernel.no_tracing().map(str::to_owned),
+        hooks: kernel.hooks().to_vec(),
+    })
 }
 
 /// The same for a job that is blocked: rules, pins, resolver, and the check that what is forbidden is refused. What was
 /// pinned and mounted for it is gone when this returns; jobs of other agents are left alone.
 pub fn try_to_block(options: &LoadOptions, scratch: &Path, runtime: &Path) -> Result<(), RunError> {
-    let hierarchy = Hierarchy::find()?;
     let name = format!("runner-agent-trial-{}", std::process::id());
     let policy = Policy { mode: Mode::Block, ..Policy::default() };
-    let prepared = Prepared::new(&policy, SLOT, &name, runtime, None)?;
-    let pins = prepared.pins.folder().to_owned();
-    let mut kernel = Kernel::load(options, hierarchy.job_level(), prepared.room(), Some(&pins))?;
-    kernel.watch(&canary())?;
-    kernel.attach_tracepoints(Some(&pins))?;
-    let cgroup = hierarchy.create_job(&name)?;
-    let blocking = prepared.arm(&mut kernel, &cgroup, &policy.egress, |kernel, closed, egress| {
-        self_check::run(kernel, &hierarchy, scratch, Some((closed, egress))).map(drop)
+    let (prepared, closed) = (Prepared::new(&policy, SLOT)?, Closed::listen()?);
+    let mut station = Station::raise(StationOptions {
+        name: name.clone(),
+        load: options.clone(),
+        room: closed.room(prepared.room()),
+        outlives: true,
+        runner: None,
+        scratch: scratch.to_owned(),
+        runtime: runtime.to_owned(),
+        pins: None,
+        recorder: None,
+        started: Instant::now(),
     })?;
-    // As at a job's end: the hooks go first, then the folder by which a successor would look for them.
-    drop(kernel);
-    cgroup.remove()?;
-    drop(blocking);
+    station.begin(JobOptions {
+        slot: SLOT,
+        id: name.as_str().into(),
+        name,
+        command: Vec::new(),
+        policy,
+        recorded: Combined::default(),
+        prepared: Some(prepared),
+        proof: Some(Proof(Some(closed))),
+        redactor: Redactor::default(),
+        outboxes: Vec::new(),
+        log: None,
+    })?;
+    station.end(SLOT, None)?;
+    station.take_down();
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::doctor::{self, Check, Diagnosis, Status, tier};
-use crate::kernel::LoadOptions;
+use crate::doctor::{self, Check, Diagnosis, HookOutcome, Status, tier};
+use crate::kernel::{LoadOptions, Tier};
 use crate::report::style::Style;
 
 /// What `doctor` is told.
@@ -50,9 +50,15 @@ fn text(diagnosis: &Diagnosis, style: Style) -> String {
     }
     lines.push(String::new());
     let once = if diagnosis.can_run { "" } else { " (once `run` works)" };
-    lines.push(format!("{}{once}  {}: {}", style.heading("tier"), tier::NAME, tier::IN_WORDS));
+    let (heading, name) = (style.heading("tier"), diagnosis.tier.unwrap_or(Tier::Tracepoint.name()));
+    let words = tier::in_words(if name == Tier::Tracing.name() { Tier::Tracing } else { Tier::Tracepoint });
+    lines.push(format!("{heading}{once}  {name}: {words}"));
+    if let Some(reason) = &diagnosis.no_tracing {
+        lines.push(format!("  not tracing: {reason}"));
+    }
+    lines.extend(hooks(diagnosis, style));
     lines.push(style.heading("what this tier can't see"));
-    for spot in diagnosis.blind_spots {
+    for spot in &diagnosis.blind_spots {
         lines.push(format!("  · {}", spot.what));
         lines.push(format!("    {}", style.faint(spot.instead)));
     }
@@ -60,6 +66,26 @@ fn text(diagnosis: &Diagnosis, style: Style) -> String {
     lines.push(format!("  {}", diagnosis.would_help));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// A hook a line: where it is, and what it means where it isn't.
+fn hooks(diagnosis: &Diagnosis, style: Style) -> Vec<String> {
+    if diagnosis.hooks.is_empty() {
+        return Vec::new();
+    }
+    let width = diagnosis.hooks.iter().map(|hook| hook.function.len()).max().unwrap_or(0);
+    let mut lines = vec![style.heading("hooks of the tracing tier")];
+    for hook in &diagnosis.hooks {
+        let state = match hook.state {
+            HookOutcome::Attached => style.good("attached"),
+            HookOutcome::FellBack => style.doubtful("fell back"),
+            HookOutcome::Missing => style.bad("missing"),
+        };
+        let by = hook.by.map(|by| format!(" ({by})")).unwrap_or_default();
+        let gap = hook.gap.map(|gap| format!(": {gap}")).unwrap_or_default();
+        lines.push(format!("  {:width$}  {state}{by}{gap}", hook.function));
+    }
+    lines
 }
 
 fn mark(status: Status, style: Style) -> String {
@@ -104,8 +130,10 @@ mod tests {
             can_run: false,
             can_block: false,
             tier: None,
-            blind_spots: tier::BLIND_SPOTS,
-            would_help: tier::WOULD_HELP,
+            blind_spots: tier::blind_spots(Tier::Tracepoint).collect(),
+            would_help: tier::would_help(Tier::Tracepoint),
+            no_tracing: None,
+            hooks: Vec::new(),
             checks: vec![check],
             probes: Vec::new(),
         };

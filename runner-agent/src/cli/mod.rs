@@ -1,10 +1,13 @@
 //! The command line, one file per subcommand.
 
+mod daemon;
 mod doctor;
 mod events;
 mod generate;
+mod job;
 pub mod policy;
 mod run;
+mod words;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -12,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::thread::CapabilitySet;
 
 use crate::agent::launch::{self, Confinement};
 use crate::report::style::Style;
@@ -34,6 +38,10 @@ pub struct Arguments {
 enum Command {
     /// Run a command as one job: watch it, stream findings, end with a summary.
     Run(run::RunArgs),
+    /// Serve a runner's jobs: what its image starts.
+    Daemon(daemon::DaemonArgs),
+    /// Begin and end a job of the daemon's, and ask about them: what runner hooks and the Action call.
+    Job(job::JobArgs),
     /// Read an event log as a person would.
     Events(events::EventsArgs),
     /// Everything about a policy that needs no kernel.
@@ -52,9 +60,12 @@ enum Command {
         /// Close network sockets that were inherited.
         #[arg(long)]
         close_sockets: bool,
-        /// Give up the capability for raw and packet sockets.
-        #[arg(long)]
-        no_raw_sockets: bool,
+        /// Capabilities to give up for good, as the kernel's bits.
+        #[arg(long, default_value_t = 0)]
+        without: u64,
+        /// Score for the out-of-memory killer.
+        #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+        oom_score: i32,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
@@ -89,13 +100,17 @@ pub fn main() -> ExitCode {
     let mut out = std::io::stdout();
     let result = match arguments.command {
         Command::Run(args) => Ok(run::run(args)),
+        Command::Daemon(args) => Ok(daemon::run(&args)),
+        Command::Job(args) => job::run(args, &mut out.lock()),
         Command::Events(args) => events::run(&args, &mut out.lock()),
         Command::Policy(args) => policy::run(&args, &mut out.lock()),
         Command::Doctor(args) => doctor::run(&args, &mut out.lock()),
         Command::Completions(args) => generate::completions(&args, &mut out.lock()),
         Command::Man(args) => generate::man(&args, &mut out.lock()),
-        Command::Launch { cgroup, close_sockets, no_raw_sockets, command } => {
-            let (code, message) = launch::launch(&cgroup, &command, Confinement { close_sockets, no_raw_sockets });
+        Command::Launch { cgroup, close_sockets, without, oom_score, command } => {
+            let without = CapabilitySet::from_bits_truncate(without);
+            let confinement = Confinement { close_sockets, without, oom_score };
+            let (code, message) = launch::launch(&cgroup, &command, confinement);
             complain(&message);
             Ok(ExitCode::from(code))
         }

@@ -9,12 +9,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 
+use super::words::{FailOn, ModeArg};
 use super::{USAGE, complain};
-use crate::agent::launch::NOT_ARMED;
+pub(super) use crate::agent::launch::NOT_ARMED;
 use crate::agent::{self, KeepOptions, Outcome, RunError, RunOptions};
 use crate::config::{self, Recorded, Runtime};
-use crate::kernel::{LoadOptions, procfs};
-use crate::policy::{Mode, Policy, Severity};
+use crate::job::Scope;
+use crate::kernel::hooks::Way;
+use crate::kernel::{LoadOptions, Tier, TierChoice, procfs};
+use crate::policy::Policy;
 use crate::record_file::Recorder;
 use crate::redact::Redactor;
 use crate::report::style::Style;
@@ -24,7 +27,7 @@ use crate::sink::terminal::{Format, Terminal};
 use crate::sink::wire::Encoder;
 
 /// Exit code when the command succeeded and what was found or lost is more than was allowed.
-const FOUND: u8 = 3;
+pub(super) const FOUND: u8 = 3;
 
 /// What `run` is told.
 #[derive(Debug, Args)]
@@ -38,6 +41,9 @@ pub struct RunArgs {
     /// Use this mode instead of the policy's.
     #[arg(long)]
     mode: Option<ModeArg>,
+    /// Who is held to the policy: the job, or everything on this machine but the agent and the policy's `platform`.
+    #[arg(long, default_value = "job")]
+    scope: ScopeArg,
     /// Write the event log (JSON Lines) here.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -50,6 +56,12 @@ pub struct RunArgs {
     /// End with 3 if the command succeeded and more than N records or notices were lost.
     #[arg(long, value_name = "N")]
     max_loss: Option<u64>,
+    /// How deep to look: `auto` takes the best tier that this kernel loads.
+    #[arg(long, default_value = "auto")]
+    tier: TierArg,
+    /// How to take the hooks of the tracing tier, for tests and bug reports [default: the first of these that loads].
+    #[arg(long, value_name = "WAY", hide_short_help = true)]
+    hooks: Option<HooksArg>,
     /// Size of the ring for files, sockets and connections, in KiB; a power of two.
     #[arg(long, value_name = "KIB", default_value = "2048", value_parser = ring_kib, hide_short_help = true)]
     critical_ring: u32,
@@ -76,23 +88,49 @@ pub struct RunArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ModeArg {
-    Audit,
-    Block,
+pub(super) enum TierArg {
+    Auto,
+    Tracepoint,
+    Tracing,
+}
+
+impl From<TierArg> for TierChoice {
+    fn from(asked: TierArg) -> Self {
+        match asked {
+            TierArg::Auto => Self::Best,
+            TierArg::Tracepoint => Self::Only(Tier::Tracepoint),
+            TierArg::Tracing => Self::Only(Tier::Tracing),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum HooksArg {
+    FmodRet,
+    Lsm,
+    Fentry,
+}
+
+impl From<HooksArg> for Way {
+    fn from(asked: HooksArg) -> Self {
+        match asked {
+            HooksArg::FmodRet => Self::ModifyReturn,
+            HooksArg::Lsm => Self::Lsm,
+            HooksArg::Fentry => Self::Entry,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ScopeArg {
+    Job,
+    Runner,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FormatArg {
     Pretty,
     Json,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FailOn {
-    Low,
-    Medium,
-    High,
-    Never,
 }
 
 /// Runs the command and returns the exit code; when the command was ended by a signal, so is this process.
@@ -125,6 +163,13 @@ pub fn run(args: RunArgs) -> ExitCode {
             btf: args.btf.clone(),
             critical_ring_bytes: args.critical_ring * 1024,
             bulk_ring_bytes: args.bulk_ring * 1024,
+            tier: args.tier.into(),
+            hooks: args.hooks.map(Into::into),
+            ..LoadOptions::default()
+        },
+        scope: match args.scope {
+            ScopeArg::Job => Scope::Job,
+            ScopeArg::Runner => Scope::Runner,
         },
         redactor: redactor(),
         outboxes,
@@ -182,10 +227,8 @@ fn policy(args: &RunArgs) -> Result<(Policy, Recorded), ExitCode> {
     for warning in &warnings {
         complain(warning);
     }
-    match args.mode {
-        Some(ModeArg::Audit) => policy.mode = Mode::Audit,
-        Some(ModeArg::Block) => policy.mode = Mode::Block,
-        None => {}
+    if let Some(mode) = args.mode {
+        policy.mode = mode.mode();
     }
     Ok((policy, sources))
 }
@@ -228,13 +271,10 @@ fn finish(args: &RunArgs, outcome: &Outcome) -> ExitCode {
     if code != 0 {
         return ExitCode::from(code);
     }
-    let least = match args.fail_on {
-        FailOn::Low => Some(Severity::Low),
-        FailOn::Medium => Some(Severity::Medium),
-        FailOn::High => Some(Severity::High),
-        FailOn::Never => None,
-    };
-    let is_found = least.is_some_and(|least| outcome.summary.findings().iter().any(|found| found.severity >= least));
+    let is_found = args
+        .fail_on
+        .severity()
+        .is_some_and(|least| outcome.summary.findings().iter().any(|found| found.severity >= least));
     let lost = outcome.account.missing();
     let is_lost = args.max_loss.is_some_and(|most| lost > most);
     if is_found {
@@ -262,7 +302,7 @@ fn die_of(signal: i32) {
 }
 
 /// Wall-clock time of boot, nanoseconds since 1970.
-fn boot_ns() -> i128 {
+pub(super) fn boot_ns() -> i128 {
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let since_boot = i128::from(boot.tv_sec) * 1_000_000_000 + i128::from(boot.tv_nsec);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -2,9 +2,10 @@
 //!
 //! The key lists here and the structs of `schema` name the same keys; a test compares them.
 
-mod walk;
+pub(super) mod walk;
 mod lint;
 mod egress;
+mod platform;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use super::problem::Problem;
 use super::raw::{self, At, Node};
 use crate::policy::egress::{DenyRule, EgressRule, Ports, RefuseWith};
 use crate::policy::secret::SecretSpec;
-use crate::policy::{AppliesTo, CarryPolicy, DETECTORS, DetectPolicy, Mode, Severity};
+use crate::policy::{AppliesTo, CarryPolicy, DETECTORS, DetectPolicy, GuardPolicy, Mode, Service, Severity};
 
 pub use lint::pairs;
 pub use walk::did_you_mean;
@@ -26,7 +27,7 @@ pub(super) use walk::{Cursor, Findings};
 
 /// Keys of a policy file.
 pub const POLICY_KEYS: &[&str] =
-    &["version", "name", "mode", "applies-to", "include", "egress", "secrets", "carry", "detect"];
+    &["version", "name", "mode", "applies-to", "include", "egress", "secrets", "carry", "guard", "platform", "detect"];
 /// Keys of `applies-to`.
 pub const APPLIES_TO_KEYS: &[&str] = &["trust", "provider", "repository", "workflow", "job", "ref", "event"];
 /// Keys of `egress`.
@@ -46,6 +47,10 @@ pub const FILE_KEYS: &[&str] = &["path", "paths", "class", "title", "severity", 
 pub const ON_READ_KEYS: &[&str] = &["other-readers"];
 /// Keys of `carry`.
 pub const CARRY_KEYS: &[&str] = &["after-secret-read"];
+/// Keys of `guard`.
+pub const GUARD_KEYS: &[&str] = &["sudo", "docker", "bpf", "modules", "trace"];
+/// Keys of an entry of `platform`.
+pub const PLATFORM_KEYS: &[&str] = &["cgroup", "exe", "why"];
 /// Keys of `detect`.
 pub const DETECT_KEYS: &[&str] = &["disable", "severity"];
 
@@ -72,6 +77,10 @@ pub struct Draft {
     pub on_read: Mode,
     /// `carry`.
     pub carry: CarryPolicy,
+    /// `guard`.
+    pub guard: GuardPolicy,
+    /// `platform`.
+    pub platform: Vec<Service>,
     /// `detect`.
     pub detect: DetectPolicy,
     /// Where each rule and each class of secret files is written, by its id.
@@ -178,6 +187,12 @@ fn policy(tree: &Node, findings: &Findings) -> Draft {
     if let Some(carry) = fields.get("carry").and_then(|cursor| cursor.fields(CARRY_KEYS)) {
         draft.carry.after_secret_read = carry.get("after-secret-read").and_then(|mode| mode.word()).unwrap_or_default();
     }
+    if let Some(cursor) = fields.get("guard") {
+        draft.guard = guard(&cursor);
+    }
+    if let Some(cursor) = fields.get("platform") {
+        draft.platform = platform::read(&cursor);
+    }
     if let Some(cursor) = fields.get("detect") {
         draft.detect = detect(&cursor);
     }
@@ -221,6 +236,27 @@ fn applies_to(cursor: &Cursor) -> AppliesTo {
     applies.git_ref = globs("ref");
     applies.event = globs("event");
     applies
+}
+
+fn guard(cursor: &Cursor) -> GuardPolicy {
+    let mut guard = GuardPolicy::default();
+    let Some(fields) = cursor.fields(GUARD_KEYS) else {
+        return guard;
+    };
+    for (key, access) in [
+        ("sudo", &mut guard.sudo),
+        ("bpf", &mut guard.bpf),
+        ("modules", &mut guard.modules),
+        ("trace", &mut guard.trace),
+    ] {
+        if let Some(word) = fields.get(key).and_then(|value| value.word()) {
+            *access = word;
+        }
+    }
+    if let Some(word) = fields.get("docker").and_then(|value| value.word()) {
+        guard.docker = word;
+    }
+    guard
 }
 
 fn detect(cursor: &Cursor) -> DetectPolicy {

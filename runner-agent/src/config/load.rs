@@ -274,6 +274,8 @@ impl Loader<'_> {
             egress,
             secrets: SecretPolicy::new(classes, draft.on_read),
             carry: draft.carry,
+            guard: draft.guard,
+            platform: draft.platform,
             detect: draft.detect,
             origin,
         }

@@ -13,7 +13,11 @@ pub mod load;
 pub mod cases;
 pub mod machine;
 pub mod recorded;
+pub mod combined;
+pub mod daemon;
 
+pub use combined::{Combined, combine};
+pub use daemon::DaemonConfig;
 pub use ecosystem::{Runtime, Surroundings};
 pub use load::load;
 pub use problem::{Level, Problem};

@@ -82,7 +82,8 @@ impl SyntaxError {
         Self { at, message: message.into() }
     }
 
-    pub(super) fn whole(message: impl Into<String>) -> Self {
+    /// What is wrong with the whole of it.
+    pub fn whole(message: impl Into<String>) -> Self {
         Self::new(At::START, message)
     }
 }

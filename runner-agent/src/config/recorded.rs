@@ -29,7 +29,7 @@ pub struct Recorded {
 }
 
 /// What a configuration named: host, port, source; and warnings.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Answer {
     hosts: Vec<(String, u16, String)>,
     warnings: Vec<String>,
@@ -70,6 +70,23 @@ pub fn load_recording(files: &[PathBuf], surroundings: &dyn Surroundings) -> Res
 }
 
 impl Recorded {
+    /// Whether everything is as it was: then loading would bring the same policy.
+    pub fn still_holds(&self, surroundings: &dyn Surroundings) -> bool {
+        let place = surroundings.place();
+        let is_read_so = |(path, bytes): (&PathBuf, &Vec<u8>)| surroundings.read(path).is_ok_and(|now| now == *bytes);
+        let is_answered_so = |(name, answer): (&String, &Answer)| {
+            let ecosystem = name.parse::<Ecosystem>();
+            ecosystem.is_ok_and(|ecosystem| Answer::from(surroundings.hosts(ecosystem)) == *answer)
+        };
+        self.homes == place.homes
+            && self.workspaces == place.workspaces
+            && self.policy_dir.as_deref() == surroundings.policy_dir()
+            && self.resolvers == surroundings.resolvers()
+            && self.proxies == surroundings.proxies().into()
+            && self.files.iter().all(is_read_so)
+            && self.hosts.iter().all(is_answered_so)
+    }
+
     /// Loads the same policy again.
     pub fn load(&self) -> Result<Policy, Vec<Problem>> {
         load(&self.given, self).map(|(policy, _)| policy)
@@ -142,6 +159,21 @@ impl Surroundings for Recorded {
 mod tests {
     use super::super::Runtime;
     use super::*;
+
+    #[test]
+    fn a_recorded_policy_holds_until_something_that_it_was_made_of_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("p.yml");
+        std::fs::write(&file, "version: 1\nname: p\n").unwrap();
+        let runtime = Runtime { home: "/home/runner".into(), ..Runtime::from_env() };
+        let (_, _, recorded) = load_recording(std::slice::from_ref(&file), &runtime).unwrap();
+        assert!(recorded.still_holds(&runtime));
+        assert!(!recorded.still_holds(&Runtime { workspaces: vec!["/other".into()], ..runtime.clone() }));
+        std::fs::write(&file, "version: 1\nname: p\nmode: block\n").unwrap();
+        assert!(!recorded.still_holds(&runtime));
+        std::fs::remove_file(&file).unwrap();
+        assert!(!recorded.still_holds(&runtime));
+    }
 
     #[test]
     fn a_recorded_policy_is_loaded_the_same_after_its_file_has_changed() {

@@ -1,4 +1,4 @@
-//! The JSON Schema of a policy file, from one set of documented structs.
+//! The JSON Schema of a policy file, from one set of documented structs; one file because they are one schema.
 //!
 //! The structs describe and are never deserialized into: `check` says more, and all at once. Keys must agree, see the
 //! tests of `config`.
@@ -31,8 +31,61 @@ struct PolicyFile {
     secrets: Option<Secrets>,
     /// What egress needs after a secret was read.
     carry: Option<Carry>,
+    /// What the job may do to the runner.
+    guard: Option<Guard>,
+    /// Services of the platform that the policy doesn't hold for, where the whole runner is in scope.
+    platform: Option<Vec<Service>>,
     /// Detectors.
     detect: Option<Detect>,
+}
+
+/// A service: programs in a cgroup.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Service {
+    /// Path from the root of the hierarchy, `/system.slice/ssh.service`; `*` stands for a part of one name.
+    #[schemars(regex(pattern = "^(/[^/]+)+$"))]
+    cgroup: String,
+    /// Absolute paths of its programs.
+    exe: OneOrMore<String>,
+    /// Why it is exempt.
+    why: String,
+}
+
+/// What the job may do to the runner.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Guard {
+    /// Programs that give their caller another user's rights: sudo, su, pkexec. Default: `allow`.
+    sudo: Option<Access>,
+    /// Container engines. Default: `audit`.
+    docker: Option<EngineAccess>,
+    /// bpf(2). Default: `deny`.
+    bpf: Option<Access>,
+    /// Kernel modules, and other kernels. Default: `deny`.
+    modules: Option<Access>,
+    /// Memory of processes outside the job, and control over them. Default: `deny`.
+    trace: Option<Access>,
+}
+
+/// `allow`: it happens. `audit`: it happens and is told. `deny`: it is told, and in mode `block` refused.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum Access {
+    Allow,
+    Audit,
+    Deny,
+}
+
+/// `allow`, `audit` and `deny` as elsewhere. `gate`: the agent looks at each request to the engine, and in mode `block` refuses those
+/// that give the machine away.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum EngineAccess {
+    Allow,
+    Audit,
+    Gate,
+    Deny,
 }
 
 /// One value, or a list of them.

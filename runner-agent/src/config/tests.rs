@@ -55,6 +55,18 @@ fn a_deny_rule_of_one_file_that_closes_an_allow_rule_of_another_is_told() {
 }
 
 #[test]
+fn a_gate_is_a_word_for_container_engines_alone() {
+    let guard = |guard: &str| told(&format!("version: 1\nname: p\nguard: {{ {guard} }}\n"));
+    assert_eq!(guard("docker: gate"), "");
+    assert!(guard("sudo: gate").contains("\"gate\" is not one of allow, audit, deny"), "{}", guard("sudo: gate"));
+    assert!(
+        guard("docker: door").contains("\"door\" is not one of allow, audit, gate, deny"),
+        "{}",
+        guard("docker: door")
+    );
+}
+
+#[test]
 fn a_file_without_problems_becomes_what_it_says() {
     let text = include_str!("../../../docs/examples/policy.yml");
     let (draft, problems) = check(Path::new("policy.yml"), text.as_bytes());
@@ -246,6 +258,31 @@ fn shipped_policies_fit_the_schema() {
 }
 
 #[test]
+fn a_service_of_the_platform_is_a_cgroup_and_programs() {
+    let of = |entry: &str| {
+        let text = format!("version: 1\nname: p\nplatform:\n  - {entry}\n");
+        let (draft, problems) = check(Path::new("p.yml"), text.as_bytes());
+        let said: Vec<String> = problems.iter().map(|problem| problem.message.clone()).collect();
+        (draft.map(|draft| draft.platform).unwrap_or_default(), said.join("; "))
+    };
+    let (services, said) =
+        of(r#"{ cgroup: /a.slice/b.*.service, exe: [/usr/bin/b, /usr/bin/c], why: "is the platform's" }"#);
+    assert_eq!((services.len(), services[0].exes.len(), said.as_str()), (1, 2, ""));
+    for (entry, wrong) in [
+        (r#"{ cgroup: a.slice, exe: /b, why: "is the platform's" }"#, "write its path from the root of the hierarchy"),
+        (r#"{ cgroup: /a/../b, exe: /b, why: "is the platform's" }"#, "write its path from the root of the hierarchy"),
+        (r#"{ cgroup: "/**", exe: /b, why: "is the platform's" }"#, "write its path from the root of the hierarchy"),
+        (r#"{ cgroup: /a, exe: b, why: "is the platform's" }"#, "no absolute path"),
+        (r#"{ cgroup: /a, why: "is the platform's" }"#, "has no `exe`"),
+        (r#"{ exe: /b, why: "is the platform's" }"#, "has no `cgroup`"),
+        (r"{ cgroup: /a, exe: /b }", "has no `why`"),
+    ] {
+        let (services, said) = of(entry);
+        assert!(services.is_empty() && said.contains(wrong), "{entry}: {said}");
+    }
+}
+
+#[test]
 fn schema_and_check_know_the_same_keys_and_words() {
     let schema = schema();
     let keys = |value: &serde_json::Value| -> BTreeSet<String> {
@@ -263,6 +300,8 @@ fn schema_and_check_know_the_same_keys_and_words() {
         ("SecretFile", check::FILE_KEYS),
         ("OnRead", check::ON_READ_KEYS),
         ("Carry", check::CARRY_KEYS),
+        ("Guard", check::GUARD_KEYS),
+        ("Service", check::PLATFORM_KEYS),
         ("Detect", check::DETECT_KEYS),
     ] {
         assert_eq!(keys(&schema["$defs"][name]), of(known), "{name}");

@@ -1,5 +1,7 @@
 //! A process that left its job's cgroup, where the network hooks are.
 
+use runner_agent_common::guard::operation;
+
 use crate::event::{Activity, Event, Finding};
 use crate::job::JobState;
 use crate::policy::{Mode, Policy, Severity};
@@ -13,6 +15,7 @@ pub(super) fn detect(event: &Event, _: &JobState, policy: &Policy) -> Option<Fin
         Activity::CgroupMove { inside: false, .. } => "was moved out of the job's cgroup",
         Activity::Exec { outside_cgroup: true, .. } => "was started outside the job's cgroup",
         Activity::Connect(connection) if connection.outside_cgroup => "connected from outside the job's cgroup",
+        Activity::Attempt(attempt) if attempt.operation == operation::CGROUP => &super::attempt_in_words(attempt),
         _ => return None,
     };
     let then = match policy.mode {
@@ -20,7 +23,9 @@ pub(super) fn detect(event: &Event, _: &JobState, policy: &Policy) -> Option<Fin
         Mode::Block => "what the job may reach is decided there, so nothing of a blocked job may run elsewhere",
     };
     let message = format!("{} {how}; {then}", super::who(event));
-    let subject = super::exe(event).to_owned();
+    // Reaching for another cgroup's files is one thing, having left another: both are told.
+    let reach = if matches!(event.activity, Activity::Attempt(_)) { " reach" } else { "" };
+    let subject = format!("{}{reach}", super::exe(event));
     let mut finding = super::finding(event, "cgroup-escape", Severity::High, subject, message);
     finding.techniques = &["DE-03"];
     Some(finding)

@@ -1,18 +1,28 @@
 //! Detectors: from an event, what is remembered of its job and the job's policy, to a finding. One file each.
 
+mod agent_tampering;
+mod attempt;
 mod cgroup_escape;
 mod destination;
 mod dns_tunnel;
 mod egress_denied;
+mod engine_request;
+mod engine_socket;
 mod foreign_environ;
 mod io_uring;
+mod kernel_tampering;
 mod lateral_movement;
 mod metadata_access;
 mod name_denied;
+mod new_namespace;
+mod privilege;
+mod process_access;
 mod raw_socket;
 mod secret_exfiltration;
 mod secret_read;
 
+pub use agent_tampering::of_change;
+pub use attempt::in_words as attempt_in_words;
 pub use raw_socket::{device_name, name as socket_name};
 
 use crate::event::{Event, Finding};
@@ -35,20 +45,30 @@ pub const ALL: &[Detector] = &[
     raw_socket::detect,
     io_uring::detect,
     cgroup_escape::detect,
+    agent_tampering::detect,
+    kernel_tampering::detect,
+    process_access::detect,
+    new_namespace::detect,
+    privilege::detect,
+    engine_socket::detect,
+    engine_request::detect,
 ];
 
 /// Runs all detectors, drops what the policy disables, and gives each finding the severity that the policy says.
 pub fn run<'a>(event: &'a Event, state: &'a JobState) -> impl Iterator<Item = Finding> + 'a {
     let policy = &state.job.policy;
-    ALL.iter().filter_map(move |detector| detector(event, state, policy)).filter_map(move |mut finding| {
-        if policy.detect.disable.contains(finding.id) {
-            return None;
-        }
-        if let Some(severity) = policy.detect.severity.get(finding.id) {
-            finding.severity = *severity;
-        }
-        Some(finding)
-    })
+    ALL.iter().filter_map(move |detector| detector(event, state, policy)).filter_map(|found| graded(found, policy))
+}
+
+/// A finding with the severity that the policy gives it; none where it is disabled.
+pub fn graded(mut finding: Finding, policy: &Policy) -> Option<Finding> {
+    if policy.detect.disable.contains(finding.id) {
+        return None;
+    }
+    if let Some(severity) = policy.detect.severity.get(finding.id) {
+        finding.severity = *severity;
+    }
+    Some(finding)
 }
 
 /// A finding about an event, to be completed by the detector.
@@ -62,6 +82,9 @@ fn finding(event: &Event, id: &'static str, severity: Severity, subject: String,
 /// The process of an event as a person would name it.
 fn who(event: &Event) -> String {
     match &event.process {
+        Some(process) if event.is_runners => {
+            format!("{} (pid {}, outside the job)", process.name(), process.key.tgid)
+        }
         Some(process) => format!("{} (pid {})", process.name(), process.key.tgid),
         None => "a process".to_owned(),
     }

@@ -5,11 +5,12 @@ use crate::job::JobState;
 use crate::policy::{Policy, Severity, Verdict};
 
 pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding> {
-    if let Activity::Device { major, minor } = event.activity {
+    if let Activity::Device { major, minor, killed } = event.activity {
         let name = device_name(major, minor);
         let message = format!(
-            "{} was ended for opening {name}, whose packets no rule about addresses can judge",
-            super::who(event)
+            "{} {} opening {name}, whose packets no rule about addresses can judge",
+            super::who(event),
+            if killed { "was ended for" } else { "was kept from" },
         );
         let subject = format!("{} {name}", super::exe(event));
         let mut finding = super::finding(event, "raw-socket", Severity::High, subject, message);

@@ -3,7 +3,7 @@
 use crate::event::{Activity, Event, FileAccess, Finding};
 use crate::job::JobState;
 use crate::policy::secret::smallest;
-use crate::policy::{Policy, Reader};
+use crate::policy::{Policy, Reader, Verdict};
 
 pub(super) fn detect(event: &Event, _: &JobState, policy: &Policy) -> Option<Finding> {
     let Activity::File(file) = &event.activity else { return None };
@@ -14,7 +14,13 @@ pub(super) fn detect(event: &Event, _: &JobState, policy: &Policy) -> Option<Fin
         Some(path) => format!(", which is {path}"),
         None => String::new(),
     };
-    let message = format!("{} read {}{alias} ({}) and is none of its owners", super::who(event), file.path, file.title);
+    let did = match (file.verdict, file.inherited) {
+        (Verdict::Blocked, true) => "was kept from reading, by a descriptor that another opened,",
+        (Verdict::Blocked, false) => "was kept from reading",
+        _ => "read",
+    };
+    let message =
+        format!("{} {did} {}{alias} ({}) and is none of its owners", super::who(event), file.path, file.title);
     let subject = format!("{} {}", super::exe(event), file.path);
     let mut finding = super::finding(event, "secret-read", file.class_severity, subject, message);
     finding.techniques = &["CA-07"];

@@ -25,7 +25,7 @@ pub(super) fn checks(machine: &Machine, btf: &Path) -> Vec<Check> {
 }
 
 fn release(release: &str) -> Check {
-    let check = Check::ok("kernel", "Linux 5.10 to 7.2; tested on 6.18", release);
+    let check = Check::ok("kernel", "Linux 5.10 to 7.2; tested on 5.10, 6.1, 6.12, 6.18 and 7.2", release);
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else {
         return check.with(Status::Warning, "this is no release that can be read", "");

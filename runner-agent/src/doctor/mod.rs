@@ -13,11 +13,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::agent;
-use crate::kernel::{LoadError, LoadOptions, support};
+use crate::agent::{self, Trial};
+use crate::kernel::hooks::{self, Hook, Way};
+use crate::kernel::{LoadError, LoadOptions, Tier, support};
 
 /// Version of the JSON form; documented in `docs/doctor.md`.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -82,6 +83,58 @@ pub struct LoadedProbe {
     pub verified_instructions: Option<u32>,
 }
 
+/// A hook of the tracing tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HookReport {
+    /// The LSM hook's name.
+    pub name: &'static str,
+    /// The function before which the program stands.
+    pub function: &'static str,
+    /// What became of it.
+    pub state: HookOutcome,
+    /// How it was taken: `fmod_ret`, `lsm` or `fentry`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<&'static str>,
+    /// What it means that it is not attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<&'static str>,
+    /// What the kernel said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+}
+
+/// What became of a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HookOutcome {
+    /// It sees and can refuse.
+    Attached,
+    /// Something weaker tells of the same.
+    FellBack,
+    /// Nothing does.
+    Missing,
+}
+
+impl HookReport {
+    /// Of every hook, from what arming brought.
+    fn all(trial: &Trial) -> Vec<Self> {
+        hooks::HOOKS.iter().map(|hook| Self::of(hook, trial)).collect()
+    }
+
+    fn of(hook: &'static Hook, trial: &Trial) -> Self {
+        let taken = trial.hooks.iter().find(|state| state.hook == hook).map(|state| state.taken.clone());
+        let missing = if hook.has_fallback() { HookOutcome::FellBack } else { HookOutcome::Missing };
+        let (state, by, refusal) = match taken {
+            Some(Ok(Way::Entry)) => (HookOutcome::FellBack, Some(Way::Entry), None),
+            Some(Ok(way)) => (HookOutcome::Attached, Some(way), None),
+            Some(Err(refusal)) => (missing, None, Some(refusal)),
+            None => (missing, None, None),
+        };
+        let gap = (state != HookOutcome::Attached).then_some(hook.gap);
+        Self { name: hook.program, function: hook.function, state, by: by.map(hooks::word), gap, refusal }
+    }
+}
+
 /// The whole result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnosis {
@@ -98,9 +151,14 @@ pub struct Diagnosis {
     /// The tier that `run` would have; absent when it can't run.
     pub tier: Option<&'static str>,
     /// What that tier can't see, wherever it runs.
-    pub blind_spots: &'static [tier::BlindSpot],
+    pub blind_spots: Vec<&'static tier::BlindSpot>,
     /// What would see more.
     pub would_help: &'static str,
+    /// Why the tier is not the tracing tier, as the kernel said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_tracing: Option<String>,
+    /// Every hook of the tracing tier; none when `run` can't run.
+    pub hooks: Vec<HookReport>,
     /// What was looked at.
     pub checks: Vec<Check>,
     /// Probes that were loaded and attached.
@@ -134,8 +192,10 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
     let machine = Machine { root: "/".into() };
     let mut checks = kernel::checks(&machine, &options.btf);
     let missing = support::missing_capabilities();
+    let mut armed = None;
     let (trial, probes) = if missing.is_empty() {
-        trial(agent::try_to_arm(options, &std::env::temp_dir()))
+        let tried = agent::try_to_arm(options, &std::env::temp_dir());
+        trial(tried.map(|trial| armed.insert(trial).probes.clone()))
     } else {
         let needed = "each is loaded, attached and checked against /proc";
         let check = Check::ok("probes", needed, "not tried: that takes the privileges above");
@@ -152,15 +212,18 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
     checks.push(block::ipv6_loopback(&machine));
     checks.extend(settings::checks(&machine));
     checks.extend(runner::checks(&machine));
+    let tier = armed.as_ref().map_or(Tier::Tracepoint, |trial| trial.tier);
     Diagnosis {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         can_run: is_armed,
         can_block,
-        tier: is_armed.then_some(tier::NAME),
-        blind_spots: tier::BLIND_SPOTS,
-        would_help: tier::WOULD_HELP,
+        tier: armed.as_ref().map(|trial| trial.tier.name()),
+        blind_spots: tier::blind_spots(tier).collect(),
+        would_help: tier::would_help(tier),
+        hooks: armed.as_ref().map(HookReport::all).unwrap_or_default(),
+        no_tracing: armed.and_then(|trial| trial.no_tracing),
         checks,
         probes,
     }

@@ -1,18 +1,44 @@
-//! The tier of this version, and what it can't see. The same words stand in `docs/doctor.md`.
+//! The tiers in words, and what each can't see. The same words stand in `docs/doctor.md`.
 
 use serde::Serialize;
 
-/// Name of the tier.
-pub const NAME: &str = "tracepoint";
+use crate::kernel::Tier;
 
-/// The tier in a sentence.
-pub const IN_WORDS: &str = "raw tracepoints for processes and opened files, cgroup hooks for the network; loads on ordinary \
-                            kernels, sees opens after the fact, refuses destinations (mode block) and no opens";
+/// A tier in a sentence.
+pub fn in_words(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Tracepoint => {
+            "raw tracepoints for processes and opened files, cgroup hooks for the network; loads on ordinary kernels, sees opens \
+             after the fact, refuses destinations (mode block) and no opens"
+        }
+        Tier::Tracing => {
+            "the tracepoint tier, and programs before the kernel's security functions: every way to a file is seen before it \
+             is opened and can be refused (mode block), and so is what a job does to the agent, the runner and the kernel"
+        }
+    }
+}
 
 /// What would see more.
-pub const WOULD_HELP: &str = "a kernel that loads fentry or LSM programs: hooks on security_file_open and security_file_receive \
-                              see the first three, and can refuse. They come with a later version; this one uses the \
-                              tracepoint tier on every kernel.";
+pub fn would_help(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Tracepoint => {
+            "a kernel that loads TRACING programs (fmod_ret, as every hosted runner's does) or has `bpf` in its list of security \
+             modules: the tracing tier closes the spots above that a hook can close, and can refuse opens. It is taken by \
+             itself where it loads"
+        }
+        Tier::Tracing => {
+            "nothing in the kernel: what is left takes narrower rules, or keeping things from the job's user"
+        }
+    }
+}
+
+/// What a tier can't see.
+pub fn blind_spots(tier: Tier) -> impl Iterator<Item = &'static BlindSpot> {
+    BLIND_SPOTS.iter().filter(move |spot| tier == Tier::Tracepoint || !CLOSED_BY_TRACING.contains(&spot.id))
+}
+
+/// Spots of [`BLIND_SPOTS`] that the tracing tier doesn't have.
+pub const CLOSED_BY_TRACING: [&str; 3] = ["io-uring-open", "closed-in-between", "opens-not-refused"];
 
 /// Something that this tier can't see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +60,8 @@ pub const BLIND_SPOTS: &[BlindSpot] = &[
     },
     BlindSpot {
         id: "passed-descriptor",
-        what: "file descriptors that were opened outside the job and passed in (inherited, SCM_RIGHTS, pidfd_getfd)",
+        what: "file descriptors that were opened outside the job and passed in (inherited, SCM_RIGHTS, pidfd_getfd), unless \
+               `on-read: block` refuses to read them (tracing tier)",
         instead: "start the agent from a process that has no secret files open",
     },
     BlindSpot {
@@ -110,7 +137,7 @@ pub const BLIND_SPOTS: &[BlindSpot] = &[
     BlindSpot {
         id: "new-names",
         what: "a hard link or another name for a secret file that was itself made after the job's start",
-        instead: "files that exist at the start are recognised under any name",
+        instead: "files that exist at the start are recognised under any name; with `on-read: block` (tracing tier) all are",
     },
     BlindSpot {
         id: "indirect-carrying",

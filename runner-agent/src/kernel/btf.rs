@@ -15,6 +15,7 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -102,6 +103,28 @@ impl Btf {
         (bits % 8 == 0).then_some(bits / 8)
     }
 
+    /// Ids of the functions with these names, each where this kernel has one.
+    pub fn functions(&self, names: &[&str]) -> Vec<Option<u32>> {
+        let wanted: HashMap<&[u8], usize> =
+            names.iter().enumerate().map(|(index, name)| (name.as_bytes(), index)).collect();
+        let longest = names.iter().map(|name| name.len()).max().unwrap_or_default();
+        let strings = &self.bytes[self.strings.clone()];
+        let mut found = vec![None; names.len()];
+        for (index, &at) in self.starts.iter().enumerate() {
+            let at = at as usize;
+            if word(self.types(), at + 4).map(|info| info >> 24 & 0x1f) != Some(KIND_FUNC) {
+                continue;
+            }
+            // A kernel has some sixty thousand; a name that is longer than all that are wanted isn't read to its end.
+            let name = word(self.types(), at).and_then(|offset| strings.get(offset as usize..)).unwrap_or_default();
+            let Some(len) = name.iter().take(longest + 1).position(|&byte| byte == 0) else { continue };
+            if let Some(&wanted) = wanted.get(&name[..len]) {
+                found[wanted].get_or_insert(index as u32 + 1);
+            }
+        }
+        found
+    }
+
     /// Whether this kernel has a structure of that name.
     pub fn has_struct(&self, structure: &str) -> bool {
         self.structs.contains_key(structure)
@@ -170,7 +193,7 @@ mod tests {
 
     /// `struct inner { int a; }; struct outer { int first; struct inner nested; union { int x; const inner y; }; }`.
     fn sample() -> Vec<u8> {
-        let strings = b"\0int\0inner\0a\0outer\0first\0nested\0x\0y\0";
+        let strings = b"\0int\0inner\0a\0outer\0first\0nested\0x\0y\0call\0";
         let at = |name: &[u8]| {
             let needle: Vec<u8> = [b"\0", name, b"\0"].concat();
             strings.windows(needle.len()).position(|w| w == needle).unwrap() as u32 + 1
@@ -182,6 +205,8 @@ mod tests {
             vec![0, kind(10, 0), 2],
             vec![0, kind(KIND_UNION, 2), 4, at(b"x"), 1, 0, at(b"y"), 3, 0],
             vec![at(b"outer"), kind(KIND_STRUCT, 3), 12, at(b"first"), 1, 0, at(b"nested"), 2, 32, 0, 4, 64],
+            vec![0, kind(KIND_FUNC_PROTO, 1), 1, at(b"a"), 1],
+            vec![at(b"call"), kind(KIND_FUNC, 0), 6],
         ]
         .concat();
         let types: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
@@ -203,6 +228,7 @@ mod tests {
         assert_eq!(btf.offset("outer", "y.a"), Some(8));
         assert_eq!(btf.offset("outer", "missing"), None);
         assert_eq!(btf.offset("absent", "x"), None);
+        assert_eq!(btf.functions(&["call", "outer", "absent"]), [Some(7), None, None], "only functions count");
     }
 
     #[test]

@@ -60,6 +60,15 @@ fn mount_point(mountinfo: &str) -> Option<PathBuf> {
     })
 }
 
+fn move_to(cgroup: &Path, pid: u32) -> Result<(), LoadError> {
+    match fs::write(cgroup.join("cgroup.procs"), pid.to_string()) {
+        Err(source) if source.raw_os_error() != Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+            Err(LoadError::Cgroup { action: "move a process to", path: cgroup.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Whether a process is left in a cgroup or below it.
 pub fn is_populated(path: &Path) -> bool {
     let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
@@ -88,6 +97,16 @@ impl JobCgroup {
     /// Whether a process is left in it or below it.
     pub fn is_alive(&self) -> bool {
         is_populated(&self.path)
+    }
+
+    /// Takes a process in. One that has ended is no error.
+    pub fn take(&self, pid: u32) -> Result<(), LoadError> {
+        move_to(&self.path, pid)
+    }
+
+    /// Lets processes go to another cgroup.
+    pub fn release(&self, pids: &[u32], to: &Path) -> Result<(), LoadError> {
+        pids.iter().try_for_each(|pid| move_to(to, *pid))
     }
 
     /// Leaves the cgroup and what runs in it alone.

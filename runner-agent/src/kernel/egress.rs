@@ -9,6 +9,7 @@ use runner_agent_common::egress::{Asker, AskerKey, RuleEntry, RuleKey};
 
 use super::LoadError;
 use super::maps::map_error;
+use super::reset::was_missing;
 use crate::rules::{Change, LearnError, RuleTable};
 
 /// Why an answer's addresses are not in force.
@@ -40,8 +41,8 @@ fn write(map: &Mutex<RuleMap>, changes: &[Change]) -> Result<(), MapError> {
         match change {
             Change::Put(bits, key, entry) => map.insert(&Key::new(*bits, *key), entry, 0)?,
             Change::Remove(bits, key) => match map.remove(&Key::new(*bits, *key)) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(error),
+                Err(error) if !was_missing(&error) => return Err(error),
+                Ok(()) | Err(_) => {}
             },
         }
     }
@@ -114,7 +115,8 @@ impl JobEgress {
 }
 
 /// Who asked the resolver, by the port that the question came from.
-pub struct Askers(pub(super) HashMap<MapData, AskerKey, Asker>);
+#[derive(Clone)]
+pub struct Askers(pub(super) Arc<HashMap<MapData, AskerKey, Asker>>);
 
 impl Askers {
     /// The asker behind a port, if the kernel side saw it.

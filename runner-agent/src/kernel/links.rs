@@ -2,29 +2,48 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
 
 use super::LoadError;
 
-/// One link.
+/// A link's descriptor.
 #[derive(Debug)]
-#[expect(dead_code, reason = "a link lets go of its hook when it is dropped, so it is kept and never looked at")]
+#[expect(dead_code, reason = "a link lets go of its hook when it is dropped, so it is kept and not looked at")]
 enum Held {
     Open(FdLink),
     Pinned(PinnedLink),
+    /// Of a program that aya doesn't know.
+    Other(OwnedFd),
 }
 
-/// Links by name. They let go of their hooks when dropped, unless they are pinned.
+/// One link.
+#[derive(Debug)]
+struct Link {
+    /// Slot of the job whose cgroup it is on; 0 for what watches the whole machine.
+    slot: u32,
+    /// The pin that must be there, if there is one.
+    pin: Option<PathBuf>,
+    _held: Held,
+}
+
+/// Links. They let go of their hooks when dropped, unless they are pinned.
 #[derive(Debug, Default)]
-pub(super) struct Links(Vec<(String, Held)>);
+pub(super) struct Links(Vec<Link>);
 
 /// What the kernel says of an agent's links: for each the cgroup that it hangs on, 0 for none. Two are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkState(BTreeMap<u64, u64>);
 
 impl LinkState {
+    /// Those on no cgroup or on this one: what a job depends on.
+    #[must_use]
+    pub fn on(self, cgroup: u64) -> Self {
+        Self(self.0.into_iter().filter(|(_, on)| *on == 0 || *on == cgroup).collect())
+    }
+
     /// How many links of this state are no longer as they were.
     pub fn missing_in(&self, now: &Self) -> usize {
         self.0.iter().filter(|(link, cgroup)| now.0.get(link) != Some(cgroup)).count()
@@ -42,49 +61,80 @@ impl LinkState {
 }
 
 impl Links {
-    /// Holds a link.
-    pub(super) fn hold(&mut self, name: &str, link: FdLink) {
-        self.0.push((name.to_owned(), Held::Open(link)));
+    /// Holds a link, pinned under its name if there is a folder for it. `slot` is that of the job whose cgroup it is on, or 0.
+    pub(super) fn hold(&mut self, slot: u32, name: &str, link: FdLink, folder: Option<&Path>) -> Result<(), LoadError> {
+        let pin = folder.map(|folder| folder.join(pin_name(slot, name)));
+        let held = match &pin {
+            Some(path) => Held::Pinned(link.pin(path).map_err(|error| cannot_pin(path)(other(&error)))?),
+            None => Held::Open(link),
+        };
+        self.0.push(Link { slot, pin, _held: held });
+        Ok(())
     }
 
-    /// Holds a link, pinned in a folder under its name.
-    pub(super) fn pin(&mut self, name: &str, link: FdLink, folder: &Path) -> Result<(), LoadError> {
-        let path = folder.join(name);
-        let pinned = link.pin(&path).map_err(|error| LoadError::Pins {
-            action: "pin the link",
-            path,
-            source: std::io::Error::other(error.to_string()),
-        })?;
-        self.0.push((name.to_owned(), Held::Pinned(pinned)));
+    /// The same for a link of a program that aya doesn't know. It watches the whole machine.
+    pub(super) fn hold_other(&mut self, name: &str, link: OwnedFd, folder: Option<&Path>) -> Result<(), LoadError> {
+        let pin = folder.map(|folder| folder.join(name));
+        if let Some(path) = &pin {
+            tracing_loader::pin(link.as_fd(), path).map_err(cannot_pin(path))?;
+        }
+        self.0.push(Link { slot: 0, pin, _held: Held::Other(link) });
         Ok(())
     }
 
     /// Takes over the links that are pinned in a folder under these names.
-    pub(super) fn open(folder: &Path, names: &[&str]) -> Result<Self, LoadError> {
+    pub(super) fn open(slot: u32, folder: &Path, names: &[&str]) -> Result<Self, LoadError> {
         let opened = names.iter().map(|name| {
-            let path = folder.join(name);
+            let path = folder.join(pin_name(slot, name));
             let link = PinnedLink::from_pin(&path).map_err(|error| LoadError::Pins {
                 action: "open the pinned link",
-                path,
-                source: std::io::Error::other(error.to_string()),
+                path: path.clone(),
+                source: other(&error),
             })?;
-            Ok(((*name).to_owned(), Held::Pinned(link)))
+            Ok(Link { slot, pin: Some(path), _held: Held::Pinned(link) })
         });
         opened.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Lets go of those with this name.
-    pub(super) fn release(&mut self, name: &str) {
-        self.0.retain(|(known, _)| known != name);
+    /// With those of another.
+    pub(super) fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
     }
 
-    /// Whether each pinned link can still be found where it was pinned.
-    pub(super) fn are_pinned(&self, folder: &Path) -> bool {
-        self.0.iter().all(|(name, held)| match held {
-            Held::Open(_) => true,
-            Held::Pinned(_) => folder.join(name).exists(),
-        })
+    /// Takes a job's from their hooks, and their pins away.
+    pub(super) fn release(&mut self, slot: u32) -> Result<(), LoadError> {
+        let gone: Vec<Link> = self.0.extract_if(.., |link| link.slot == slot).collect();
+        for path in gone.into_iter().filter_map(|link| link.pin) {
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(LoadError::Pins { action: "remove the pin", path, source });
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
+
+    /// A pin that is not where it was put, of those of a job and of those that watch the whole machine.
+    pub(super) fn missing_pin(&self, slot: u32) -> Option<&Path> {
+        let links = self.0.iter().filter(|link| link.slot == 0 || link.slot == slot);
+        links.filter_map(|link| link.pin.as_deref()).find(|pin| !pin.exists())
+    }
+}
+
+/// Links of several jobs are pinned in one folder.
+fn pin_name(slot: u32, name: &str) -> String {
+    if slot == 0 { name.to_owned() } else { format!("{name}-{slot}") }
+}
+
+fn cannot_pin(path: &Path) -> impl FnOnce(std::io::Error) -> LoadError {
+    let path = path.to_owned();
+    move |source| LoadError::Pins { action: "pin the link", path, source }
+}
+
+fn other(error: &dyn std::fmt::Display) -> std::io::Error {
+    std::io::Error::other(error.to_string())
 }
 
 /// The state of all links that this process holds. A link that was detached behind the agent's back is still open, and

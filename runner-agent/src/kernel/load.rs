@@ -1,24 +1,25 @@
 //! Loads the probes, attaches them, and is the handle on their rings and maps for as long as they run.
 
-use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
-use runner_agent_common::egress::{Asker, AskerKey, JobRules};
-use runner_agent_common::map::{Counters, FileKey, NameFilter, Task};
-use runner_agent_common::record::{ProcessKey, probe};
+use runner_agent_common::egress::{Asker, AskerKey};
+use runner_agent_common::map::{Counters, FileKey};
+use runner_agent_common::offsets::Offsets;
+use runner_agent_common::record::probe;
+use tracing_loader::Way;
 
-use super::cgroup::JobCgroup;
 use super::egress::{JobEgress, RuleMap};
-use super::jobs::Room;
+use super::hooks::{Functions, HookState, Programs};
+use super::jobs::{Ranges, Room};
 use super::links::{LinkState, Links};
 use super::maps::{Maps, map_error, missing, trie};
-use super::watch::WatchKeys;
-use super::{LoadError, btf::Btf, links, offsets, programs, support};
-use crate::decode::peek_at_ns;
+use super::tier::{Tier, TierChoice};
+use super::watch::Watched;
+use super::{LoadError, btf::Btf, hooks, links, offsets, programs, support};
 
 /// The kernel side, built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/runner-agent.bpf.o"));
@@ -29,9 +30,6 @@ pub fn object_hash() -> String {
     Sha256::digest(OBJECT).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-/// Records of one ring that are handed over at once.
-const MOST_AT_ONCE: usize = 4096;
-
 /// How to load.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
@@ -41,29 +39,93 @@ pub struct LoadOptions {
     pub critical_ring_bytes: u32,
     /// Size of the ring for the bulk.
     pub bulk_ring_bytes: u32,
+    /// Which tier.
+    pub tier: TierChoice,
+    /// The only way by which hooks of the tracing tier are to be taken; the best that there is without it.
+    pub hooks: Option<Way>,
+    /// Slot of the job that the whole runner is held to the policy of; 0 for jobs alone.
+    pub runner: u32,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { btf: "/sys/kernel/btf/vmlinux".into(), critical_ring_bytes: 2 << 20, bulk_ring_bytes: 4 << 20 }
+        Self {
+            btf: "/sys/kernel/btf/vmlinux".into(),
+            critical_ring_bytes: 2 << 20,
+            bulk_ring_bytes: 4 << 20,
+            tier: TierChoice::Best,
+            hooks: None,
+            runner: 0,
+        }
     }
 }
 
 /// The loaded probes.
 pub struct Kernel {
     /// The programs; none where they were taken over, and then their links alone keep them.
-    ebpf: Option<Ebpf>,
+    pub(super) ebpf: Option<Ebpf>,
     pub(super) maps: Maps,
-    critical: RingBuf<MapData>,
-    bulk: RingBuf<MapData>,
+    pub(super) critical: RingBuf<MapData>,
+    pub(super) bulk: RingBuf<MapData>,
     pub(super) rules: Arc<Mutex<RuleMap>>,
-    pub(super) askers: Option<HashMap<MapData, AskerKey, Asker>>,
-    links: Links,
-    blocks: bool,
-    /// Where the next job's rules begin in the counters.
-    pub(super) counted: u32,
-    /// Of the name filter.
-    generation: u64,
+    pub(super) askers: Arc<HashMap<MapData, AskerKey, Asker>>,
+    pub(super) links: Links,
+    hooks: Programs,
+    tier: Tier,
+    no_tracing: Option<String>,
+    pub(super) counters: Ranges,
+    /// The rules of each job, by slot.
+    pub(super) egress: BTreeMap<u32, JobEgress>,
+    pub(super) watched: Watched,
+    /// Files and directories that are guarded, by the slot of the job that they are guarded for.
+    pub(super) guarded: BTreeMap<u32, Vec<(FileKey, u32)>>,
+}
+
+/// What is known before a tier is chosen.
+struct Loading<'a> {
+    options: &'a LoadOptions,
+    offsets: Offsets,
+    functions: Functions,
+    room: Room,
+}
+
+impl Loading<'_> {
+    fn load(&self, tier: Tier, pins: Option<&Path>) -> Result<Kernel, LoadError> {
+        let Self { options, offsets, functions, room } = self;
+        let tables = match tier {
+            Tier::Tracepoint => offsets::syscalls(room.looks(tier), |_| false),
+            Tier::Tracing => offsets::syscalls(room.looks(tier), hooks::taken(functions)),
+        };
+        let blocking = u32::from(room.blocks());
+        let mut ebpf = EbpfLoader::new()
+            // The object carries no relocations against the kernel's types; parsing them again would cost 30 ms.
+            .btf(None)
+            .override_global("OFFSETS", offsets, true)
+            .override_global("SYSCALL_ACTIONS", &tables.actions, true)
+            .override_global("GUARD_OPERATIONS", &tables.operations, true)
+            .override_global("BLOCKING", &blocking, true)
+            .override_global("RUNNER", &options.runner, true)
+            .map_max_entries("RING_CRITICAL", options.critical_ring_bytes)
+            .map_max_entries("RING_BULK", options.bulk_ring_bytes)
+            .map_max_entries("EGRESS", room.entries.max(1))
+            .map_max_entries("EXES", room.exes.max(1))
+            .map_max_entries("RULE_COUNTS", room.rules.max(1))
+            .load(OBJECT)
+            .map_err(|error| LoadError::Object(Box::new(error)))?;
+        programs::load(&mut ebpf, *room)?;
+        let hooks = match tier {
+            Tier::Tracepoint => Programs::none(),
+            Tier::Tracing => {
+                let maps = ebpf.maps().filter_map(|(name, map)| Some((name, hooks::descriptor(map)?)));
+                Programs::load(OBJECT, functions, &maps.collect::<Vec<_>>(), room.refuses_reads)?
+            }
+        };
+        let maps = Maps::take(&mut ebpf)?;
+        if let Some(folder) = pins {
+            maps.pin(folder)?;
+        }
+        Kernel::with(Some(ebpf), hooks, maps, Links::default(), tier)
+    }
 }
 
 impl Kernel {
@@ -76,170 +138,115 @@ impl Kernel {
         pins: Option<&Path>,
     ) -> Result<Self, LoadError> {
         support::require_privileges()?;
+        let _unlimited = support::UnlimitedMemory::lift();
         let btf = Btf::read(&options.btf)?;
         let offsets = offsets::find(&btf, job_cgroup_level)?;
+        let functions = Functions::find(&btf, options.hooks);
         drop(btf);
-        let actions = offsets::syscall_actions(room.looks());
-        let blocking = u32::from(room.blocks());
-        let mut ebpf = EbpfLoader::new()
-            // The object carries no relocations against the kernel's types; parsing them again would cost 30 ms.
-            .btf(None)
-            .override_global("OFFSETS", &offsets, true)
-            .override_global("SYSCALL_ACTIONS", &actions, true)
-            .override_global("BLOCKING", &blocking, true)
-            .map_max_entries("RING_CRITICAL", options.critical_ring_bytes)
-            .map_max_entries("RING_BULK", options.bulk_ring_bytes)
-            .map_max_entries("EGRESS", room.entries.max(1))
-            .map_max_entries("EXES", room.exes.max(1))
-            .map_max_entries("RULE_COUNTS", room.rules.max(1))
-            .load(OBJECT)
-            .map_err(|error| LoadError::Object(Box::new(error)))?;
-        programs::load(&mut ebpf, room.blocks())?;
-        let maps = Maps::take(&mut ebpf)?;
-        if let Some(folder) = pins {
-            maps.pin(folder)?;
+        let loading = Loading { options, offsets, functions, room };
+        let refusal = match options.tier {
+            TierChoice::Only(Tier::Tracepoint) => return loading.load(Tier::Tracepoint, pins),
+            TierChoice::Only(Tier::Tracing) | TierChoice::Best => hooks::refusal(&loading.functions),
+        };
+        match (refusal, options.tier) {
+            (None, _) => loading.load(Tier::Tracing, pins),
+            (Some(reason), TierChoice::Only(_)) => Err(LoadError::NoTracing { reason }),
+            (Some(reason), TierChoice::Best) => {
+                let mut kernel = loading.load(Tier::Tracepoint, pins)?;
+                kernel.no_tracing = Some(reason);
+                Ok(kernel)
+            }
         }
-        Self::with(Some(ebpf), maps, Links::default(), room.blocks())
     }
 
-    /// Takes over what an agent that is gone has pinned: its maps, and the links of its job. Nothing is loaded, and
+    /// Takes over what an agent that is gone has pinned: its maps, and the links of its jobs, each by slot and by whether it is
+    /// blocked. Nothing is loaded, and
     /// nothing lets go of a hook for a moment.
-    pub fn take_over(folder: &Path) -> Result<Self, LoadError> {
+    pub fn take_over(folder: &Path, jobs: &[(u32, bool)]) -> Result<Self, LoadError> {
         support::require_privileges()?;
         let maps = Maps::open(folder)?;
-        let names = programs::TRACEPOINTS.iter().map(|(name, _)| *name).chain(programs::cgroup_hooks(true));
-        let links = Links::open(folder, &names.collect::<Vec<_>>())?;
-        Self::with(None, maps, links, true)
+        // Which hooks of the tracing tier there are is what was pinned.
+        let hooks = hooks::HOOKS.iter().map(|hook| hook.program).filter(|name| folder.join(name).exists());
+        let names: Vec<_> = programs::TRACEPOINTS.iter().map(|(name, _)| *name).chain(hooks).collect();
+        let mut links = Links::open(0, folder, &names)?;
+        for (slot, blocks) in jobs {
+            let on_cgroup: Vec<_> = programs::cgroup_hooks(*blocks).collect();
+            links = links.and(Links::open(*slot, folder, &on_cgroup)?);
+        }
+        let tier = if names.contains(&hooks::HOOKS[0].program) { Tier::Tracing } else { Tier::Tracepoint };
+        Self::with(None, Programs::none(), maps, links, tier)
     }
 
-    fn with(ebpf: Option<Ebpf>, mut maps: Maps, links: Links, blocks: bool) -> Result<Self, LoadError> {
+    fn with(ebpf: Option<Ebpf>, hooks: Programs, mut maps: Maps, links: Links, tier: Tier) -> Result<Self, LoadError> {
         let critical = maps.ring("RING_CRITICAL")?;
         let bulk = maps.ring("RING_BULK")?;
         let rules = Arc::new(Mutex::new(trie(maps.split("EGRESS")?)?));
         let askers = HashMap::try_from(maps.split("ASKERS")?).map_err(|error| map_error("ASKERS", "open", &error))?;
-        Ok(Self { ebpf, maps, critical, bulk, rules, askers: Some(askers), links, blocks, counted: 0, generation: 0 })
+        Ok(Self {
+            ebpf,
+            hooks,
+            tier,
+            no_tracing: None,
+            maps,
+            critical,
+            bulk,
+            rules,
+            askers: Arc::new(askers),
+            links,
+            counters: Ranges::default(),
+            egress: BTreeMap::new(),
+            watched: Watched::default(),
+            guarded: BTreeMap::new(),
+        })
     }
 
-    /// Tells the probes what to watch. Names and files are additive: what is watched stays watched until the agent ends.
-    pub fn watch(&mut self, keys: &WatchKeys) -> Result<(), LoadError> {
-        self.generation += 1;
-        let mut names = self.maps.hash::<u64, u32>("NAMES")?;
-        for hash in &keys.names {
-            names.insert(hash, 1, 0).map_err(|error| map_error("NAMES", "fill", &error))?;
-        }
-        let mut files = self.maps.hash::<FileKey, u32>("FILES")?;
-        for file in &keys.files {
-            files.insert(file, 1, 0).map_err(|error| map_error("FILES", "fill", &error))?;
-        }
-        let mut filter = self.maps.array::<NameFilter>("NAME_FILTER")?;
-        filter.set(0, keys.filter(self.generation << 32), 0).map_err(|error| map_error("NAME_FILTER", "fill", &error))
+    /// The tier that is loaded.
+    pub fn tier(&self) -> Tier {
+        self.tier
     }
 
-    /// Makes a cgroup a job: hooks first, so that nothing of the job goes by unseen, then the entry in the map. With a
-    /// folder for pins, the hooks stay when the agent goes.
-    pub fn add_job(&mut self, cgroup: &JobCgroup, slot: u32, pins: Option<&Path>) -> Result<(), LoadError> {
-        let directory = File::open(cgroup.path()).map_err(|source| LoadError::Cgroup {
-            action: "open",
-            path: cgroup.path().to_owned(),
-            source,
-        })?;
-        let ebpf = self.ebpf.as_mut().ok_or_else(|| missing("programs"))?;
-        for name in programs::cgroup_hooks(self.blocks) {
-            let link = programs::attach_to_cgroup(ebpf, name, &directory)?;
-            match pins {
-                Some(folder) => self.links.pin(name, link, folder)?,
-                None => self.links.hold(&format!("{slot}"), link),
-            }
-        }
-        let mut jobs = self.maps.hash::<u64, u32>("JOBS")?;
-        jobs.insert(cgroup.id(), slot, 0).map_err(|error| map_error("JOBS", "fill", &error))?;
-        self.prefer(cgroup)
+    /// Why there is no tracing tier, where it was tried and refused.
+    pub fn no_tracing(&self) -> Option<&str> {
+        self.no_tracing.as_deref()
     }
 
-    /// Spares this job's processes a look-up on every open.
-    pub fn prefer(&mut self, cgroup: &JobCgroup) -> Result<(), LoadError> {
-        let mut latest = self.maps.array::<u64>("LATEST_JOB")?;
-        latest.set(0, cgroup.id(), 0).map_err(|error| map_error("LATEST_JOB", "fill", &error))
+    /// The hooks of the tracing tier, and what became of each.
+    pub fn hooks(&self) -> &[HookState] {
+        self.hooks.states()
     }
 
-    /// The cgroup is no job any more: its hooks, its rules and what it learnt go.
-    pub fn remove_job(&mut self, cgroup: &JobCgroup, slot: u32, egress: Option<&JobEgress>) -> Result<(), LoadError> {
-        let mut jobs = self.maps.hash::<u64, u32>("JOBS")?;
-        jobs.remove(&cgroup.id()).map_err(|error| map_error("JOBS", "clear", &error))?;
-        self.links.release(&format!("{slot}"));
-        if let Some(egress) = egress {
-            egress.clear()?;
-            let mut rules = self.maps.hash::<u32, JobRules>("JOB_RULES")?;
-            rules.remove(&slot).map_err(|error| map_error("JOB_RULES", "clear", &error))?;
-        }
-        Ok(())
+    /// Whether opens can be refused here.
+    pub fn can_refuse_opens(&self) -> bool {
+        self.hooks().first().is_some_and(|state| matches!(state.taken, Ok(Way::ModifyReturn | Way::Lsm)))
     }
 
-    /// Processes of a job that are alive, in its cgroup or not.
-    pub fn members(&mut self, slot: u32) -> Result<Vec<ProcessKey>, LoadError> {
-        let tasks = self.maps.hash::<u32, Task>("TASKS")?;
-        let members = tasks.iter().filter_map(Result::ok).filter(|(_, task)| task.job == slot);
-        Ok(members.map(|(tgid, task)| ProcessKey { start_ns: task.start_ns, tgid, reserved: 0 }).collect())
+    /// Whether a connect to the socket of a container engine can be refused here.
+    pub fn can_refuse_sockets(&self) -> bool {
+        let hook = self.hooks().iter().find(|state| state.hook.program == "unix_stream_connect");
+        hook.is_some_and(|state| matches!(state.taken, Ok(Way::ModifyReturn | Way::Lsm)))
     }
 
-    /// Attaches the tracepoints: from here on members of jobs are recorded.
-    pub fn attach_tracepoints(&mut self, pins: Option<&Path>) -> Result<(), LoadError> {
+    /// Attaches what watches the whole machine and asks for jobs first: tracepoints, and hooks of the tracing tier. From here
+    /// on members of jobs are recorded.
+    pub fn attach(&mut self, pins: Option<&Path>) -> Result<(), LoadError> {
+        let Self { hooks, links, .. } = self;
+        hooks.attach(|name, link| links.hold_other(name, link, pins))?;
         let ebpf = self.ebpf.as_mut().ok_or_else(|| missing("programs"))?;
         for (name, tracepoint) in programs::TRACEPOINTS {
             let link = programs::attach_tracepoint(ebpf, name, tracepoint)?;
-            match pins {
-                Some(folder) => self.links.pin(name, link, folder)?,
-                None => self.links.hold(name, link),
-            }
+            self.links.hold(0, name, link, pins)?;
         }
         Ok(())
     }
 
-    /// What the kernel says of the links now.
-    pub fn links(&self) -> LinkState {
-        links::state()
+    /// What the kernel says now of the links that a job in this cgroup depends on; 0 for the topmost, and then of all.
+    pub fn links(&self, cgroup: u64) -> LinkState {
+        if cgroup == 0 { links::state() } else { links::state().on(cgroup) }
     }
 
-    /// Whether every pin is where it was put.
-    pub fn are_links_pinned(&self, folder: &Path) -> bool {
-        self.links.are_pinned(folder)
-    }
-
-    /// Hands over what waits on the rings, the critical one first; at most [`MOST_AT_ONCE`] records of each, because a job
-    /// can fill a ring faster than it is emptied. Returns until when everything was handed over, if a ring has more.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> Option<u64> {
-        let mut complete_until = None;
-        for ring in [&mut self.critical, &mut self.bulk] {
-            let mut last_ns = 0;
-            let mut left = MOST_AT_ONCE;
-            while left > 0
-                && let Some(item) = ring.next()
-            {
-                last_ns = peek_at_ns(&item);
-                each(&item);
-                left -= 1;
-            }
-            if left == 0 {
-                complete_until = Some(complete_until.map_or(last_ns, |until: u64| until.min(last_ns)));
-            }
-        }
-        complete_until
-    }
-
-    /// Descriptors that become readable when a ring has filled enough to be worth a wake-up.
-    pub fn descriptors(&self) -> std::io::Result<[OwnedFd; 2]> {
-        Ok([self.critical.as_fd().try_clone_to_owned()?, self.bulk.as_fd().try_clone_to_owned()?])
-    }
-
-    /// Waits until a ring asks for attention, at most so long.
-    pub fn wait_readable(&self, at_most: std::time::Duration) {
-        use rustix::event::{PollFd, PollFlags, Timespec};
-        let [critical, bulk] = [self.critical.as_fd(), self.bulk.as_fd()];
-        let mut polled =
-            [PollFd::from_borrowed_fd(critical, PollFlags::IN), PollFd::from_borrowed_fd(bulk, PollFlags::IN)];
-        let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
-        // Interrupted or not: the caller drains and asks again.
-        let _ = rustix::event::poll(&mut polled, Some(&timeout));
+    /// A pin that a job depends on and that is not where it was put.
+    pub fn missing_pin(&self, slot: u32) -> Option<&Path> {
+        self.links.missing_pin(slot)
     }
 
     /// Where each probe's records went, indexed by [`probe`].
@@ -262,11 +269,13 @@ impl Kernel {
 
     /// Names of the programs and the instructions that the verifier went through for each, where the kernel tells.
     pub fn complexity(&self) -> Vec<(String, Option<u32>)> {
-        let programs = self.ebpf.iter().flat_map(Ebpf::programs);
-        programs
-            .map(|(name, program)| {
-                (name.to_owned(), program.info().ok().and_then(|info| info.verified_instruction_count()))
-            })
-            .collect()
+        // The object also has the hooks of the tracing tier, which are loaded on another way.
+        let is_hook = |name: &str| hooks::HOOKS.iter().any(|hook| hook.program == name);
+        let programs = self.ebpf.iter().flat_map(Ebpf::programs).filter(|(name, _)| !is_hook(name));
+        let programs = programs.map(|(name, program)| {
+            (name.to_owned(), program.info().ok().and_then(|info| info.verified_instruction_count()))
+        });
+        let hooks = self.hooks().iter().filter(|state| state.taken.is_ok());
+        programs.chain(hooks.map(|state| (state.hook.program.to_owned(), state.verified))).collect()
     }
 }

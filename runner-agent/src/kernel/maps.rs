@@ -9,7 +9,7 @@ use aya::{Ebpf, Pod};
 use super::LoadError;
 
 /// Maps that user space works with, and that a successor needs.
-pub(super) const NAMES: [&str; 14] = [
+pub(super) const NAMES: [&str; 22] = [
     "RING_CRITICAL",
     "RING_BULK",
     "COUNTERS",
@@ -24,6 +24,14 @@ pub(super) const NAMES: [&str; 14] = [
     "EXES",
     "RULE_COUNTS",
     "ASKERS",
+    "SECRET_PATHS",
+    "READERS",
+    "TICKETS",
+    "GUARDS",
+    "GUARDED",
+    "AGENTS",
+    "SERVICES",
+    "PLATFORM",
 ];
 
 /// The maps.

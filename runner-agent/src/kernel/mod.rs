@@ -4,6 +4,8 @@
 pub mod btf;
 pub mod cgroup;
 pub mod egress;
+mod guard;
+pub mod hooks;
 mod jobs;
 mod links;
 pub mod load;
@@ -12,7 +14,11 @@ pub mod offsets;
 pub mod pins;
 pub mod procfs;
 mod programs;
+mod reset;
+mod ring;
+mod runner;
 pub mod support;
+mod tier;
 pub mod watch;
 
 use std::path::PathBuf;
@@ -22,6 +28,7 @@ pub use jobs::{ResolverPorts, Room};
 pub use links::LinkState;
 pub use load::{Kernel, LoadOptions};
 pub use pins::{PinRoot, Pins};
+pub use tier::{Tier, TierChoice};
 
 use crate::rules::RulesError;
 
@@ -79,6 +86,15 @@ pub enum LoadError {
     /// The object can't be parsed or its maps can't be made.
     #[error("can't prepare the eBPF object: {0}")]
     Object(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The tier that was asked for is not to be had.
+    #[error(
+        "this kernel takes no program of the tracing tier ({reason}); leave --tier out to have the best there is, or use \
+         --tier tracepoint"
+    )]
+    NoTracing {
+        /// What the kernel said.
+        reason: String,
+    },
     /// A program was refused, or its hook.
     #[error(
         "the kernel refused the probe {program} ({action}): {detail}; `runner-agent doctor` says what this kernel can do"

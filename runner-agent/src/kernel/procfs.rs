@@ -13,6 +13,19 @@ const TICKS_PER_SECOND: u64 = 100;
 /// Nanoseconds of one tick: how exactly `/proc` tells a start time.
 pub const TICK_NS: u64 = 1_000_000_000 / TICKS_PER_SECOND;
 
+/// Numbers of a process's threads.
+pub fn threads(pid: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Every process with its parent.
+pub fn parents() -> Vec<(u32, u32)> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter_map(|pid| Some((pid, parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)?.0))).collect()
+}
+
 /// A process as `/proc` shows it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -48,7 +61,7 @@ impl Snapshot {
             argv: text::arguments(&cmdline).into(),
             cwd: link(&directory.join("cwd")).into(),
             uid,
-            mount_namespace: mount_namespace(&directory.join("ns/mnt")),
+            mount_namespace: namespace(&directory.join("ns/mnt")),
             ..Program::default()
         };
         Some(Self { pid, parent, start_ticks, cgroup, cmdline, program })
@@ -65,9 +78,35 @@ impl Snapshot {
     }
 }
 
+/// Inode number of this process's own network namespace.
+pub fn own_network() -> u32 {
+    namespace(Path::new("/proc/self/ns/net"))
+}
+
+/// Inode number of a process's network namespace; 0 when it is gone.
+pub fn network(pid: u32) -> u32 {
+    namespace(Path::new(&format!("/proc/{pid}/ns/net")))
+}
+
+/// The network namespaces that some process is in.
+pub fn networks() -> std::collections::BTreeSet<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(network).collect()
+}
+
 /// Inode number of this process's own mount namespace.
 pub fn own_mount_namespace() -> u32 {
-    mount_namespace(Path::new("/proc/self/ns/mnt"))
+    namespace(Path::new("/proc/self/ns/mnt"))
+}
+
+/// The device of a mount in the kernel's own encoding, by the mount's id (proc(5), mountinfo: the first and third field).
+pub fn device_of_mount(id: u64) -> Option<u32> {
+    const MINOR_BITS: u32 = 20;
+    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mut lines = table.lines().map(|line| line.split(' '));
+    let device = lines.find_map(|mut fields| (fields.next()?.parse() == Ok(id)).then(|| fields.nth(1)).flatten())?;
+    let (major, minor) = device.split_once(':')?;
+    Some(major.parse::<u32>().ok()? << MINOR_BITS | minor.parse::<u32>().ok()?)
 }
 
 /// Names and addresses of `/etc/hosts`. Loopback is left out: every machine calls itself something there.
@@ -113,8 +152,11 @@ fn link(path: &Path) -> String {
 }
 
 /// `mnt:[4026531840]`.
-fn mount_namespace(path: &Path) -> u32 {
-    link(path).trim_start_matches("mnt:[").trim_end_matches(']').parse().unwrap_or(0)
+/// `KIND:[NUMBER]`, as namespaces(7) has it.
+fn namespace(path: &Path) -> u32 {
+    let text = link(path);
+    let number = text.split_once(":[").and_then(|(_, rest)| rest.strip_suffix(']'));
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSkb, Program, RawTracePoint};
 
 use super::LoadError;
+use super::jobs::Room;
 use super::maps::missing;
 
 /// Tracepoint programs and their tracepoints.
@@ -37,8 +38,11 @@ pub(super) fn cgroup_hooks(blocks: bool) -> impl Iterator<Item = &'static str> {
 
 /// Has the verifier look at the programs on all CPUs at once: it takes most of the time until the agent is ready, and
 /// one program takes half of that.
-pub(super) fn load(ebpf: &mut Ebpf, blocks: bool) -> Result<(), LoadError> {
-    let names = TRACEPOINTS.iter().map(|(name, _)| *name).chain(cgroup_hooks(blocks));
+pub(super) fn load(ebpf: &mut Ebpf, room: Room) -> Result<(), LoadError> {
+    let on_cgroups = [(room.blocks(), true), (!room.blocks() || room.audits, false)];
+    let on_cgroups =
+        on_cgroups.into_iter().filter(|(is_needed, _)| *is_needed).flat_map(|(_, blocks)| cgroup_hooks(blocks));
+    let names = TRACEPOINTS.iter().map(|(name, _)| *name).chain(on_cgroups);
     let mut wanted: std::collections::HashMap<&str, &'static str> = names.map(|name| (name, name)).collect();
     std::thread::scope(|scope| -> Result<(), LoadError> {
         let mut loading = Vec::new();

@@ -1,5 +1,7 @@
 //! What this kernel and this process can do.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::LoadError;
 
 /// Capabilities that loading and attaching need, with their numbers (`linux/capability.h`).
@@ -21,6 +23,27 @@ pub fn missing_capabilities() -> Vec<&'static str> {
         .filter(|&(name, number)| !has(number) && (name == "CAP_NET_ADMIN" || !has(CAP_SYS_ADMIN)))
         .map(|(name, _)| name)
         .collect()
+}
+
+/// No limit on locked memory, until dropped. Before 5.11 the kernel counts what maps and programs take against it, for all
+/// processes of a user together, and says EPERM: a second agent would be told that the kernel takes no programs.
+#[derive(Debug)]
+pub struct UnlimitedMemory(Rlimit);
+
+impl UnlimitedMemory {
+    /// Lifts the limit. Where that is not granted, whoever loads is told by the kernel.
+    pub fn lift() -> Self {
+        let before = getrlimit(Resource::Memlock);
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+        Self(before)
+    }
+}
+
+impl Drop for UnlimitedMemory {
+    fn drop(&mut self) {
+        // The job's command inherits limits, and these are not ours to give it.
+        let _ = setrlimit(Resource::Memlock, self.0);
+    }
 }
 
 /// Refuses early, in words, what the kernel would refuse with EPERM.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use runner_agent_common::egress::{rule, verdict};
 use runner_agent_common::record::{self, ProcessKey, flag, probe};
 
-use super::{Pipeline, exe_for_rules};
+use super::Pipeline;
+use super::files::exe_for_rules;
 use crate::event::{Activity, Connection, DecidedName, DnsMessage};
 use crate::job::Job;
 use crate::names::address_of;
@@ -103,7 +104,7 @@ impl Pipeline {
         let Some(state) = self.jobs.get_mut(&fixed.header.job) else { return };
         match state.names.take_in(fixed, message, &state.job.policy.egress.resolvers) {
             Ok(message) => self.happened(&fixed.header, process, Activity::Dns(message), out),
-            Err(_) => self.unreadable_dns += 1,
+            Err(_) => state.unreadable_dns += 1,
         }
     }
 

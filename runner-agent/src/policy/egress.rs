@@ -19,6 +19,8 @@ pub use smallest::{Smallest, smallest};
 
 use super::{Mode, words};
 
+/// Distinct names that a wildcard may stand for in one job where its rule names no number.
+pub const NAMES_BELOW_WILDCARD: u32 = 50;
 /// Port of DNS.
 pub const DNS_PORT: u16 = 53;
 /// Rule id of the resolvers that the runner itself is configured with.

@@ -9,15 +9,23 @@ pub mod encrypted_dns;
 pub mod egress;
 pub mod secret;
 pub mod trust;
+pub mod guard;
+pub mod platform;
+pub mod select;
+pub mod narrow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use egress::{AddressClass, Destination, EgressPolicy, EgressRule, Protocol, Ruling, Verdict};
+pub use guard::{Access, EngineAccess, GuardPolicy};
 pub use host::HostPattern;
+pub use narrow::{Narrowed, Widening, narrow};
+pub use platform::Service;
 pub use secret::{Reader, SecretClass, SecretPolicy, WatchList};
-pub use trust::{AppliesTo, Trust};
+pub use select::{SelectError, Selection, select};
+pub use trust::{AppliesTo, Subject, Trust};
 
 /// The detectors a policy may disable or re-grade, by their stable ids. `config::check` refuses any other name.
 pub const DETECTORS: &[&str] = &[
@@ -31,6 +39,13 @@ pub const DETECTORS: &[&str] = &[
     "io-uring",
     "cgroup-escape",
     "foreign-environ",
+    "agent-tampering",
+    "kernel-tampering",
+    "process-access",
+    "new-namespace",
+    "privilege",
+    "engine-socket",
+    "engine-request",
 ];
 
 /// What happens to what no rule allows. Ordered: the later is the stricter.
@@ -168,6 +183,10 @@ pub struct Policy {
     pub secrets: SecretPolicy,
     /// What egress needs after a secret was read.
     pub carry: CarryPolicy,
+    /// What the job may do to the runner.
+    pub guard: GuardPolicy,
+    /// Services of the platform that it doesn't hold for, where the whole runner is in scope.
+    pub platform: Vec<Service>,
     /// Detectors.
     pub detect: DetectPolicy,
     /// Where all this came from.
@@ -175,6 +194,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether the kernel side refuses reads of secret files by others than their owners.
+    pub fn refuses_reads(&self) -> bool {
+        self.mode == Mode::Block && self.secrets.on_read == Mode::Block
+    }
+
     /// Combines two policies into one: rules concatenate (those of `self` first, so that they are named first), modes
     /// become the stricter of the two, and a detector is silent only if both wanted it silent.
     ///
@@ -193,6 +217,8 @@ impl Policy {
         self.egress = self.egress.merge(other.egress);
         self.secrets = self.secrets.merge(other.secrets);
         self.carry.after_secret_read = self.carry.after_secret_read.max(other.carry.after_secret_read);
+        self.guard = self.guard.merge(other.guard);
+        self.platform.extend(other.platform);
         self.detect = self.detect.merge(other.detect);
         self.origin.files.extend(other.origin.files);
         self.origin.labels.extend(other.origin.labels);

@@ -1,5 +1,6 @@
 //! Secret files: which they are, whose they are, and how the kernel can find them cheaply.
 
+mod exact;
 mod pattern;
 mod reader;
 pub mod smallest;
@@ -11,6 +12,7 @@ use globset::{GlobSet, GlobSetBuilder};
 
 use super::{Mode, Severity};
 
+pub use exact::ExactPaths;
 pub use pattern::PatternError;
 pub use reader::{Reader, ReaderPattern, ReaderPatternError};
 pub use watch::WatchList;
@@ -87,6 +89,11 @@ impl SecretClass {
     pub fn may_read(&self, reader: &Reader) -> bool {
         self.readers.iter().any(|pattern| pattern.matches(reader, &self.place))
     }
+
+    /// Whether each of its files has an owner of its own, the process that it is about.
+    pub fn is_per_process(&self) -> bool {
+        self.readers.iter().any(ReaderPattern::is_own)
+    }
 }
 
 /// Checks that a pattern can be used at all, without knowing the runner.
@@ -136,6 +143,19 @@ impl SecretPolicy {
         let hits = homes.iter().filter_map(below_home).filter_map(|path| first(&path));
         let hit = first(path).into_iter().chain(hits).min()?;
         self.classes.get(self.class_of[hit])
+    }
+
+    /// Number of a class by its id, counted from 0.
+    pub fn number_of(&self, id: &str) -> Option<usize> {
+        self.classes.iter().position(|class| *class.id == *id)
+    }
+
+    /// The classes whose owner a program is, one bit each; classes beyond the sixty-fourth have none. What is a process's own
+    /// (`self`) depends on the file, and is not among them.
+    pub fn readable_by(&self, exe: &str, argv: &[String]) -> u64 {
+        let reader = Reader { exe, argv, pid: 0, path: "" };
+        let bits = self.classes.iter().take(64).enumerate();
+        bits.filter(|(_, class)| class.may_read(&reader)).fold(0, |bits, (number, _)| bits | 1 << number)
     }
 
     /// What the kernel has to look for so that it misses no path that [`Self::classify`] accepts.

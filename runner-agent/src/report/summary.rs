@@ -1,5 +1,7 @@
 //! The end-of-job summary: processes, destinations by name, secret reads, findings with their evidence, the account.
 
+mod facts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
@@ -8,6 +10,8 @@ use crate::event::{Activity, Connection, Event, Finding, Process};
 use crate::notice::{Content, JobEnded, JobStarted, Notice};
 use crate::policy::Verdict;
 use crate::text::printable;
+
+pub use facts::Destination;
 
 /// Rows of one table that are printed; the log has them all.
 const MAX_ROWS: usize = 25;
@@ -42,6 +46,7 @@ struct SecretRead {
     path: String,
     title: String,
     owner: bool,
+    refused: bool,
 }
 
 impl Summary {
@@ -56,11 +61,6 @@ impl Summary {
         }
     }
 
-    /// Findings so far, in the order in which they were told.
-    pub fn findings(&self) -> &[Finding] {
-        &self.findings
-    }
-
     fn event(&mut self, event: &Event) {
         match &event.activity {
             Activity::Exec { .. } => {
@@ -72,11 +72,16 @@ impl Summary {
             }
             Activity::File(file) => {
                 let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
-                let access = if file.read { "read" } else { "opened for writing" };
+                let access = match (file.verdict, file.read) {
+                    (Verdict::Blocked, _) => "was kept from reading",
+                    (_, true) => "read",
+                    (_, false) => "opened for writing",
+                };
                 self.describe(event.seq, format!("file     {who} {access} {} ({})", file.path, file.title));
                 if file.read && self.reads.len() < MAX_DESCRIBED {
                     let (path, title) = (file.path.to_string(), file.title.to_string());
-                    self.reads.push(SecretRead { who, path, title, owner: file.owner });
+                    let refused = file.verdict == Verdict::Blocked;
+                    self.reads.push(SecretRead { who, path, title, owner: file.owner, refused });
                 }
             }
             Activity::Connect(connection) => self.connection(event, connection),
@@ -99,15 +104,21 @@ impl Summary {
                     self.describe(event.seq, format!("dns      {who} asked for {name} ({kind}), refused: {word}"));
                 }
             }
-            Activity::Device { major, minor } => {
+            Activity::Device { major, minor, killed } => {
                 let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
                 let what = crate::detect::device_name(*major, *minor);
-                self.describe(event.seq, format!("device   {who} was ended for opening {what}"));
+                let how = if *killed { "was ended for opening" } else { "was kept from opening" };
+                self.describe(event.seq, format!("device   {who} {how} {what}"));
             }
             Activity::IoUring | Activity::CgroupMove { .. } => {
                 let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
                 let what = if matches!(event.activity, Activity::IoUring) { "io_uring" } else { "cgroup " };
                 self.describe(event.seq, format!("{what} {who}"));
+            }
+            Activity::Attempt(attempt) => {
+                let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
+                let what = crate::detect::attempt_in_words(attempt);
+                self.describe(event.seq, format!("attempt  {who} {what}"));
             }
             Activity::Exit { .. } => {}
         }
@@ -193,6 +204,15 @@ impl Summary {
                 let list = ended.leftovers.join(", ");
                 let _ = writeln!(out, "{}  ended with the job: {}", style.heading("left over   "), shorten(&list));
             }
+            if !ended.left_on_runner.is_empty() {
+                let list = ended.left_on_runner.join(", ");
+                let _ = writeln!(
+                    out,
+                    "{}  outside the job, and runs on: {}",
+                    style.heading("left over   "),
+                    shorten(&list)
+                );
+            }
         }
         let mut programs: Vec<(&String, &u64)> = self.programs.iter().collect();
         programs.sort_by_key(|&(exe, count)| (std::cmp::Reverse(*count), exe));
@@ -239,7 +259,11 @@ impl Summary {
         }
         let _ = writeln!(out, "{}", style.heading("secret reads"));
         for read in self.reads.iter().take(MAX_ROWS) {
-            let owner = if read.owner { "an owner" } else { "NOT an owner" };
+            let owner = match (read.refused, read.owner) {
+                (true, _) => "refused, NOT an owner",
+                (false, true) => "an owner",
+                (false, false) => "NOT an owner",
+            };
             let line = format!("{} by {}, {owner} — {}", read.path, read.who, read.title);
             let _ = writeln!(out, "  {}", printable(&line));
         }

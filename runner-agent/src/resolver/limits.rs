@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::policy::egress::NAMES_BELOW_WILDCARD;
+
 /// Bounds of the resolver. The defaults are for one job on one runner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -56,7 +58,7 @@ impl Default for Limits {
             tcp_connections: 64,
             tcp_idle: Duration::from_secs(10),
             tcp_pipeline: 64,
-            names_below_wildcard: 50,
+            names_below_wildcard: NAMES_BELOW_WILDCARD,
             counted_names: 32_768,
             cache_entries: 4096,
             cache_bytes: 4 << 20,

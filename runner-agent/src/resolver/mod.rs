@@ -24,6 +24,7 @@ pub mod desk;
 mod upstream;
 mod service;
 mod serve;
+mod sockets;
 mod start;
 
 use std::net::{IpAddr, SocketAddr};
@@ -62,10 +63,13 @@ pub struct Admission {
 #[error("{0}")]
 pub struct AdmitError(pub String);
 
+/// A network namespace, by the inode number of its file; addresses and ports are each one's own.
+pub type Network = u32;
+
 /// Who asked from a port: the kernel side remembers.
 pub trait Askers: Send {
-    /// Who sends from this address, if that is known.
-    fn who(&self, from: SocketAddr, transport: Transport) -> Option<Asker>;
+    /// Who sends from this address in that network namespace, if that is known.
+    fn who(&self, from: SocketAddr, transport: Transport, network: Network) -> Option<Asker>;
 }
 
 /// Who asked.

@@ -1,5 +1,6 @@
 //! The sockets that the job's questions come to: datagrams in batches, connections with several questions each.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -11,7 +12,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
+use super::Network;
 use super::service::{Back, Shared, take_in};
+use super::sockets::Sockets;
 use super::upstream::write_framed;
 
 /// Datagrams that are answered before others have their turn.
@@ -23,32 +26,66 @@ const MAX_QUESTION: usize = 4096;
 /// Pause after a connection could not be taken: for want of descriptors, mostly, and asking again at once won't help.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers on these sockets until told to stop, or until one of them is lost.
-pub async fn serve(udp: Vec<UdpSocket>, tcp: Vec<TcpListener>, service: Shared, stop: oneshot::Receiver<()>) {
+/// Where it answers from now on, or no longer.
+#[derive(Debug)]
+pub enum Change {
+    /// In this network namespace too, on these sockets.
+    Join(Network, Sockets),
+    /// No longer there: an open socket keeps a namespace that nobody else is in.
+    Leave(Network),
+}
+
+/// Answers on these sockets, and on those that are named later, until told to stop, or until one of the first is lost.
+pub async fn serve(
+    own: (Network, Sockets),
+    mut changes: mpsc::UnboundedReceiver<Change>,
+    service: Shared,
+    stop: oneshot::Receiver<()>,
+) {
     let work = async {
-        let mut tasks = JoinSet::new();
-        for socket in udp {
-            tasks.spawn_local(datagrams(Rc::new(socket), service.clone()));
-        }
         let slots = Arc::new(Semaphore::new(service.borrow().limits().tcp_connections));
-        for listener in tcp {
-            tasks.spawn_local(connections(listener, service.clone(), slots.clone()));
-        }
-        tokio::select! {
-            _ = stop => {}
-            _ = tasks.join_next() => tracing::error!("a socket of the resolver is lost"),
+        let answer = |network, sockets: Sockets| {
+            let mut tasks = JoinSet::new();
+            match sockets.listening() {
+                Ok((udp, tcp)) => {
+                    for socket in udp {
+                        tasks.spawn_local(datagrams(Rc::new(socket), network, service.clone()));
+                    }
+                    for listener in tcp {
+                        tasks.spawn_local(connections(listener, network, service.clone(), slots.clone()));
+                    }
+                }
+                Err(error) => tracing::error!("the resolver can't listen: {error}"),
+            }
+            tasks
+        };
+        let mut first = answer(own.0, own.1);
+        let mut others = HashMap::new();
+        let mut stop = stop;
+        loop {
+            tokio::select! {
+                _ = &mut stop => return,
+                _ = first.join_next() => {
+                    tracing::error!("a socket of the resolver is lost");
+                    return;
+                }
+                Some(change) = changes.recv() => match change {
+                    Change::Join(network, sockets) => drop(others.insert(network, answer(network, sockets))),
+                    Change::Leave(network) => drop(others.remove(&network)),
+                }
+            }
         }
     };
     LocalSet::new().run_until(work).await;
 }
 
-async fn datagrams(socket: Rc<UdpSocket>, service: Shared) {
+async fn datagrams(socket: Rc<UdpSocket>, network: Network, service: Shared) {
     let mut buffer = vec![0; MAX_QUESTION];
     while socket.readable().await.is_ok() {
         for _ in 0..BATCH {
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, from)) => {
-                    take_in(&service, &buffer[..length], &Back::Udp(socket.clone(), from));
+                    take_in(&service, &buffer[..length], &Back::Udp(socket.clone(), from, network));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // A client that is gone already; the next datagram is another's.
@@ -59,7 +96,7 @@ async fn datagrams(socket: Rc<UdpSocket>, service: Shared) {
     }
 }
 
-async fn connections(listener: TcpListener, service: Shared, slots: Arc<Semaphore>) {
+async fn connections(listener: TcpListener, network: Network, service: Shared, slots: Arc<Semaphore>) {
     loop {
         let Ok((stream, from)) = listener.accept().await else {
             sleep(PAUSE).await;
@@ -70,7 +107,7 @@ async fn connections(listener: TcpListener, service: Shared, slots: Arc<Semaphor
             let service = service.clone();
             spawn_local(async move {
                 let _slot = slot;
-                if let Err(error) = connection(stream, from, service).await {
+                if let Err(error) = connection(stream, (from, network), service).await {
                     tracing::debug!(%from, %error, "a connection to the resolver ended");
                 }
             });
@@ -78,14 +115,14 @@ async fn connections(listener: TcpListener, service: Shared, slots: Arc<Semaphor
     }
 }
 
-async fn connection(stream: TcpStream, from: SocketAddr, service: Shared) -> io::Result<()> {
+async fn connection(stream: TcpStream, (from, network): (SocketAddr, Network), service: Shared) -> io::Result<()> {
     let (idle, pipeline) = {
         let service = service.borrow();
         (service.limits().tcp_idle, service.limits().tcp_pipeline.max(1))
     };
     let _ = stream.set_nodelay(true);
     let (writer, mut answers) = mpsc::channel(pipeline);
-    let back = Back::Tcp(writer, from);
+    let back = Back::Tcp(writer, from, network);
     let mut buffer: Vec<u8> = Vec::new();
     let mut owed = 0;
     let mut is_open = true;

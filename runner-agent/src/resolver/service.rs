@@ -15,15 +15,15 @@ use tokio::sync::mpsc;
 use super::desk::{Desk, Key, Reply, Step, Waiting};
 use super::limits::Limits;
 use super::upstream::{Failure, Upstream};
-use super::{Admit, Asker, Askers, Report, Transport};
+use super::{Admit, Asker, Askers, Network, Report, Transport};
 
 /// The way back to a client.
 #[derive(Clone, Debug)]
 pub enum Back {
     /// A datagram from this socket to there.
-    Udp(Rc<UdpSocket>, SocketAddr),
+    Udp(Rc<UdpSocket>, SocketAddr, Network),
     /// The writer of this client's connection.
-    Tcp(mpsc::Sender<Vec<u8>>, SocketAddr),
+    Tcp(mpsc::Sender<Vec<u8>>, SocketAddr, Network),
 }
 
 /// One service for all sockets, on one thread.
@@ -94,9 +94,9 @@ impl Service {
         self.tell(Report::Question(reply.answered));
         match back {
             // A full socket buffer loses datagrams, as networks do; the client asks again.
-            Back::Udp(socket, to) => drop(socket.try_send_to(&reply.bytes, *to)),
+            Back::Udp(socket, to, _) => drop(socket.try_send_to(&reply.bytes, *to)),
             // The connection reserves room for each answer before it hands a question in.
-            Back::Tcp(writer, _) => drop(writer.try_send(reply.bytes)),
+            Back::Tcp(writer, ..) => drop(writer.try_send(reply.bytes)),
         }
     }
 
@@ -166,12 +166,12 @@ impl Service {
 pub fn take_in(service: &Shared, bytes: &[u8], back: &Back) -> bool {
     let mut borrowed = service.borrow_mut();
     let this = &mut *borrowed;
-    let (transport, from) = match back {
-        Back::Udp(_, from) => (Transport::Udp, *from),
-        Back::Tcp(_, from) => (Transport::Tcp, *from),
+    let (transport, from, network) = match back {
+        Back::Udp(_, from, network) => (Transport::Udp, *from, *network),
+        Back::Tcp(_, from, network) => (Transport::Tcp, *from, *network),
     };
     // Another job's process could ask here too, and would be judged by a policy that isn't its own.
-    let Some(asker) = this.askers.who(from, transport) else { return false };
+    let Some(asker) = this.askers.who(from, transport, network) else { return false };
     let holds_secret = asker.holds_secret;
     let asker = Some(asker);
     let waiting = match this.desk.take(bytes, transport, holds_secret, boot_ns(), &mut *this.admit) {

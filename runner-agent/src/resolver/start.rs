@@ -1,30 +1,28 @@
 //! From options to a running resolver: sockets first, so that the kernel side knows the port before anybody asks.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_recv_buffer_size;
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::Desk;
-use super::serve::serve;
+use super::serve::{Change, serve};
 use super::service::Service;
+use super::sockets::Sockets;
 use super::upstream::Upstream;
-use super::{Admit, Askers, Limits, Report};
+use super::{Admit, Askers, Limits, Network, Report};
 use crate::policy::EgressPolicy;
 use crate::policy::egress::DNS_PORT;
 
-/// Tries to find a port that is free for both transports and both families.
-const PORT_TRIES: usize = 64;
-
-/// Questions that the kernel holds while we are busy: a few thousand.
-const RECEIVE_BUFFER: usize = 1 << 20;
+/// Namespaces besides its own that it answers in: each takes four descriptors, and a job can make as many as it likes.
+const MOST_JOINED: usize = 64;
 
 /// What a resolver is made of.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +35,8 @@ pub struct Options {
     pub search: Vec<String>,
     /// The port that a predecessor had; any free one otherwise.
     pub port: Option<u16>,
+    /// The network namespace that it is made in.
+    pub network: Network,
     /// Bounds.
     pub limits: Limits,
 }
@@ -55,8 +55,7 @@ pub struct Endpoints {
 pub struct Resolver {
     options: Options,
     endpoints: Endpoints,
-    udp: Vec<UdpSocket>,
-    tcp: Vec<TcpListener>,
+    sockets: Sockets,
 }
 
 /// A running resolver. It stops when this is dropped.
@@ -65,6 +64,10 @@ pub struct Handle {
     endpoints: Endpoints,
     reports: mpsc::Receiver<Report>,
     lost: Arc<AtomicU64>,
+    /// Where it answers.
+    networks: BTreeSet<Network>,
+    own: Network,
+    changes: mpsc::UnboundedSender<Change>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -72,16 +75,8 @@ pub struct Handle {
 impl Resolver {
     /// Takes the port.
     pub fn bind(options: Options) -> io::Result<Self> {
-        let mut tries = if options.port.is_some() { 1 } else { PORT_TRIES };
-        let (endpoints, udp, tcp) = loop {
-            tries -= 1;
-            match bind_both(options.port.unwrap_or(0)) {
-                // Free for one of the four only; another port may be for all.
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
-                done => break done?,
-            }
-        };
-        Ok(Self { options, endpoints, udp, tcp })
+        let (endpoints, sockets) = Sockets::bind(options.port)?;
+        Ok(Self { options, endpoints, sockets })
     }
 
     /// Where it will answer.
@@ -91,14 +86,11 @@ impl Resolver {
 
     /// Answers from now on, on a thread of its own.
     pub fn start(self, admit: Box<dyn Admit>, askers: Box<dyn Askers>) -> io::Result<Handle> {
-        let Self { options: Options { policy, upstreams, search, limits, .. }, endpoints, udp, tcp } = self;
+        let Self { options: Options { policy, upstreams, search, network, limits, .. }, endpoints, sockets } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let guard = runtime.enter();
-        let udp = udp.into_iter().map(tokio::net::UdpSocket::from_std).collect::<io::Result<Vec<_>>>()?;
-        let tcp = tcp.into_iter().map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()?;
-        drop(guard);
         let (sender, reports) = mpsc::channel(limits.reports.max(1));
         let (stop, stopped) = oneshot::channel();
+        let (changes, to_come) = mpsc::unbounded_channel();
         let lost = Arc::new(AtomicU64::new(0));
         let told = (sender, lost.clone());
         let work = move || {
@@ -106,10 +98,19 @@ impl Resolver {
             let upstream = Upstream::new(upstreams.unwrap_or_else(own), &limits);
             let desk = Desk::new(policy, &search, &limits);
             let service = Service::new(desk, admit, askers, upstream, told, limits);
-            runtime.block_on(serve(udp, tcp, Rc::new(RefCell::new(service)), stopped));
+            runtime.block_on(serve((network, sockets), to_come, Rc::new(RefCell::new(service)), stopped));
         };
         let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(work)?;
-        Ok(Handle { endpoints, reports, lost, stop: Some(stop), thread: Some(thread) })
+        Ok(Handle {
+            endpoints,
+            reports,
+            lost,
+            networks: BTreeSet::from([network]),
+            own: network,
+            changes,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -117,6 +118,40 @@ impl Handle {
     /// Where it answers.
     pub fn endpoints(&self) -> Endpoints {
         self.endpoints
+    }
+
+    /// Answers in another network namespace too, on the same port; the file stands for it (`/proc/PID/ns/net`). One that it
+    /// answers in already is left as it is.
+    pub fn join(&mut self, network: Network, namespace: &Path) -> io::Result<()> {
+        if self.networks.contains(&network) {
+            return Ok(());
+        }
+        if self.networks.len() > MOST_JOINED {
+            return Err(io::Error::other(format!("it answers in {MOST_JOINED} others already")));
+        }
+        let sockets = Sockets::bind_in(namespace, self.endpoints.v4.port())?;
+        self.networks.insert(network);
+        // Nobody listens when the thread has ended, which is told elsewhere.
+        let _ = self.changes.send(Change::Join(network, sockets));
+        Ok(())
+    }
+
+    /// Lets go of namespaces, its own aside, that nobody is in any more.
+    pub fn stay_in(&mut self, alive: &BTreeSet<Network>) {
+        let own = self.own;
+        let changes = &self.changes;
+        self.networks.retain(|network| {
+            let stays = *network == own || alive.contains(network);
+            if !stays {
+                let _ = changes.send(Change::Leave(*network));
+            }
+            stays
+        });
+    }
+
+    /// Whether it answers in namespaces besides its own.
+    pub fn has_joined(&self) -> bool {
+        self.networks.len() > 1
     }
 
     /// What it tells; what is still unread after [`Self::stop`] stays readable.
@@ -152,39 +187,4 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-type Bound = (Endpoints, Vec<UdpSocket>, Vec<TcpListener>);
-
-/// One port for both transports, on both families as far as the machine has them.
-fn bind_both(port: u16) -> io::Result<Bound> {
-    let (udp, tcp) = bind_one(IpAddr::V4(Ipv4Addr::LOCALHOST), port)?;
-    let v4 = udp.local_addr()?;
-    let mut bound = (Endpoints { v4, v6: None }, vec![udp], vec![tcp]);
-    match bind_one(IpAddr::V6(Ipv6Addr::LOCALHOST), v4.port()) {
-        Ok((udp, tcp)) => {
-            bound.0.v6 = Some(udp.local_addr()?);
-            bound.1.push(udp);
-            bound.2.push(tcp);
-        }
-        Err(error) if has_no_ipv6(&error) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(bound)
-}
-
-fn bind_one(address: IpAddr, port: u16) -> io::Result<(UdpSocket, TcpListener)> {
-    let udp = UdpSocket::bind((address, port))?;
-    // The standard library sets SO_REUSEADDR on listeners: connections of a predecessor don't keep the port.
-    let tcp = TcpListener::bind((address, udp.local_addr()?.port()))?;
-    // The kernel gives less than asked for where its own bound is lower.
-    let _ = set_socket_recv_buffer_size(&udp, RECEIVE_BUFFER);
-    udp.set_nonblocking(true)?;
-    tcp.set_nonblocking(true)?;
-    Ok((udp, tcp))
-}
-
-fn has_no_ipv6(error: &io::Error) -> bool {
-    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
-    missing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -7,8 +7,9 @@ use std::thread::JoinHandle;
 
 use crate::notice::{Content, Notice};
 
-/// Bytes that wait at most, by [`Notice::weight`]; a burst of a full ring fits.
-const CAPACITY: usize = 12 << 20;
+/// Bytes that wait at most, by [`Notice::weight`]; several full rings fit, because on a busy machine the writer may get no
+/// processor for a second.
+const CAPACITY: usize = 32 << 20;
 
 /// Notices that a sink is handed at once.
 const BATCH: usize = 512;
@@ -129,8 +130,8 @@ mod tests {
     use crate::notice::Loss;
 
     fn notice(seq: u64) -> Notice {
-        let event = Event { seq, at_ns: 0, process: None, activity: Activity::IoUring };
-        Notice { seq, at_ns: 0, job: None, content: Content::Event(event) }
+        let event = Event { seq, at_ns: 0, process: None, is_runners: false, activity: Activity::IoUring };
+        Notice { seq, at_ns: 0, slot: 1, job: None, content: Content::Event(event) }
     }
 
     /// Takes a batch only when it is let, and keeps the numbers.

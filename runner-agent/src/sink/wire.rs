@@ -9,7 +9,7 @@ mod line;
 
 use line::{AccountLine, DestinationLine, Detail, Line, ProbeLine, ProcessLine, RuleLine};
 
-use crate::event::{Activity, Connection, DnsMessage, Event, FileAccess, Finding, Process, ProcessKey};
+use crate::event::{Activity, Attempt, Connection, DnsMessage, Event, FileAccess, Finding, Process, ProcessKey};
 use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Loss, Notice};
 
 /// Version of the form.
@@ -47,6 +47,7 @@ impl Encoder {
             kind,
             job: notice.job.as_deref(),
             process: process.map(|process| self.process(process, &notice.content)),
+            scope: matches!(&notice.content, Content::Event(event) if event.is_runners).then_some("runner"),
             detail,
             prev,
         };
@@ -92,8 +93,8 @@ impl Encoder {
                 let verdict = verdict.as_str();
                 ("socket", Detail::Socket { family, socket_type, protocol, verdict, killed: *killed })
             }
-            Activity::Device { major, minor } => {
-                ("device", Detail::Device { major: *major, minor: *minor, killed: true })
+            Activity::Device { major, minor, killed } => {
+                ("device", Detail::Device { major: *major, minor: *minor, killed: *killed })
             }
             Activity::IoUring => ("io-uring", Detail::Nothing {}),
             Activity::CgroupMove { by, to, inside, killed, shares } => {
@@ -101,6 +102,7 @@ impl Encoder {
                 ("cgroup", Detail::CgroupMove { by, to, inside, killed: *killed, shares_descriptors: *shares })
             }
             Activity::Dns(message) => ("dns", dns_detail(message)),
+            Activity::Attempt(attempt) => ("attempt", attempt_detail(attempt)),
         };
         (kind, event.process.as_deref(), detail)
     }
@@ -132,7 +134,21 @@ fn file_detail(file: &FileAccess) -> Detail<'_> {
         owner: file.owner,
         compat: file.compat,
         path_truncated: file.path_truncated,
+        inherited: file.inherited,
         verdict: file.verdict.as_str(),
+    }
+}
+
+fn attempt_detail(attempt: &Attempt) -> Detail<'_> {
+    Detail::Attempt {
+        operation: attempt.name(),
+        target: attempt.target.map(|target| target.tgid),
+        detail: attempt.detail,
+        path: attempt.path.as_deref(),
+        failed: attempt.failed,
+        request: attempt.request.as_ref().map(|request| &*request.name),
+        asks: attempt.request.as_ref().map_or(&[], |request| &request.asks),
+        verdict: attempt.verdict.as_str(),
     }
 }
 
@@ -197,6 +213,7 @@ fn ended_detail(ended: &JobEnded) -> Detail<'_> {
         exit_code: ended.exit_code,
         signal: ended.signal,
         leftovers: &ended.leftovers,
+        left_on_runner: &ended.left_on_runner,
         findings: &ended.occurrences,
         unreadable_dns: ended.unreadable_dns,
         rules: ended

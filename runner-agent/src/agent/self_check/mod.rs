@@ -16,9 +16,10 @@ use runner_agent_common::record::{Exec, ProcessKey, flag};
 use super::child::OWN_PROGRAM;
 use super::launch;
 use crate::decode::{Record, decode};
+use crate::job::Scope;
 use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::procfs::{Snapshot, TICK_NS};
-use crate::kernel::{JobEgress, Kernel, LoadError};
+use crate::kernel::{Kernel, LoadError};
 
 pub(super) use refusals::{ClosedPort, is_own};
 
@@ -55,23 +56,36 @@ struct Seen {
     exited: bool,
 }
 
-/// Runs the check, with what must be refused if anything must. Counters of the check's records stay in the account; returns
-/// how many were received.
+/// What came in during the check.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    /// How many records, those of the check included: they stand in the account.
+    pub(super) count: u64,
+    /// Those that are not the check's: of the runner, where it is in scope.
+    pub(super) others: Vec<Vec<u8>>,
+}
+
+/// Runs the check, with what must be refused if anything must. Where the hooks are on the topmost cgroup they are not put on
+/// the check's own.
 pub(super) fn run(
     kernel: &mut Kernel,
     hierarchy: &Hierarchy,
     runtime: &Path,
-    refusals: Option<(&ClosedPort, &JobEgress)>,
-) -> Result<u64, LoadError> {
+    closed: Option<&ClosedPort>,
+    scope: Scope,
+) -> Result<Received, LoadError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| LoadError::SelfCheck(format!("{what}: {error}"));
     let scratch =
         Scratch::create(runtime).map_err(|error| failed("can't make a directory for the canary file", &error))?;
     let canary = scratch.path.join(CANARY);
     std::fs::write(&canary, "").map_err(|error| failed("can't write the canary file", &error))?;
     let cgroup = hierarchy.create_job(&format!("runner-agent-check-{}", std::process::id()))?;
-    kernel.add_job(&cgroup, SLOT, None)?;
+    if scope == Scope::Job {
+        kernel.hook(cgroup.path(), SLOT, closed.is_some(), None)?;
+    }
+    kernel.add_job(&cgroup, SLOT)?;
     let mut command: Vec<OsString> = vec![OWN_PROGRAM.into(), "self-check".into(), canary.clone().into()];
-    if let Some((closed, _)) = refusals {
+    if let Some(closed) = closed {
         command.extend(["--closed".into(), closed.port().to_string().into()]);
     }
     let mut child = Command::new(OWN_PROGRAM)
@@ -83,7 +97,7 @@ pub(super) fn run(
         .map_err(|error| failed("can't start a child", &error))?;
     let deadline = Instant::now() + WITHIN;
     let mut seen = Seen::default();
-    let mut received = 0;
+    let mut received = Received::default();
     wait(kernel, &mut seen, &mut received, deadline, |seen| {
         seen.exec.is_some() && seen.path.is_some() && seen.connected
     });
@@ -95,13 +109,13 @@ pub(super) fn run(
     }
     let status = child.wait().map_err(|error| failed("can't wait for the child", &error))?;
     wait(kernel, &mut seen, &mut received, deadline, |seen| seen.exited);
-    kernel.remove_job(&cgroup, SLOT, refusals.map(|(_, egress)| egress))?;
+    kernel.remove_job(SLOT)?;
     cgroup.remove()?;
     if !status.success() {
         let said = said.trim().trim_start_matches("runner-agent: ");
         return Err(LoadError::SelfCheck(format!("the child ended with {status}: {said}")));
     }
-    if let Some((closed, _)) = refusals {
+    if let Some(closed) = closed {
         closed.saw_nothing().map_err(LoadError::SelfCheck)?;
     }
     let snapshot = snapshot.ok_or_else(|| LoadError::SelfCheck("the child is not in /proc".to_owned()))?;
@@ -135,16 +149,23 @@ impl Drop for Scratch {
 }
 
 /// Drains the rings until enough was seen, or the time is up.
-fn wait(kernel: &mut Kernel, seen: &mut Seen, received: &mut u64, deadline: Instant, enough: impl Fn(&Seen) -> bool) {
+fn wait(
+    kernel: &mut Kernel,
+    seen: &mut Seen,
+    received: &mut Received,
+    deadline: Instant,
+    enough: impl Fn(&Seen) -> bool,
+) {
     while !enough(seen) && Instant::now() < deadline {
         kernel.wait_readable(Duration::from_millis(1));
         kernel.drain(|bytes| {
-            *received += 1;
+            received.count += 1;
             match decode(bytes) {
+                Ok(record) if record.header().job != SLOT => received.others.push(bytes.to_vec()),
                 // The launcher's own exec comes first; the child's replaces it.
                 Ok(Record::Exec { fixed, exe, argv, .. }) => seen.exec = Some((fixed, exe.to_vec(), argv.to_vec())),
                 Ok(Record::File { path, .. }) if path.ends_with(CANARY.as_bytes()) => seen.path = Some(path.to_vec()),
-                Ok(Record::Connect(connect)) if connect.header.job == SLOT => {
+                Ok(Record::Connect(connect)) => {
                     seen.connected |= connect.port == PORT && connect.address[..4] == [127, 0, 0, 1];
                 }
                 Ok(Record::Exit(_)) => seen.exited = true,

@@ -54,8 +54,10 @@ pub(super) fn what(entry: &Entry, style: Style) -> String {
         "io-uring" => "set up io_uring".to_owned(),
         "device" => {
             let number = |name| entry.number(name).and_then(|number| u32::try_from(number).ok()).unwrap_or_default();
-            format!("was ended for opening {}", device_name(number("major"), number("minor")))
+            let how = if entry.is("killed") { "was ended for" } else { "was kept from" };
+            format!("{how} opening {}", device_name(number("major"), number("minor")))
         }
+        "attempt" => attempt(entry),
         "cgroup" => {
             let place = if entry.is("inside") { "within the job's" } else { "out of the job's cgroup" };
             format!("was moved {place}, to {}, by process {}", entry.number("to").unwrap_or(0), text(entry, "by"))
@@ -69,6 +71,27 @@ pub(super) fn what(entry: &Entry, style: Style) -> String {
         // A kind of a later version.
         _ => printable(&entry.raw).into_owned(),
     }
+}
+
+/// What was tried against the agent, the runner or the kernel.
+fn attempt(entry: &Entry) -> String {
+    let what = text(entry, "operation");
+    let at = match (entry.text("path"), entry.number("target")) {
+        ("", None) => String::new(),
+        ("", Some(pid)) => format!(" at pid {pid}"),
+        (path, _) => format!(" at {}", printable(path)),
+    };
+    if !entry.text("request").is_empty() {
+        let asks: Vec<_> = entry.texts("asks").map(|ask| printable(ask)).collect();
+        return format!(
+            "asked a container engine for {} ({}): {}",
+            asks.join(", "),
+            text(entry, "request"),
+            text(entry, "verdict")
+        );
+    }
+    let failed = if entry.is("failed") { ", and failed" } else { "" };
+    format!("tried {what}{at}{failed}: {}", text(entry, "verdict"))
 }
 
 /// Lines that stand below a line: what a finding stands on, and what would allow it.
@@ -89,6 +112,10 @@ pub(super) fn below(entry: &Entry, style: Style) -> Vec<String> {
             let leftovers: Vec<&str> = entry.texts("leftovers").collect();
             if !leftovers.is_empty() {
                 add("left over, and ended with the job", printable(&leftovers.join(", ")).into_owned());
+            }
+            let runners: Vec<&str> = entry.texts("left_on_runner").collect();
+            if !runners.is_empty() {
+                add("left over outside the job, and runs on", printable(&runners.join(", ")).into_owned());
             }
             let found = entry.get("findings").and_then(serde_json::Value::as_object);
             let found: Vec<String> = found.into_iter().flatten().map(|(id, count)| format!("{id} ×{count}")).collect();
@@ -243,8 +270,8 @@ mod tests {
     #[test]
     fn every_field_may_be_missing() {
         for kind in [
-            "agent", "job", "exec", "exit", "file", "connect", "socket", "device", "io-uring", "cgroup", "dns",
-            "finding", "loss",
+            "agent", "job", "exec", "exit", "file", "connect", "socket", "device", "io-uring", "cgroup", "attempt",
+            "dns", "finding", "loss",
         ] {
             said(&format!("{{\"kind\":\"{kind}\"}}"));
         }

@@ -51,9 +51,14 @@ impl Runtime {
     ///
     /// The workspaces are what CI systems name in the environment; a caller that knows better sets them.
     pub fn from_env() -> Self {
-        let vars: BTreeMap<String, String> = std::env::vars_os()
+        let vars = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
+        Self::of(vars, fs::metadata("/proc/self").map(|own| own.uid()).ok())
+    }
+
+    /// The same with the environment of another process of this machine, and of that user.
+    pub fn of(vars: BTreeMap<String, String>, user: Option<u32>) -> Self {
         let path = vars.get("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
         let workspaces = ["GITHUB_WORKSPACE", "CI_PROJECT_DIR", "BUILDKITE_BUILD_CHECKOUT_PATH", "WORKSPACE"]
             .iter()
@@ -72,8 +77,7 @@ impl Runtime {
             vars,
         };
         if home.is_none() {
-            let own = fs::metadata("/proc/self").map(|own| own.uid()).ok();
-            let account = runtime.accounts().into_iter().find(|(uid, _)| Some(*uid) == own);
+            let account = runtime.accounts().into_iter().find(|(uid, _)| Some(*uid) == user);
             runtime.home = account.map_or_else(|| "/nonexistent".into(), |(_, home)| home.into());
         }
         runtime

@@ -132,6 +132,23 @@ impl Pattern {
     pub fn literals(&self) -> &[String] {
         &self.literals
     }
+
+    /// What a path ends in, if that is all that the pattern says: `a/b` of `**/a/b`.
+    pub fn tail(&self) -> Option<&str> {
+        self.glob.glob().strip_prefix("**/").filter(|rest| is_literal(rest))
+    }
+
+    /// The directory in which everything lies that the pattern means, below each home for `~`, if only the name has wildcards.
+    pub fn directories(&self, homes: &[String]) -> Vec<String> {
+        let Some((directory, _)) = self.glob.glob().rsplit_once('/') else { return Vec::new() };
+        if !is_literal(directory) || !self.literals.is_empty() {
+            return Vec::new();
+        }
+        match directory.strip_prefix('~') {
+            Some(rest) => homes.iter().map(|home| format!("{home}{rest}")).collect(),
+            None => vec![directory.to_owned()],
+        }
+    }
 }
 
 fn is_literal(text: &str) -> bool {

@@ -112,6 +112,12 @@ impl ReaderPattern {
     }
 
     /// Whether the reader is the owner meant.
+    /// Whether it means the process that the file is about.
+    pub fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Own)
+    }
+
+    /// Whether a reader is meant.
     pub fn matches(&self, reader: &Reader, place: &Place) -> bool {
         match &self.kind {
             Kind::Own => proc_owner(reader.path) == Some(reader.pid),

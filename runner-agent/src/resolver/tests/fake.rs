@@ -13,7 +13,7 @@ use hickory_proto::rr::RecordType;
 use super::{Remembering, a, question};
 use crate::event::ProcessKey;
 use crate::policy::EgressPolicy;
-use crate::resolver::{Answered, Asker, Askers, Handle, Limits, Options, Report, Resolver, Transport};
+use crate::resolver::{Answered, Asker, Askers, Handle, Limits, Network, Options, Report, Resolver, Transport};
 
 /// Longest wait for what must come.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -106,7 +106,7 @@ pub fn answer(asked: &Message, ttl: u32, address: [u8; 4]) -> Message {
 pub struct ByPort;
 
 impl Askers for ByPort {
-    fn who(&self, from: SocketAddr, _: Transport) -> Option<Asker> {
+    fn who(&self, from: SocketAddr, _: Transport, _: Network) -> Option<Asker> {
         let process = ProcessKey::default();
         let wanted = Ipv4Addr::new(192, 0, 2, 53).into();
         Some(Asker { process, wanted, socket: u64::from(from.port()), holds_secret: false })
@@ -123,7 +123,8 @@ pub fn start(policy: EgressPolicy, upstreams: &[SocketAddr], limits: Limits) -> 
     let admit = Remembering::default();
     let search = vec!["corp.example".to_owned()];
     let upstreams = Some(upstreams.to_vec());
-    let resolver = Resolver::bind(Options { policy: Arc::new(policy), upstreams, search, port: None, limits }).unwrap();
+    let resolver =
+        Resolver::bind(Options { policy: Arc::new(policy), upstreams, search, limits, ..Options::default() }).unwrap();
     let handle = resolver.start(Box::new(admit.clone()), Box::new(ByPort)).unwrap();
     let client = client(handle.endpoints().v4);
     Running { handle, admit, client }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -14,6 +15,8 @@ pub(super) struct Line<'a> {
     pub(super) job: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) process: Option<ProcessLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<&'static str>,
     #[serde(flatten)]
     pub(super) detail: Detail<'a>,
     pub(super) prev: &'a str,
@@ -72,6 +75,25 @@ pub(super) enum Detail<'a> {
         compat: bool,
         #[serde(skip_serializing_if = "is_false")]
         path_truncated: bool,
+        #[serde(skip_serializing_if = "is_false")]
+        inherited: bool,
+        verdict: &'static str,
+    },
+    Attempt {
+        operation: &'static str,
+        /// Process id.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<u32>,
+        #[serde(skip_serializing_if = "is_zero")]
+        detail: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<&'a str>,
+        #[serde(skip_serializing_if = "is_false")]
+        failed: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<&'a str>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        asks: &'a [Arc<str>],
         verdict: &'static str,
     },
     Connect {
@@ -157,6 +179,8 @@ pub(super) enum Detail<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         signal: Option<i32>,
         leftovers: &'a [String],
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        left_on_runner: &'a [String],
         findings: &'a BTreeMap<&'static str, u64>,
         unreadable_dns: u64,
         #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -1,0 +1,276 @@
+//! The agent's guard: what of the runner a job must leave alone, arranged before the job starts.
+//!
+//! What is done to the agent itself is refused in every mode, because a record that the recorded can end proves nothing. The rest
+//! is the policy's choice, and refused in mode `block` alone.
+
+use std::path::{Path, PathBuf};
+
+use runner_agent_common::guard::{CLASSES, GuardRules, guarded, operation};
+use runner_agent_common::map::FileKey;
+use rustix::thread::CapabilitySet;
+
+use super::exes::search_path;
+use super::footing::Stand;
+use super::run::{RunError, io_error};
+use super::state::Held;
+use crate::kernel::watch::{any_key, file_key};
+use crate::kernel::{Kernel, LoadError};
+use crate::policy::{Mode, Policy};
+
+/// Operations at the agent itself.
+const AT_THE_AGENT: [u16; 6] = [
+    operation::SIGNAL,
+    operation::TRACE_AGENT,
+    operation::PRIORITY,
+    operation::MOUNT,
+    operation::WRITE,
+    operation::REMOVE,
+];
+
+/// Operations that no build needs.
+const AT_THE_RUNNER: [u16; 4] = [operation::CLOCK, operation::CGROUP, operation::SETTING, operation::REBOOT];
+
+/// What is told and denied under a policy.
+pub(super) fn rules(policy: &Policy) -> GuardRules {
+    let mut rules = GuardRules { tells: bit(operation::NAMESPACE), denies: 0 };
+    for operation in AT_THE_AGENT {
+        rules.tells |= bit(operation);
+        rules.denies |= bit(operation);
+    }
+    for operation in AT_THE_RUNNER {
+        rules.tells |= bit(operation);
+        if policy.mode == Mode::Block {
+            rules.denies |= bit(operation);
+        }
+    }
+    let guard = &policy.guard;
+    for (operation, access) in [
+        (operation::PRIVILEGE, guard.sudo),
+        (operation::ENGINE, guard.docker.to_socket()),
+        (operation::BPF, guard.bpf),
+        (operation::KERNEL_CODE, guard.modules),
+        (operation::TRACE, guard.trace),
+    ] {
+        if access.is_told() {
+            rules.tells |= bit(operation);
+        }
+        if access.is_refused(policy.mode) {
+            rules.denies |= bit(operation);
+        }
+    }
+    if policy.refuses_reads() {
+        // Environment and memory are secrets like any file of theirs.
+        rules.denies |= bit(operation::READ_SECRET) | bit(operation::INSPECT);
+    }
+    rules
+}
+
+const fn bit(operation: u16) -> u32 {
+    1 << operation
+}
+
+/// Capabilities that a blocked job's command begins without, for good: on every tier, and for root.
+pub(super) fn withheld(policy: &Policy) -> CapabilitySet {
+    let mut withheld = CapabilitySet::empty();
+    if policy.mode == Mode::Audit {
+        return withheld;
+    }
+    withheld |= CapabilitySet::SYS_TIME | CapabilitySet::SYS_BOOT | CapabilitySet::SYS_RAWIO;
+    // A log that nobody may change is one that the agent can't go on with.
+    withheld |= CapabilitySet::LINUX_IMMUTABLE;
+    if policy.guard.modules.is_refused(policy.mode) {
+        withheld |= CapabilitySet::SYS_MODULE;
+    }
+    if policy.guard.trace.is_refused(policy.mode) {
+        withheld |= CapabilitySet::SYS_PTRACE;
+    }
+    if policy.guard.bpf.is_refused(policy.mode) {
+        withheld |= CapabilitySet::BPF | CapabilitySet::PERFMON;
+    }
+    withheld
+}
+
+/// What of that is looked at from time to time.
+pub(super) fn stand(policy: &Policy, held: Option<&Held>, log: Option<&Path>) -> Stand {
+    let program = std::env::current_exe().ok();
+    let policies = policy.origin.files.iter().map(|file| ("the policy", file.as_path()));
+    let record = held.map(Held::files);
+    let steady = policies
+        .chain(program.as_deref().map(|program| ("the agent's program", program)))
+        .chain(record.iter().flatten().map(|file| ("what a successor needs,", file.as_path())));
+    Stand::of(steady, log)
+}
+
+/// Programs that give their caller another user's rights, by the names that distributions give them.
+const PRIVILEGE_PROGRAMS: [&str; 6] = ["sudo", "su", "pkexec", "doas", "runuser", "sudo-rs"];
+
+/// Sockets of container engines, where they are by default; the environment may name another.
+const ENGINE_SOCKETS: [&str; 5] = [
+    "/run/docker.sock",
+    "/run/podman/podman.sock",
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/buildkit/buildkitd.sock",
+];
+
+/// Arranges the guard of a job, before it is a job.
+pub(super) fn arrange(kernel: &mut Kernel, slot: u32, policy: &Policy, log: Option<&Path>) -> Result<(), RunError> {
+    kernel.guard_files(slot, &of_job(policy, log))?;
+    if policy.refuses_reads() {
+        if !kernel.can_refuse_opens() {
+            return Err(io_error("refuse reads of secret files")(std::io::Error::new(
+                std::io::ErrorKind::Unsupported,
+                format!(
+                    "the policy has `secrets.on-read: {{ other-readers: block }}`, and this kernel has no hook that can refuse \
+                     an open ({}); set it to audit, and `carry: {{ after-secret-read: block }}` to hold whoever has read one",
+                    kernel.no_tracing().unwrap_or("the tracepoint tier was asked for")
+                ),
+            )));
+        }
+        if policy.secrets.classes.len() > CLASSES {
+            return Err(io_error("refuse reads of secret files")(std::io::Error::other(format!(
+                "the policy has {} entries of secret files, and at most {CLASSES} can be told apart in the kernel; join \
+                 entries with the same readers",
+                policy.secrets.classes.len()
+            ))));
+        }
+        let exact = policy.secrets.exact();
+        kernel.set_readers(slot, &exact.keys, &readers(policy))?;
+        for (file, class) in present(policy, &exact.directories) {
+            kernel.know(slot, file, class)?;
+        }
+    }
+    kernel.set_guard(slot, rules(policy))?;
+    Ok(())
+}
+
+/// Files that lie where a pattern with wildcards means something.
+fn present(policy: &Policy, directories: &[String]) -> Vec<(FileKey, usize)> {
+    const MOST: usize = 4096;
+    let entries = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten().flatten();
+    let secrets = &policy.secrets;
+    let known = entries.take(MOST).filter_map(|entry| {
+        let path = entry.path();
+        let class = secrets.number_of(&secrets.classify(path.to_str()?)?.id)?;
+        Some((file_key(&path)?, class))
+    });
+    known.collect()
+}
+
+/// Programs on the PATH that own secrets by what they are, with the classes.
+fn readers(policy: &Policy) -> Vec<(FileKey, u64)> {
+    let mut found = Vec::new();
+    for entry in search_path().iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten().flatten() {
+        // What runs is the file at the end of all links, and that is what is judged.
+        let Ok(path) = entry.path().canonicalize() else { continue };
+        let Some(text) = path.to_str() else { continue };
+        let classes = policy.secrets.readable_by(text, &[text.to_owned()]);
+        if classes != 0
+            && let Some(file) = file_key(&path)
+        {
+            found.push((file, classes));
+        }
+    }
+    found
+}
+
+/// What of a job nobody but its agent may change.
+fn of_job(policy: &Policy, log: Option<&Path>) -> Vec<(FileKey, u32)> {
+    let written = policy.origin.files.iter().map(PathBuf::as_path).chain(log);
+    // Who changes a program that is exempt is exempt.
+    let exempt = policy.platform.iter().flat_map(|service| &service.exes).map(PathBuf::as_path);
+    contents(written.chain(exempt))
+}
+
+/// Files that nobody but the agent may write to.
+pub(super) fn contents<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<(FileKey, u32)> {
+    paths.filter_map(|path| Some((any_key(path)?, guarded::CONTENT))).collect()
+}
+
+/// What the agent stands on: its program, where it keeps what must outlive it, with what lies there now, the folder of its pins;
+/// and what a job might reach the runner by.
+pub(super) fn footing(runtime: &Path, pins: Option<&Path>) -> Vec<(FileKey, u32)> {
+    let mut files = Vec::new();
+    let mut add = |path: &Path, bits: u32| files.extend(any_key(path).map(|key| (key, bits)));
+    if let Ok(program) = std::env::current_exe() {
+        add(&program, guarded::CONTENT);
+    }
+    for folder in [Some(runtime), pins].into_iter().flatten() {
+        let Ok(folder) = folder.canonicalize() else { continue };
+        add(&folder, guarded::ENTRIES | guarded::COVER);
+        // A mount over any folder above would take it away too.
+        folder.ancestors().skip(1).for_each(|above| add(above, guarded::COVER));
+        below(&folder, &mut |path, is_folder| {
+            add(path, if is_folder { guarded::ENTRIES | guarded::COVER } else { guarded::CONTENT });
+        });
+    }
+    for folder in ["/proc", "/sys", "/sys/fs/cgroup"] {
+        add(Path::new(folder), guarded::COVER);
+    }
+    for directory in search_path() {
+        for name in PRIVILEGE_PROGRAMS {
+            add(&directory.join(name), guarded::PRIVILEGE);
+        }
+    }
+    let engine = std::env::var("DOCKER_HOST").ok().and_then(|host| Some(host.strip_prefix("unix://")?.to_owned()));
+    for socket in ENGINE_SOCKETS.into_iter().chain(engine.as_deref()) {
+        add(Path::new(socket), guarded::ENGINE);
+    }
+    files
+}
+
+/// Everything in a folder; it is the agent's own and small.
+fn below(folder: &Path, each: &mut impl FnMut(&Path, bool)) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        each(&entry.path(), is_folder);
+        if is_folder {
+            below(&entry.path(), each);
+        }
+    }
+}
+
+/// Looks whether the guard of a job is as it was left; writes it again if not, and says so.
+pub(super) fn repair(kernel: &mut Kernel, slot: u32, rules: GuardRules) -> Result<bool, LoadError> {
+    if kernel.guard(slot) == Some(rules) {
+        return Ok(false);
+    }
+    kernel.set_guard(slot, rules)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Access, GuardPolicy, SecretPolicy};
+
+    #[test]
+    fn what_is_done_to_the_agent_is_refused_in_every_mode_and_the_rest_in_block() {
+        let audit = rules(&Policy::default());
+        assert_eq!(audit.denies, AT_THE_AGENT.into_iter().fold(0, |bits, operation| bits | bit(operation)));
+        let block = rules(&Policy { mode: Mode::Block, ..Policy::default() });
+        assert_ne!(block.denies & bit(operation::CGROUP), 0);
+        assert_ne!(block.denies & bit(operation::BPF), 0);
+        assert_eq!(block.denies & bit(operation::READ_SECRET), 0);
+        assert_eq!(block.tells & bit(operation::PRIVILEGE), 0, "sudo is every hosted job's");
+    }
+
+    #[test]
+    fn a_policy_may_allow_what_its_job_needs() {
+        let guard = GuardPolicy { bpf: Access::Allow, sudo: Access::Deny, ..GuardPolicy::default() };
+        let secrets = SecretPolicy::new(Vec::new(), Mode::Block);
+        let policy = Policy { mode: Mode::Block, guard, secrets, ..Policy::default() };
+        let rules = rules(&policy);
+        assert_eq!((rules.tells | rules.denies) & bit(operation::BPF), 0);
+        assert_ne!(rules.denies & bit(operation::PRIVILEGE), 0);
+        assert_ne!(rules.denies & bit(operation::READ_SECRET), 0);
+        assert!(
+            !withheld(&policy).contains(CapabilitySet::BPF) && withheld(&policy).contains(CapabilitySet::SYS_MODULE)
+        );
+    }
+
+    #[test]
+    fn an_audited_job_keeps_every_capability() {
+        assert!(withheld(&Policy::default()).is_empty());
+    }
+}

@@ -1,0 +1,305 @@
+//! The daemon's jobs: begun for a worker that runs already, followed until it has ended, proven to be gone.
+//!
+//! A job's worker is the process whose descendants run its steps. It is recorded when the job begins, and what it is moves into
+//! the job's cgroup; a job ends when its worker has, whatever anybody says before. That a job's end was announced is noted: then
+//! its result is asked for, and what it does from there on is a finding.
+
+mod ending;
+mod moving;
+mod words;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use runner_agent_common::record::ProcessKey;
+
+use super::arm::{JobOptions, Proof};
+use super::block::{Closed, Prepared};
+use super::flow::{LOG, now_ns};
+use super::run::{RunError, io_error};
+use super::station::{Station, StationOptions};
+use super::watched::watch_keys;
+use crate::config::Combined;
+use crate::kernel::procfs::Snapshot;
+use crate::kernel::{LoadOptions, Room};
+use crate::policy::{Mode, Policy};
+use crate::redact::Redactor;
+use crate::sink::Outbox;
+use crate::sink::json_lines::JsonLines;
+use crate::sink::wire::Encoder;
+use moving::pidfd;
+pub use words::{BeginError, Begun, Ended, JobRequest, Standing};
+
+/// How the daemon sets itself up.
+pub struct ServiceOptions {
+    /// How to load the probes.
+    pub load: LoadOptions,
+    /// The policies that there are: the kernel side gets room for as many jobs like the largest.
+    pub policies: Vec<Policy>,
+    /// Jobs at once.
+    pub jobs: u32,
+    /// Whether what a job leaves behind is ended with it.
+    pub ends_leftovers: bool,
+    /// Folder of the logs.
+    pub logs: PathBuf,
+    /// Where to keep what must outlive the daemon.
+    pub runtime: PathBuf,
+    /// Where to pin.
+    pub pins: Option<PathBuf>,
+    /// For the logs.
+    pub encoder: Encoder,
+    /// When the daemon was started.
+    pub started: Instant,
+}
+
+/// Room that each job's policy may take beyond what the known ones do: rules, files of programs.
+const SPARE: Room = Room { entries: 4096, exes: 256, rules: 256, carries: true, refuses_reads: false, audits: true };
+
+struct Session {
+    begun: Begun,
+    worker: ProcessKey,
+    /// Readable when the worker has ended.
+    ended: OwnedFd,
+    is_announced: bool,
+    /// Programs started when the end was announced.
+    execs_then: u64,
+    went_on_told: bool,
+}
+
+/// The daemon's jobs, and the station that looks after them.
+pub struct Service {
+    station: Station,
+    sessions: BTreeMap<u32, Session>,
+    last_slot: u32,
+    options: Kept,
+}
+
+struct Kept {
+    jobs: u32,
+    ends_leftovers: bool,
+    logs: PathBuf,
+    encoder: Encoder,
+}
+
+impl Service {
+    /// Loads the probes, and proves with a job of its own that they see what they should and refuse what they must.
+    pub fn raise(options: ServiceOptions) -> Result<Self, RunError> {
+        let ServiceOptions { load, policies, jobs, ends_leftovers, logs, runtime, pins, encoder, started } = options;
+        let room = room(&policies, jobs)?;
+        let name = format!("runner-agent-daemon-{}", std::process::id());
+        let closed = Closed::listen()?;
+        let mut station = Station::raise(StationOptions {
+            name: name.clone(),
+            load,
+            room: closed.room(room),
+            outlives: true,
+            runner: None,
+            scratch: runtime.clone(),
+            runtime,
+            pins,
+            recorder: None,
+            started,
+        })?;
+        // What most jobs will have watched is watched all the time: it is most of what a beginning writes.
+        for policy in &policies {
+            station.kernel.watch(0, &watch_keys(policy).names_alone())?;
+        }
+        let slot = jobs + 1;
+        let policy = Policy { mode: Mode::Block, ..Policy::default() };
+        let prepared = Some(Prepared::new(&policy, slot)?);
+        station.begin(JobOptions {
+            slot,
+            id: "proof".into(),
+            name: format!("{name}-proof"),
+            command: Vec::new(),
+            policy,
+            recorded: Combined::default(),
+            prepared,
+            proof: Some(Proof(Some(closed))),
+            redactor: Redactor::default(),
+            outboxes: Vec::new(),
+            log: None,
+        })?;
+        station.end(slot, None)?;
+        station.settle_in()?;
+        station.proves_reset = true;
+        let options = Kept { jobs, ends_leftovers, logs, encoder };
+        Ok(Self { station, sessions: BTreeMap::new(), last_slot: 0, options })
+    }
+
+    /// Waits for what can wake the daemon, for as long as it is needed.
+    pub fn rings(&self) -> Result<impl AsyncFn() -> Result<(), RunError> + use<>, RunError> {
+        let rings = super::run::Rings::of(&self.station.kernel)?;
+        Ok(async move || rings.ready().await)
+    }
+
+    /// Name of the tier.
+    pub fn tier(&self) -> &'static str {
+        self.station.kernel.tier().name()
+    }
+
+    /// Whether there is a job.
+    pub fn is_idle(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Begins a job for a worker and whatever it has started so far.
+    pub fn begin(&mut self, asker: u32, request: JobRequest) -> Result<Begun, BeginError> {
+        let worker = Snapshot::read(request.worker).ok_or(BeginError::Gone(request.worker))?;
+        let key = worker.rough_key();
+        if let Some(known) = self.sessions.values().find(|session| session.worker == key) {
+            return Err(BeginError::Known(known.begun.id.clone()));
+        }
+        for pid in [asker, request.worker] {
+            if let Some(slot) = self.slot_of(pid) {
+                let id = self.sessions.get(&slot).map_or_else(|| "a job".into(), |session| session.begun.id.clone());
+                self.refused(slot, &format!("pid {pid} asked for a job of its own"));
+                return Err(BeginError::Inside { pid, id });
+            }
+        }
+        let slot = self.free_slot().ok_or(BeginError::Full(self.sessions.len()))?;
+        let ended = pidfd(request.worker).ok_or(BeginError::Gone(request.worker))?;
+        if Snapshot::read(request.worker).is_none_or(|now| now.rough_key() != key) {
+            return Err(BeginError::Gone(request.worker));
+        }
+        let JobRequest { provider, title, trust, policy, recorded, redactor, .. } = request;
+        let id: Arc<str> = format!("{provider}-{}-{}", std::process::id(), now_ns()).into();
+        let log = self.options.logs.join(format!("{id}.jsonl"));
+        let file = JsonLines::create(&log, self.options.encoder).map_err(|error| cannot_log(&log, &error))?;
+        let outboxes = vec![Outbox::start(LOG, file, |_| true).map_err(io_error("start the log's thread"))?];
+        let prepared = match policy.mode {
+            Mode::Audit => None,
+            Mode::Block => Some(Prepared::new(&policy, slot)?),
+        };
+        let begun = Begun {
+            id: id.clone(),
+            mode: policy.mode,
+            tier: self.tier(),
+            trust,
+            policy: policy.name.clone(),
+            policy_sha256: policy.origin.sha256.clone(),
+            log: log.clone(),
+        };
+        self.station.begin(JobOptions {
+            slot,
+            id: id.clone(),
+            name: format!("runner-agent-{id}"),
+            command: title,
+            policy,
+            recorded,
+            prepared,
+            proof: None,
+            redactor,
+            outboxes,
+            log: Some(log),
+        })?;
+        if let Err(error) = self.take(slot, key.tgid) {
+            // Nothing may run as if it were watched.
+            self.release(slot, &worker.cgroup)?;
+            self.station.end(slot, None)?;
+            return Err(error.into());
+        }
+        self.last_slot = slot;
+        let (is_announced, execs_then, went_on_told) = (false, 0, false);
+        let session = Session { begun: begun.clone(), worker: key, ended, is_announced, execs_then, went_on_told };
+        self.sessions.insert(slot, session);
+        Ok(begun)
+    }
+
+    /// The slots are gone round, so that what comes late of one job never looks like another's.
+    fn free_slot(&self) -> Option<u32> {
+        let jobs = self.options.jobs;
+        (1..=jobs).map(|step| (self.last_slot + step - 1) % jobs + 1).find(|slot| !self.sessions.contains_key(slot))
+    }
+
+    /// What the job began with that a process belongs to.
+    pub fn begun_of(&self, pid: u32) -> Option<&Begun> {
+        let slot = self.slot_of(pid)?;
+        self.sessions.get(&slot).map(|session| &session.begun)
+    }
+
+    /// The job that a process belongs to.
+    pub fn job_of(&self, pid: u32) -> Option<Arc<str>> {
+        let slot = self.slot_of(pid)?;
+        self.sessions.get(&slot).map(|session| session.begun.id.clone())
+    }
+
+    fn slot_of(&self, pid: u32) -> Option<u32> {
+        let cgroup = Snapshot::read(pid)?.cgroup;
+        let path = self.station.hierarchy.mount.join(cgroup.trim_start_matches('/'));
+        let found = self.station.jobs.values().find(|at_work| path.starts_with(at_work.cgroup.path()));
+        found.map(|at_work| at_work.job.slot)
+    }
+
+    fn slot(&self, id: &str) -> Option<u32> {
+        self.sessions.iter().find(|(_, session)| &*session.begun.id == id).map(|(slot, _)| *slot)
+    }
+
+    /// Tells in a job's log that somebody asked for what is not his to ask for.
+    fn refused(&mut self, slot: u32, detail: &str) {
+        if let Some(at_work) = self.station.jobs.get(&slot) {
+            let job = at_work.job.clone();
+            self.station.flow.changed(&job, "control-refused", detail.to_owned());
+            self.station.flow.send();
+        }
+    }
+
+    /// How the jobs stand.
+    pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
+        self.sessions.iter().map(|(slot, session)| Standing {
+            begun: &session.begun,
+            is_announced: session.is_announced,
+            processes: self.station.jobs.get(slot).map_or(0, |at_work| at_work.cgroup.processes().len()),
+            worker: session.worker.tgid,
+        })
+    }
+
+    /// Entries in the kernel side's maps.
+    pub fn entries(&mut self) -> Result<BTreeMap<&'static str, usize>, RunError> {
+        Ok(self.station.kernel.entries()?)
+    }
+
+    /// Passes records on.
+    pub fn take_in(&mut self) {
+        self.station.take_in();
+    }
+
+    /// Sees to it that everything is in force, and ends the jobs whose workers have ended.
+    pub fn look_after(&mut self) -> Result<Vec<Ended>, RunError> {
+        self.station.look_after()?;
+        self.tell_who_went_on();
+        let mut ended = Vec::new();
+        for slot in self.over() {
+            ended.extend(self.end(slot)?);
+        }
+        Ok(ended)
+    }
+
+    /// Tells each job of losses since the last time.
+    pub fn tell_losses(&mut self) -> Result<(), RunError> {
+        self.station.tell_losses()
+    }
+}
+
+/// Room for as many jobs like the largest of these, and some for policies that aren't among them.
+fn room(policies: &[Policy], jobs: u32) -> Result<Room, RunError> {
+    let mut largest = SPARE;
+    for policy in policies {
+        let room = Prepared::new(policy, 1)?.room();
+        largest = Room {
+            entries: largest.entries.max(room.entries + SPARE.entries),
+            exes: largest.exes.max(room.exes + SPARE.exes),
+            rules: largest.rules.max(room.rules + SPARE.rules),
+            refuses_reads: largest.refuses_reads || room.refuses_reads,
+            ..largest
+        };
+    }
+    Ok(largest.times(jobs))
+}
+
+fn cannot_log(log: &std::path::Path, error: &std::io::Error) -> RunError {
+    io_error("write the job's log")(std::io::Error::new(error.kind(), format!("{}: {error}", log.display())))
+}

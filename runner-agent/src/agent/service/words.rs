@@ -1,0 +1,92 @@
+//! What is asked of the daemon's jobs, and what it says of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::agent::run::{Outcome, RunError};
+use crate::config::Combined;
+use crate::policy::{Mode, Policy};
+use crate::redact::Redactor;
+
+/// A job as it is asked for.
+pub struct JobRequest {
+    /// What the job is, for its name: `github`, `gitlab`, …
+    pub provider: &'static str,
+    /// What it is, for people.
+    pub title: Vec<String>,
+    /// The process whose descendants run its steps.
+    pub worker: u32,
+    /// How far its code is trusted, in a word, and why.
+    pub trust: (&'static str, String),
+    /// The policy.
+    pub policy: Policy,
+    /// What the policy was made of.
+    pub recorded: Combined,
+    /// Takes out its secrets.
+    pub redactor: Redactor,
+}
+
+/// A job that has begun.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// Its name in the log and for everybody.
+    pub id: Arc<str>,
+    /// In which mode.
+    pub mode: Mode,
+    /// Name of the tier.
+    pub tier: &'static str,
+    /// How far its code is trusted, in a word, and why.
+    pub trust: (&'static str, String),
+    /// Name of the policy.
+    pub policy: String,
+    /// SHA-256 of the policy's sources.
+    pub policy_sha256: String,
+    /// Where its log is.
+    pub log: PathBuf,
+}
+
+/// How a job stands.
+#[derive(Debug)]
+pub struct Standing<'a> {
+    /// What it began with.
+    pub begun: &'a Begun,
+    /// Whether its end was announced.
+    pub is_announced: bool,
+    /// Processes in it.
+    pub processes: usize,
+    /// Process id of its worker.
+    pub worker: u32,
+}
+
+/// Why a job can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// There is one.
+    #[error("{0} has this worker already; a job begins once, and its end is announced with `job stop`")]
+    Known(Arc<str>),
+    /// It was asked for from inside one.
+    #[error("pid {pid} belongs to {id}: a job can't begin another")]
+    Inside {
+        /// Who asked, or was named.
+        pid: u32,
+        /// The job that it belongs to.
+        id: Arc<str>,
+    },
+    /// No slot is free.
+    #[error("{0} jobs are under way, as many as the configuration allows (`jobs`)")]
+    Full(usize),
+    /// The worker has gone.
+    #[error("the worker, pid {0}, has ended")]
+    Gone(u32),
+    /// The agent could not arm.
+    #[error(transparent)]
+    Arm(#[from] RunError),
+}
+
+/// What came of a job.
+pub struct Ended {
+    /// What it began with.
+    pub begun: Begun,
+    /// What it did.
+    pub outcome: Outcome,
+}

@@ -1,0 +1,119 @@
+//! What is done while jobs run: records and reports are passed on, the resolver follows a job to other networks, services are
+//! found again, what the agent stands on is looked at, losses are told.
+
+use super::flow::now_ns;
+use super::gating;
+use super::resolving::Told;
+use super::run::RunError;
+use super::station::Station;
+use crate::job::Job;
+use crate::notice::Content;
+
+impl Station {
+    /// Takes in what there is; under a flood only so much that signals and a command's end are seen too.
+    pub(super) fn take_in(&mut self) {
+        const ROUNDS: usize = 64;
+        for _ in 0..ROUNDS {
+            self.take_reports();
+            let is_more = self.flow.take_in(&mut self.kernel, now_ns());
+            self.join_networks();
+            if !is_more {
+                return;
+            }
+        }
+    }
+
+    /// What the resolver has to tell stands after the records of what was done before the question, and before those of what
+    /// was done with its answer.
+    pub(super) fn take_reports(&mut self) {
+        let Self { kernel, flow, jobs, .. } = self;
+        for (&slot, at_work) in jobs {
+            while let Some(asked) = at_work.engine.as_mut().and_then(|gate| gate.reports().try_recv().ok()) {
+                flow.take_in(kernel, asked.at_ns);
+                flow.engine_asked(slot, gating::asked(asked));
+            }
+            let Some(blocking) = &mut at_work.blocking else { continue };
+            flow.set_reports_lost(slot, blocking.resolver.lost());
+            while let Some(told) = blocking.next_report() {
+                match told {
+                    Told::Resolved(resolved) => {
+                        flow.take_in(kernel, resolved.at_ns);
+                        flow.resolved(slot, &resolved);
+                    }
+                    Told::Changed { state, detail } => flow.changed(&at_work.job, state, detail),
+                }
+            }
+        }
+        flow.send();
+    }
+
+    /// Has the resolver answer wherever processes of a job ask: each network namespace has a loopback of its own.
+    fn join_networks(&mut self) {
+        let moved = self.flow.take_moved();
+        if let (Some(platform), false) = (&mut self.platform, moved.is_empty()) {
+            platform.has_started();
+        }
+        for (slot, pid) in moved {
+            if let Some(blocking) = self.jobs.get_mut(&slot).and_then(|at_work| at_work.blocking.as_mut()) {
+                blocking.answer_in_network_of(pid);
+            }
+        }
+    }
+
+    /// Sees to it that everything is in force. A job for which that can't be put right is ended.
+    pub(super) fn look_after(&mut self) -> Result<(), RunError> {
+        let Self { kernel, flow, jobs, .. } = self;
+        if let Some(platform) = &mut self.platform {
+            for key in platform.look_after(kernel)? {
+                flow.pipeline.released(key, now_ns());
+            }
+        }
+        for at_work in jobs.values_mut() {
+            for detail in at_work.stand.look_after() {
+                tell_tampered(flow, &at_work.job, detail);
+            }
+            let Some(blocking) = &mut at_work.blocking else { continue };
+            if at_work.disarmed.is_some() {
+                continue;
+            }
+            let (state, details) = match blocking.look_after(kernel, now_ns()) {
+                Ok(repairs) => ("repaired", repairs.what),
+                Err(error) => {
+                    at_work.disarmed = Some(error.to_string());
+                    at_work.cgroup.kill()?;
+                    ("disarmed", vec![error.to_string()])
+                }
+            };
+            for detail in details {
+                flow.changed(&at_work.job, state, detail);
+            }
+        }
+        flow.send();
+        Ok(())
+    }
+
+    /// Tells of what was found to be other than it was left.
+    pub(super) fn tell_tampered(&mut self, job: &Job, detail: String) {
+        tell_tampered(&mut self.flow, job, detail);
+    }
+
+    /// Tells each job of losses since the last time.
+    pub(super) fn tell_losses(&mut self) -> Result<(), RunError> {
+        let counters = self.kernel.counters()?;
+        let whole = self.flow.book.account(&counters);
+        for at_work in self.jobs.values() {
+            let (_, losses) = self.flow.settle_losses(at_work.job.slot, &whole);
+            for loss in losses {
+                self.flow.announce(&at_work.job, Content::Loss(loss));
+            }
+        }
+        self.flow.send();
+        Ok(())
+    }
+}
+
+fn tell_tampered(flow: &mut super::flow::Flow, job: &Job, detail: String) {
+    tracing::warn!("tampered with: {detail}");
+    flow.changed(job, "tampered", detail);
+    flow.send();
+}

@@ -1,0 +1,83 @@
+//! `daemon`: the service in a runner's image.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+
+use super::run::{NOT_ARMED, boot_ns};
+use super::{USAGE, complain};
+use crate::agent::{Service, ServiceOptions};
+use crate::config::daemon::{self, Leftovers, WantedTier};
+use crate::control::{Policies, serve};
+use crate::kernel::{LoadOptions, Tier, TierChoice, procfs};
+use crate::sink::wire::Encoder;
+
+/// What `daemon` is told.
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "/etc/runner-agent/config.yml")]
+    config: PathBuf,
+    /// Read configuration and policies, say what is wrong with them, and end.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Serves until it is ended.
+pub fn run(args: &DaemonArgs) -> ExitCode {
+    let started = Instant::now();
+    let config = match daemon::read(&args.config) {
+        Ok(config) => config,
+        Err(problems) => {
+            problems.iter().for_each(complain);
+            complain(&"the configuration is not right; the daemon was not started");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let policies = match Policies::read(&config) {
+        Ok(policies) => policies,
+        Err(problems) => {
+            problems.iter().for_each(complain);
+            complain(&"the policies are not right; the daemon was not started");
+            return ExitCode::from(USAGE);
+        }
+    };
+    if args.check {
+        return ExitCode::SUCCESS;
+    }
+    match serve_jobs(config, policies, started) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::from(NOT_ARMED)
+        }
+    }
+}
+
+fn serve_jobs(config: daemon::DaemonConfig, policies: Policies, started: Instant) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    for folder in [&config.logs, &config.state] {
+        std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
+    }
+    let service = Service::raise(ServiceOptions {
+        load: LoadOptions {
+            tier: match config.tier {
+                WantedTier::Auto => TierChoice::Best,
+                WantedTier::Tracepoint => TierChoice::Only(Tier::Tracepoint),
+                WantedTier::Tracing => TierChoice::Only(Tier::Tracing),
+            },
+            ..LoadOptions::default()
+        },
+        policies: policies.all().to_vec(),
+        jobs: config.jobs,
+        ends_leftovers: config.leftovers == Leftovers::End,
+        logs: config.logs,
+        runtime: config.state,
+        pins: config.pins,
+        encoder: Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() },
+        started,
+    })?;
+    Ok(serve(service, policies, &config.socket, config.owner)?)
+}

@@ -1,0 +1,206 @@
+//! The daemon's loop: one thread has the jobs; whoever asks is heard beside it, and a policy is loaded beside it, for the
+//! programs that it asks take their time.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::desk::{Desk, hear};
+use super::jobs::answer_one;
+use super::policies::Policies;
+use crate::agent::{Ended, RunError, Service};
+
+/// How often jobs are looked after when nothing else happens.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The same where there is none.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How often losses are looked for.
+const LOOK_FOR_LOSSES: Duration = Duration::from_millis(500);
+
+/// Clients that are heard at once; more wait in the socket's queue.
+const MOST_CLIENTS: usize = 64;
+
+/// Why the daemon can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The socket.
+    #[error("can't listen at {}: {source}", socket.display())]
+    Listen {
+        /// Where.
+        socket: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// Another one has it.
+    #[error("another daemon answers at {}; end it first, or give this one a socket and a state folder of its own", .0.display())]
+    Taken(PathBuf),
+    /// The machine.
+    #[error("can't {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The jobs.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |source| ServeError::Io { what, source }
+}
+
+/// Serves until a signal ends it.
+pub fn serve(service: Service, policies: Policies, socket: &Path, owner: Option<u32>) -> Result<(), ServeError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io_error("start the event loop"))?;
+    runtime.block_on(run(service, policies, socket, owner))
+}
+
+async fn run(mut service: Service, policies: Policies, socket: &Path, owner: Option<u32>) -> Result<(), ServeError> {
+    let (listener, place) = listen(socket)?;
+    let (sender, mut asked) = mpsc::channel(MOST_CLIENTS);
+    let desk = Arc::new(Desk { policies, owner, asked: sender });
+    let clients = Arc::new(tokio::sync::Semaphore::new(MOST_CLIENTS));
+    let rings = service.rings()?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(io_error("receive signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("receive signals"))?;
+    let mut watchdog = Watchdog::of_systemd();
+    let mut looked_for_losses = Instant::now();
+    tell_systemd(&[sd_notify::NotifyState::Ready]);
+    let _ = rustix::process::setpriority_process(None, crate::sink::PRIORITY);
+    loop {
+        let wait = if service.is_idle() { IDLE } else { TICK };
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            ready = rings() => ready?,
+            Some(asked) = asked.recv() => answer_one(&mut service, asked),
+            client = accept(&listener, &clients) => {
+                let (stream, permit) = client.map_err(io_error("take in a client"))?;
+                let desk = desk.clone();
+                tokio::spawn(async move {
+                    hear(stream, &desk).await;
+                    drop(permit);
+                });
+            }
+            () = tokio::time::sleep(wait) => {}
+        }
+        service.take_in();
+        for ended in service.look_after()? {
+            tell_end(&ended);
+        }
+        if looked_for_losses.elapsed() >= LOOK_FOR_LOSSES {
+            looked_for_losses = Instant::now();
+            service.tell_losses()?;
+        }
+        watchdog.feed();
+    }
+    tell_systemd(&[sd_notify::NotifyState::Stopping]);
+    drop(place);
+    for ended in service.leave()? {
+        tell_end(&ended);
+    }
+    Ok(())
+}
+
+async fn accept(
+    listener: &UnixListener,
+    clients: &Arc<tokio::sync::Semaphore>,
+) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = clients.clone().acquire_owned().await.map_err(io::Error::other)?;
+    Ok((listener.accept().await?.0, permit))
+}
+
+/// Removes the socket with the value.
+struct Place(PathBuf);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The socket that systemd has opened, or one at that path. Everybody may connect: what may be asked is up to who asks.
+fn listen(path: &Path) -> Result<(UnixListener, Option<Place>), ServeError> {
+    let failed = |source| ServeError::Listen { socket: path.to_owned(), source };
+    if let Some(stream) = inherited().map_err(failed)? {
+        return Ok((stream, None));
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(ServeError::Taken(path.to_owned()));
+    }
+    // One that nobody answers at was left by a daemon that was killed.
+    match fs::symlink_metadata(path) {
+        Ok(left) if left.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
+        Ok(_) => return Err(failed(io::Error::other("something else lies there; name another place"))),
+        Err(_) => {}
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
+    Ok((listener, Some(Place(path.to_owned()))))
+}
+
+/// The first socket that was handed over by whoever started the daemon (sd_listen_fds(3)).
+fn inherited() -> io::Result<Option<UnixListener>> {
+    const FIRST: i32 = 3;
+    let own = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok()) == Some(std::process::id());
+    let some = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u32>().ok()).unwrap_or(0) > 0;
+    if !own || !some {
+        return Ok(None);
+    }
+    // Opened anew by its number: a descriptor from nowhere would take unsafe code.
+    let pidfd = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())?;
+    let handed = rustix::process::pidfd_getfd(&pidfd, FIRST, rustix::process::PidfdGetfdFlags::empty())?;
+    let listener = std::os::unix::net::UnixListener::from(handed);
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener).map(Some)
+}
+
+fn tell_end(ended: &Ended) {
+    let account = &ended.outcome.account;
+    let (id, seen, lost) = (&ended.begun.id, account.seen(), account.missing());
+    tracing::info!("{id} ended: {seen} events seen, {lost} lost, {} findings", ended.outcome.summary.findings().len());
+    if let Some(reason) = &ended.outcome.disarmed {
+        tracing::error!("{id}: {reason}");
+    }
+}
+
+fn tell_systemd(state: &[sd_notify::NotifyState<'_>]) {
+    // Nobody to tell is the case wherever systemd didn't start it.
+    let _ = sd_notify::notify(state);
+}
+
+/// Says to systemd that the loop goes round.
+struct Watchdog {
+    every: Option<Duration>,
+    fed: Instant,
+}
+
+impl Watchdog {
+    fn of_systemd() -> Self {
+        let every = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+        Self { every, fed: Instant::now() }
+    }
+
+    fn feed(&mut self) {
+        if self.every.is_some_and(|every| self.fed.elapsed() >= every) {
+            self.fed = Instant::now();
+            tell_systemd(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a job tried against the agent, the runner or the kernel, in words that findings, summaries and logs share.
+
+use runner_agent_common::guard::{operation, priority};
+
+use crate::event::{Activity, Attempt, Event, Finding};
+use crate::policy::{Severity, Verdict};
+
+/// An attempt as a sentence's end: `was kept from sending signal 9 to pid 7`.
+pub fn in_words(attempt: &Attempt) -> String {
+    let target = attempt.target.map_or_else(|| "a process".to_owned(), |target| format!("pid {}", target.tgid));
+    let path = attempt.path.as_deref().unwrap_or("a file");
+    let detail = attempt.detail;
+    let doing = match attempt.operation {
+        operation::SIGNAL => format!("sending signal {detail} to the agent, {target}"),
+        operation::TRACE => format!("taking control of {target}, which is outside the job"),
+        operation::TRACE_AGENT => format!("taking control of the agent, {target}"),
+        operation::INSPECT => format!("looking into {target}, which is outside the job"),
+        operation::PRIORITY => {
+            let what = match detail {
+                priority::NICE => "nice value",
+                priority::LIMIT => "resource limits",
+                priority::ENTRY => "entry in /proc",
+                _ => "scheduling",
+            };
+            format!("changing the agent's {what}")
+        }
+        operation::BPF => format!("calling bpf(2), command {detail}"),
+        operation::KERNEL_CODE => "loading or unloading code of the kernel".to_owned(),
+        operation::CLOCK => "setting the clock".to_owned(),
+        operation::MOUNT => format!("changing the mount at {path}"),
+        operation::WRITE => format!("writing to {path}, which the agent stands on"),
+        operation::REMOVE => format!("removing or replacing {path}, which the agent stands on"),
+        operation::CGROUP => format!("writing to {path}, which belongs to a cgroup outside the job's"),
+        operation::NAMESPACE => format!("entering a new namespace (flags {detail:#x})"),
+        operation::SETTING => format!("writing to {path}, by which the kernel runs programs or stops"),
+        operation::PRIVILEGE => format!("starting {path}, which gives another user's rights"),
+        operation::ENGINE => format!("connecting to {path}, a container engine's socket"),
+        operation::REBOOT => "restarting or halting the machine".to_owned(),
+        operation::ENGINE_REQUEST => asking(attempt),
+        other => format!("operation {other}"),
+    };
+    match (attempt.verdict, attempt.failed) {
+        (Verdict::Blocked, _) => format!("was kept from {doing}"),
+        (_, true) => format!("failed at {doing}"),
+        (_, false) => format!("is seen {doing}"),
+    }
+}
+
+/// What a container engine was asked for.
+fn asking(attempt: &Attempt) -> String {
+    let Some(request) = &attempt.request else { return "asking a container engine".to_owned() };
+    format!("asking a container engine for {} ({})", request.asks.join(", "), request.name)
+}
+
+/// What a group of operations is found as.
+pub(super) struct Kind {
+    pub(super) id: &'static str,
+    pub(super) severity: Severity,
+    pub(super) techniques: &'static [&'static str],
+    pub(super) operations: &'static [u16],
+    /// What there is to say besides.
+    pub(super) because: &'static str,
+}
+
+impl Kind {
+    /// A finding, if the event is an attempt of this kind.
+    pub(super) fn detect(&self, event: &Event) -> Option<Finding> {
+        let Activity::Attempt(attempt) = &event.activity else { return None };
+        if !self.operations.contains(&attempt.operation) {
+            return None;
+        }
+        let message = format!("{} {}; {}", super::who(event), in_words(attempt), self.because);
+        // Not the file: whoever removes a folder's content tries it at each.
+        let subject = format!("{} {}", super::exe(event), attempt.name());
+        let mut finding = super::finding(event, self.id, self.severity, subject, message);
+        finding.techniques = self.techniques;
+        Some(finding)
+    }
+}

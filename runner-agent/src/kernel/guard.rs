@@ -1,0 +1,131 @@
+//! What a job may not touch, and which secret files it may read, as the kernel side has it.
+
+use std::collections::HashMap;
+
+use runner_agent_common::egress::ExeKey;
+use runner_agent_common::guard::{GuardRules, ProgramKey, agent, operation};
+use runner_agent_common::map::FileKey;
+
+use super::LoadError;
+use super::load::Kernel;
+use super::maps::map_error;
+use super::reset::clear;
+
+impl Kernel {
+    /// Says what is told and denied for a job.
+    pub fn set_guard(&mut self, slot: u32, rules: GuardRules) -> Result<(), LoadError> {
+        let mut guards = self.maps.hash::<u32, GuardRules>("GUARDS")?;
+        guards.insert(slot, rules, 0).map_err(|error| map_error("GUARDS", "fill", &error))
+    }
+
+    /// What is told and denied for a job.
+    pub fn guard(&mut self, slot: u32) -> Option<GuardRules> {
+        self.maps.hash::<u32, GuardRules>("GUARDS").ok()?.get(&slot, 0).ok()
+    }
+
+    /// Guards files and directories, bits of [`runner_agent_common::guard::guarded`], until a job ends or, with 0 for its slot,
+    /// as long as the agent lives.
+    pub fn guard_files(&mut self, slot: u32, files: &[(FileKey, u32)]) -> Result<(), LoadError> {
+        self.guarded.entry(slot).or_default().extend(files);
+        let mut guarded = self.maps.hash::<FileKey, u32>("GUARDED")?;
+        for (file, bits) in files {
+            let known = guarded.get(file, 0).unwrap_or_default();
+            guarded.insert(file, known | bits, 0).map_err(|error| map_error("GUARDED", "fill", &error))?;
+        }
+        Ok(())
+    }
+
+    /// The same in place of what was guarded so before.
+    pub fn guard_files_anew(&mut self, slot: u32, files: &[(FileKey, u32)]) -> Result<(), LoadError> {
+        self.unguard(slot)?;
+        self.guard_files(slot, files)
+    }
+
+    /// Lets go of what was guarded for a job alone.
+    pub(super) fn unguard(&mut self, slot: u32) -> Result<(), LoadError> {
+        let Some(files) = self.guarded.remove(&slot) else { return Ok(()) };
+        let mut left: HashMap<FileKey, u32> = files.into_iter().map(|(file, _)| (file, 0)).collect();
+        for (file, bits) in self.guarded.values().flatten() {
+            if let Some(known) = left.get_mut(file) {
+                *known |= bits;
+            }
+        }
+        let mut guarded = self.maps.hash::<FileKey, u32>("GUARDED")?;
+        for (file, bits) in left {
+            if bits == 0 {
+                clear(guarded.remove(&file), "GUARDED")?;
+            } else {
+                guarded.insert(file, bits, 0).map_err(|error| map_error("GUARDED", "fill", &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names a process of the agent's, and by what else kill(2) reaches it: its threads (those that there are live as long as
+    /// it does), its group, and everybody.
+    pub fn add_agent(&mut self, pid: u32) -> Result<(), LoadError> {
+        const EVERYBODY: i32 = -1;
+        let mut agents = self.maps.hash::<u32, u32>("AGENTS")?;
+        let group = rustix::process::getpgrp().as_raw_nonzero().get();
+        let named = [EVERYBODY, -group].map(i32::cast_unsigned);
+        let threads = super::procfs::threads(pid).into_iter().filter(|&thread| thread != pid);
+        let all = named.into_iter().chain(threads).map(|number| (number, agent::NAME)).chain([(pid, agent::PROCESS)]);
+        for (number, meaning) in all {
+            agents.insert(number, meaning, 0).map_err(|error| map_error("AGENTS", "fill", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Names this process and its threads, by whose numbers a signal can be sent too.
+    pub fn add_own_threads(&mut self) -> Result<(), LoadError> {
+        let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let numbers = threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+        numbers
+            .chain([std::process::id()])
+            .collect::<Vec<u32>>()
+            .into_iter()
+            .try_for_each(|number| self.add_agent(number))
+    }
+
+    /// Says which paths are secret, and which programs may read which classes in a job.
+    pub fn set_readers(&mut self, slot: u32, paths: &[(u64, usize)], exes: &[(FileKey, u64)]) -> Result<(), LoadError> {
+        let mut secrets = self.maps.hash::<u64, u32>("SECRET_PATHS")?;
+        for (path, class) in paths {
+            // The first class that has a path is its class.
+            let class = (*class as u32 + 1).min(secrets.get(path, 0).unwrap_or(u32::MAX));
+            secrets.insert(path, class, 0).map_err(|error| map_error("SECRET_PATHS", "fill", &error))?;
+        }
+        let mut readers = self.maps.hash::<ExeKey, u64>("READERS")?;
+        for (file, classes) in exes {
+            let key = ExeKey { inode: file.inode, device: file.device, job: slot };
+            let known = readers.get(&key, 0).unwrap_or_default();
+            readers.insert(key, known | classes, 0).map_err(|error| map_error("READERS", "fill", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Where no job's reads are refused any more, no path is of a class: the next job may have others.
+    pub(super) fn forget_secret_paths(&mut self) -> Result<(), LoadError> {
+        const REFUSED: u32 = 1 << operation::READ_SECRET;
+        let guards = self.maps.hash::<u32, GuardRules>("GUARDS")?;
+        if guards.iter().filter_map(Result::ok).any(|(_, rules)| rules.denies & REFUSED != 0) {
+            return Ok(());
+        }
+        let mut secrets = self.maps.hash::<u64, u32>("SECRET_PATHS")?;
+        let paths: Vec<u64> = secrets.keys().filter_map(Result::ok).collect();
+        paths.iter().try_for_each(|path| clear(secrets.remove(path), "SECRET_PATHS"))
+    }
+
+    /// Lets one program of one process read classes of secret files.
+    pub fn permit(&mut self, program: ProgramKey, classes: u64) -> Result<(), LoadError> {
+        let mut tickets = self.maps.hash::<ProgramKey, u64>("TICKETS")?;
+        tickets.insert(program, classes, 0).map_err(|error| map_error("TICKETS", "fill", &error))
+    }
+
+    /// Makes a file known as a secret of a class, counted from 0, whatever it is called, until the job ends.
+    pub fn know(&mut self, slot: u32, file: FileKey, class: usize) -> Result<(), LoadError> {
+        self.watched.know(slot, file, class);
+        let mut files = self.maps.hash::<FileKey, u32>("FILES")?;
+        files.insert(file, class as u32 + 1, 0).map_err(|error| map_error("FILES", "fill", &error))
+    }
+}

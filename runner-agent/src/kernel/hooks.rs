@@ -1,0 +1,346 @@
+//! The tracing tier: programs before the kernel's `security_*` functions. Which there are, in which way this kernel takes
+//! each, and what it means where it takes one in none.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use aya::maps::Map;
+pub use tracing_loader::Way;
+use tracing_loader::{Loaded, MapHandle, Object};
+
+use super::LoadError;
+use super::btf::Btf;
+
+/// When a hook is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// For every job.
+    Always,
+    /// Where a policy has reads of secret files refused; each read of every file on the machine pays for it.
+    ReadsRefused,
+}
+
+/// A place before a function of the kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// The program's name, which is also that of the LSM hook.
+    pub program: &'static str,
+    /// The function.
+    pub function: &'static str,
+    /// What goes by unseen, or can't be refused, without it.
+    pub gap: &'static str,
+    when: When,
+}
+
+/// Hooks without which the system call is still seen when it returns.
+const SEEN_AT_RETURN: [&str; 9] = [
+    "file_open",
+    "ptrace_access_check",
+    "task_kill",
+    "task_setscheduler",
+    "task_setnice",
+    "task_setrlimit",
+    "bpf",
+    "kernel_read_file",
+    "kernel_load_data",
+];
+
+impl Hook {
+    /// Whether something else tells of the same where this hook is missing.
+    pub fn has_fallback(&self) -> bool {
+        SEEN_AT_RETURN.contains(&self.program)
+    }
+}
+
+const fn hook(program: &'static str, function: &'static str, when: When, gap: &'static str) -> Hook {
+    Hook { program, function, gap, when }
+}
+
+/// The hook without which there is no tier.
+const FOUNDATION: usize = 0;
+
+/// How many there are.
+const COUNT: usize = 24;
+
+/// Every hook.
+pub static HOOKS: [Hook; COUNT] = [
+    hook("file_open", "security_file_open", When::Always, "opens are seen after the fact, none is refused"),
+    hook(
+        "file_permission",
+        "security_file_permission",
+        When::ReadsRefused,
+        "a descriptor of a secret file that was inherited can be read",
+    ),
+    hook("mmap_file", "security_mmap_file", When::ReadsRefused, "a descriptor of a secret file can be mapped"),
+    hook(
+        "file_receive",
+        "security_file_receive",
+        When::ReadsRefused,
+        "a descriptor of a secret file can be received from another process",
+    ),
+    hook(
+        "ptrace_access_check",
+        "security_ptrace_access_check",
+        When::Always,
+        "reading the memory of processes outside the job is told by ptrace(2) and its like alone, and refused by a \
+         capability alone",
+    ),
+    hook("task_kill", "security_task_kill", When::Always, "a signal to the agent is told and not refused"),
+    hook(
+        "task_setscheduler",
+        "security_task_setscheduler",
+        When::Always,
+        "the agent's scheduling class can be changed, which is told",
+    ),
+    hook("task_setnice", "security_task_setnice", When::Always, "the agent's nice value can be changed, which is told"),
+    hook("task_setrlimit", "security_task_setrlimit", When::Always, "the agent's limits can be changed, which is told"),
+    hook("bpf", "security_bpf", When::Always, "bpf(2) is told and not refused"),
+    hook(
+        "kernel_read_file",
+        "security_kernel_read_file",
+        When::Always,
+        "modules and kernels from files are refused by a capability alone",
+    ),
+    hook(
+        "kernel_load_data",
+        "security_kernel_load_data",
+        When::Always,
+        "modules and kernels from memory are refused by a capability alone",
+    ),
+    hook("settime", "security_settime64", When::Always, "setting the clock is refused by a capability alone"),
+    hook(
+        "path_unlink",
+        "security_path_unlink",
+        When::Always,
+        "the agent's files can be removed, which is found within seconds",
+    ),
+    hook(
+        "path_rename",
+        "security_path_rename",
+        When::Always,
+        "the agent's files can be renamed, which is found within seconds",
+    ),
+    hook("path_link", "security_path_link", When::Always, "a new secret file can be linked and read by the other name"),
+    hook("path_truncate", "security_path_truncate", When::Always, "the agent's files can be cut"),
+    hook("path_chmod", "security_path_chmod", When::Always, "the agent's files can get another mode"),
+    hook("path_chown", "security_path_chown", When::Always, "the agent's files can get another owner"),
+    hook("sb_mount", "security_sb_mount", When::Always, "the agent's folders can be mounted over"),
+    hook("move_mount", "security_move_mount", When::Always, "the agent's folders can be mounted over"),
+    hook("sb_umount", "security_sb_umount", When::Always, "what the agent stands on can be unmounted"),
+    hook(
+        "bprm_check_security",
+        "security_bprm_check",
+        When::Always,
+        "sudo and its like can't be refused, and are told as programs alone",
+    ),
+    hook(
+        "unix_stream_connect",
+        "security_unix_stream_connect",
+        When::Always,
+        "a container engine's socket can't be refused, and connects to it aren't told",
+    ),
+];
+
+/// Ways to stand before a function, the ones that can refuse first.
+const WAYS: [Way; 3] = [Way::ModifyReturn, Way::Lsm, Way::Entry];
+
+/// What of the kernel's functions and modules the hooks need.
+pub(super) struct Functions {
+    direct: Vec<Option<u32>>,
+    by_lsm: Vec<Option<u32>>,
+    has_bpf_lsm: bool,
+    /// The only way that is tried, where one was asked for.
+    only: Option<Way>,
+}
+
+impl Functions {
+    pub(super) fn find(btf: &Btf, only: Option<Way>) -> Self {
+        let lsm_names: Vec<String> = HOOKS.iter().map(|hook| format!("bpf_lsm_{}", hook.program)).collect();
+        let names: Vec<&str> =
+            HOOKS.iter().map(|hook| hook.function).chain(lsm_names.iter().map(String::as_str)).collect();
+        let mut direct = btf.functions(&names);
+        let by_lsm = direct.split_off(COUNT);
+        let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+        Self { direct, by_lsm, only, has_bpf_lsm: modules.trim().split(',').any(|module| module == "bpf") }
+    }
+
+    /// The function's id for a way.
+    fn id(&self, index: usize, way: Way) -> Result<u32, String> {
+        match way {
+            _ if self.only.is_some_and(|only| only != way) => Err("another way was asked for".to_owned()),
+            Way::Lsm if !self.has_bpf_lsm => Err("bpf is not among the kernel's security modules".to_owned()),
+            Way::Lsm => self.by_lsm[index].ok_or_else(|| "this kernel has no such LSM hook".to_owned()),
+            Way::ModifyReturn | Way::Entry => {
+                self.direct[index].ok_or_else(|| format!("this kernel has no {}", HOOKS[index].function))
+            }
+        }
+    }
+}
+
+/// Why this kernel takes no program of the tier, by trying one that does nothing; nothing if it takes it.
+pub(super) fn refusal(functions: &Functions) -> Option<String> {
+    let mut refusals = Vec::new();
+    for way in WAYS {
+        let tried = functions.id(FOUNDATION, way).and_then(|id| {
+            let loaded = Loaded::nothing(way, id).map_err(|refused| refused.to_string())?;
+            loaded.attach().map_err(|error| error.to_string())
+        });
+        match tried {
+            Ok(_) => return None,
+            Err(error) => refusals.push(format!("{}: {error}", word(way))),
+        }
+    }
+    Some(refusals.join("; "))
+}
+
+/// The hooks that this kernel takes, by trying each with a program that does nothing.
+pub(super) fn taken(functions: &Functions) -> impl Fn(&str) -> bool {
+    let taken: Vec<&'static str> = HOOKS
+        .iter()
+        .enumerate()
+        .filter(|&(index, _)| {
+            WAYS.into_iter().any(|way| functions.id(index, way).is_ok_and(|id| Loaded::nothing(way, id).is_ok()))
+        })
+        .map(|(_, hook)| hook.program)
+        .collect();
+    move |program| taken.contains(&program)
+}
+
+/// A way in a word.
+pub fn word(way: Way) -> &'static str {
+    match way {
+        Way::ModifyReturn => "fmod_ret",
+        Way::Lsm => "lsm",
+        Way::Entry => "fentry",
+    }
+}
+
+/// A hook and what became of it.
+#[derive(Clone, Debug)]
+pub struct HookState {
+    /// The hook.
+    pub hook: &'static Hook,
+    /// The way it was taken, or what the kernel said.
+    pub taken: Result<Way, String>,
+    /// Instructions that the verifier went through, where the kernel tells.
+    pub verified: Option<u32>,
+}
+
+/// Programs that were accepted, and those that were not.
+pub(super) struct Programs {
+    loaded: Vec<(&'static str, Loaded)>,
+    states: Vec<HookState>,
+}
+
+impl Programs {
+    /// No program of this tier.
+    pub(super) fn none() -> Self {
+        Self { loaded: Vec::new(), states: Vec::new() }
+    }
+
+    /// Has the verifier look at all of them, on all CPUs at once.
+    pub(super) fn load(
+        object: &[u8],
+        functions: &Functions,
+        maps: &[(&str, BorrowedFd<'_>)],
+        reads_refused: bool,
+    ) -> Result<Self, LoadError> {
+        let handles: Vec<_> = maps.iter().map(|&(name, map)| MapHandle { name, map }).collect();
+        let object = Object::with_maps(object, &handles).map_err(|error| LoadError::Object(Box::new(error)))?;
+        let wanted = HOOKS.iter().enumerate().filter(|(_, hook)| reads_refused || hook.when == When::Always);
+        let tried: Vec<_> = std::thread::scope(|scope| {
+            let object = &object;
+            let threads: Vec<_> =
+                wanted.map(|(index, hook)| (hook, scope.spawn(move || load_one(object, functions, index)))).collect();
+            threads
+                .into_iter()
+                .map(|(hook, thread)| (hook, thread.join().unwrap_or_else(|_| Err("the loader panicked".to_owned()))))
+                .collect()
+        });
+        let mut programs = Self::none();
+        for (hook, result) in tried {
+            let (taken, verified) = match result {
+                Ok((way, program)) => {
+                    let verified = tracing_loader::verified_instructions(program.descriptor());
+                    programs.loaded.push((hook.program, program));
+                    (Ok(way), verified)
+                }
+                Err(error) if hook.program == HOOKS[FOUNDATION].program => {
+                    return Err(LoadError::Program { program: hook.program, action: "load", detail: error });
+                }
+                Err(error) => (Err(error), None),
+            };
+            programs.states.push(HookState { hook, taken, verified });
+        }
+        Ok(programs)
+    }
+
+    /// Puts them in their places.
+    pub(super) fn attach(
+        &mut self,
+        mut keep: impl FnMut(&'static str, OwnedFd) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
+        for (name, program) in &self.loaded {
+            match program.attach() {
+                Ok(link) => keep(name, link)?,
+                Err(error) if *name == HOOKS[FOUNDATION].program => {
+                    return Err(LoadError::Program { program: name, action: "attach", detail: error.to_string() });
+                }
+                Err(error) => {
+                    if let Some(state) = self.states.iter_mut().find(|state| state.hook.program == *name) {
+                        state.taken = Err(error.to_string());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every hook that was wanted.
+    pub(super) fn states(&self) -> &[HookState] {
+        &self.states
+    }
+}
+
+fn load_one(object: &Object, functions: &Functions, index: usize) -> Result<(Way, Loaded), String> {
+    let hook = &HOOKS[index];
+    let instructions =
+        object.program(hook.program).ok_or_else(|| format!("the object has no program {}", hook.program))?;
+    let mut refusals = Vec::new();
+    for way in WAYS {
+        let loaded = functions.id(index, way).and_then(|id| {
+            Loaded::load(hook.program, instructions, object.licence(), way, id).map_err(|refused| refused.to_string())
+        });
+        match loaded {
+            Ok(program) => return Ok((way, program)),
+            Err(error) => refusals.push(format!("{}: {error}", word(way))),
+        }
+    }
+    Err(refusals.join("; "))
+}
+
+/// The descriptor of a map, whatever its type.
+pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
+    use std::os::fd::AsFd as _;
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::LpmTrie(data)
+        | Map::PerCpuArray(data)
+        | Map::RingBuf(data)
+        | Map::SkStorage(data) => Some(data.fd().as_fd()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hook_has_a_name_of_its_own_and_says_what_is_missed_without_it() {
+        let names: std::collections::BTreeSet<_> = HOOKS.iter().map(|hook| hook.program).collect();
+        assert_eq!(names.len(), COUNT);
+        assert!(HOOKS.iter().all(|hook| hook.function.starts_with("security_") && !hook.gap.is_empty()));
+    }
+}
