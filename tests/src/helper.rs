@@ -20,6 +20,11 @@ impl Helper {
         assert!(read.is_ok() && line == "ready\n", "the helper did not start: {command:?} said {line:?}");
         helper
     }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Helper {

@@ -13,10 +13,17 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
+use crate::host;
 use crate::log::Log;
 
 /// How long any job of a test may take.
 const WITHIN: Duration = Duration::from_secs(150);
+
+/// Names the tier that agents of tests load; the best that there is without it.
+pub const TIER: &str = "RUNNER_AGENT_TEST_TIER";
+
+/// Names the way by which agents of tests take the hooks of the tracing tier; the best that there is without it.
+const HOOKS: &str = "RUNNER_AGENT_TEST_HOOKS";
 
 /// A job to run.
 pub struct Job {
@@ -139,6 +146,16 @@ impl Job {
     pub fn start(self) -> Running {
         let mut words = self.wrapper;
         words.extend([self.agent.into_os_string(), "run".into()]);
+        if let Some(tier) = std::env::var_os(TIER)
+            && !self.options.iter().any(|option| option == "--tier")
+        {
+            words.extend(["--tier".into(), tier]);
+        }
+        if let Some(way) = std::env::var_os(HOOKS)
+            && !self.options.iter().any(|option| option == "--hooks")
+        {
+            words.extend(["--hooks".into(), way]);
+        }
         if self.with_log {
             words.extend(["--log".into(), log_path(&self.home).into_os_string()]);
         }
@@ -215,14 +232,15 @@ impl Running {
             let _ = sender.send(());
             (status, String::from_utf8_lossy(&stdout).into_owned())
         });
-        let in_time = receiver.recv_timeout(WITHIN).is_ok();
+        let within = host::patience(WITHIN);
+        let in_time = receiver.recv_timeout(within).is_ok();
         if !in_time {
             let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
         let (status, stdout) = waiter.join().expect("the waiting thread ends well");
         let status = status.expect("the agent can be waited for");
         let stderr = stderr.join().expect("the reading thread ends well");
-        assert!(in_time, "the job did not end within {WITHIN:?}; standard error:\n{stderr}");
+        assert!(in_time, "the job did not end within {within:?}; standard error:\n{stderr}");
         let log = Log::read(fs::read_to_string(log_path(&home)).unwrap_or_default());
         Run { status, stderr, stdout, log, home }
     }

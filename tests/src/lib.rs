@@ -7,6 +7,8 @@
 
 pub mod binary;
 pub mod cgroup;
+pub mod daemon;
+pub mod engine;
 pub mod helper;
 pub mod host;
 pub mod internet;
@@ -17,6 +19,7 @@ pub mod pattern;
 pub mod report;
 
 pub use cgroup::Cgroup;
+pub use daemon::{Daemon, Worked};
 pub use helper::{Helper, wait_until, wait_until_every};
 pub use internet::Internet;
 pub use job::{Job, Run};

@@ -98,6 +98,14 @@ impl Log {
         &self.lines[usize::try_from(seq).expect("a log fits into memory") - 1]
     }
 
+    /// The tier that the agent loaded.
+    pub fn tier(&self) -> &str {
+        self.of("agent")
+            .find(|line| line.text("state") == "ready")
+            .expect("the log says that the agent was ready")
+            .text("tier")
+    }
+
     /// The line that says how the job ended.
     pub fn ended(&self) -> &Line {
         self.of("job").find(|line| line.text("state") == "ended").expect("the log says how the job ended")

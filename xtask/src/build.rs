@@ -27,17 +27,20 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Builds and says where the binary lies.
 pub fn binary(options: &Options) -> Result<PathBuf> {
+    with_profile(if options.release { "release" } else { "dev" }, options.static_binary)
+}
+
+/// The same, in any of cargo's profiles.
+pub fn with_profile(profile: &str, is_static: bool) -> Result<PathBuf> {
     let mut cargo = step::cargo("build");
-    cargo.args(["--package", "runner-agent", "--bin", "runner-agent"]);
+    cargo.args(["--package", "runner-agent", "--bin", "runner-agent", "--profile", profile]);
     let mut place = step::target_dir()?;
-    if options.static_binary {
+    if is_static {
         cargo.args(["--target", STATIC_TARGET]);
         place.push(STATIC_TARGET);
     }
-    if options.release {
-        cargo.arg("--release");
-    }
     step::run("building runner-agent", &mut cargo)?;
-    place.push(if options.release { "release" } else { "debug" });
+    // Cargo's folder for its profile `dev` has an older name.
+    place.push(if profile == "dev" { "debug" } else { profile });
     Ok(place.join("runner-agent"))
 }

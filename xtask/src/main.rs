@@ -6,12 +6,15 @@
 mod step;
 mod setup;
 mod tidy;
+mod action;
 mod build;
 mod check;
 mod suite;
 mod test;
 mod demo;
 mod bench;
+mod vm;
+mod package;
 
 use std::process::ExitCode;
 
@@ -40,6 +43,13 @@ enum Task {
     Demo(demo::Options),
     /// What the agent costs: baseline and agent interleaved
     Bench(bench::Options),
+    /// The end-to-end tests on other kernels, in guests; or one command in one guest: `vm 6.1 -- COMMAND`
+    Vm(vm::Options),
+    /// The Debian package of the static binary, and whether it is what it should be
+    Package(package::Options),
+    /// The inside of such a guest
+    #[command(hide = true)]
+    VmGuest(vm::guest::Options),
     /// The drop host of the demo, inside its namespace
     #[command(hide = true)]
     DemoDropHost(demo::drop_host::Options),
@@ -60,6 +70,9 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Vm(options) => vm::run(&options),
+        Task::Package(options) => package::run(&options),
+        Task::VmGuest(options) => vm::guest::run(&options),
         Task::DemoDropHost(options) => demo::drop_host::run(&options),
         Task::BenchLoad(options) => bench::load::run(&options),
         Task::BenchBlockLoad(options) => bench::block::load::run(&options),

@@ -46,6 +46,11 @@ pub struct LibtestReader {
 }
 
 impl LibtestReader {
+    /// Reads the output of one test binary that was started without cargo, which would have named it.
+    pub fn of(name: &str) -> Self {
+        Self { suites: vec![Suite { name: name.to_owned(), ..Suite::default() }] }
+    }
+
     /// Takes one line of the output, standard error included: cargo names the test binaries there.
     pub fn line(&mut self, line: &str) {
         if let Some(name) = suite_name(line) {

@@ -12,12 +12,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::suite::{LibtestReader, Suite, table, total};
-use crate::{build, check, setup, step, tidy};
+use crate::{action, build, check, package, setup, step, tidy, vm};
 
 #[derive(Args)]
 pub struct Options {
-    /// Run only tests whose name contains this, and no format or lint checks; `egress` runs the proof of egress rules and
-    /// prints its table
+    /// Run only tests whose name contains this, and no format or lint checks; `egress` and `tamper` run the proof of
+    /// egress rules and the attempts at the agent, and print their tables
     filter: Option<String>,
 }
 
@@ -26,13 +26,14 @@ const REPORT: &str = "RUNNER_AGENT_TEST_REPORT";
 /// The binary that end-to-end tests run.
 const BINARY: &str = "RUNNER_AGENT_BIN";
 
-/// The test binary that has a table of its own.
-const EGRESS: &str = "egress";
+/// Test binaries that have a table of their own, and what each is.
+const WITH_TABLES: [(&str, &str); 2] =
+    [("egress", "the proof of egress rules"), ("tamper", "the attempts at the agent")];
 
 pub fn run(options: &Options) -> Result<()> {
     setup::run(&setup::Options::default())?;
-    if options.filter.as_deref() == Some(EGRESS) {
-        return egress();
+    if let Some((name, what)) = WITH_TABLES.iter().find(|(name, _)| options.filter.as_deref() == Some(name)) {
+        return with_table(what, name);
     }
     let mut suites = Vec::new();
     if options.filter.is_none() {
@@ -62,6 +63,12 @@ pub fn run(options: &Options) -> Result<()> {
     let (end_to_end, more_guests) = end_to_end(options)?;
     suites.extend(end_to_end);
     guests.extend(more_guests);
+
+    if options.filter.is_none() {
+        suites.push(of_action());
+        suites.push(package::suite());
+        suites.extend(in_guests());
+    }
 
     println!("\n{}\n{}", table(&suites), total(&suites));
     if guests.is_empty() {
@@ -123,18 +130,41 @@ fn end_to_end(options: &Options) -> Result<(Vec<Suite>, Vec<String>)> {
     Ok((suites, guests))
 }
 
-/// The proof of egress rules alone: its table is for reading.
-fn egress() -> Result<()> {
+/// The tests of the Action, against the binary where there is one that can run here.
+fn of_action() -> Suite {
+    let binary = if why_not_here().is_none() { build::binary(&build::Options::default()).ok() } else { None };
+    action::tests(binary.as_deref()).unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        Suite::check("the GitHub Action", false)
+    })
+}
+
+/// The tests that guests run. Without kernels to boot that is one thing that could not run, with its reason.
+fn in_guests() -> Vec<Suite> {
+    const NAME: &str = "guests";
+    eprintln!("── end-to-end tests in guests");
+    if let Err(error) = vm::prepare() {
+        let skipped = vec![("tests on other kernels".to_owned(), format!("{error:#}"))];
+        return vec![Suite { name: NAME.to_owned(), skipped, ..Suite::default() }];
+    }
+    vm::suites().unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        vec![Suite::check(NAME, false)]
+    })
+}
+
+/// A test binary that has a table for reading, alone.
+fn with_table(what: &str, name: &str) -> Result<()> {
     if let Some(reason) = why_not_here() {
-        bail!("the proof of egress rules can't run here: {reason}");
+        bail!("{what} can't run here: {reason}");
     }
     let binary = build::binary(&build::Options::default())?;
     // What could not run stands below the table too.
     let report = tempfile::NamedTempFile::new().context("a file for the tests' report")?;
     let mut cargo = step::cargo("test");
-    cargo.args(["--quiet", "--package", "end-to-end", "--test", EGRESS]);
+    cargo.args(["--quiet", "--package", "end-to-end", "--test", name]);
     cargo.env(REPORT, report.path()).env(BINARY, binary);
-    step::run("the proof of egress rules", &mut cargo)
+    step::run(what, &mut cargo)
 }
 
 /// What end-to-end tests as a whole can't do without.
@@ -159,7 +189,7 @@ fn all_skipped(options: &Options, reason: &str) -> Result<Suite> {
 }
 
 /// Moves the reported tests from passed to skipped; returns what needs a guest.
-fn apply_report(report: &str, suites: &mut Vec<Suite>) -> Vec<String> {
+pub fn apply_report(report: &str, suites: &mut Vec<Suite>) -> Vec<String> {
     let mut guests = Vec::new();
     let mut unknown = Suite { name: "end-to-end: reported by no test that passed".into(), ..Suite::default() };
     for line in report.lines() {

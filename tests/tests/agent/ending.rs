@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use end_to_end::host::patience;
 use end_to_end::job::Running;
 use end_to_end::{Cgroup, needs, wait_until};
 use rustix::process::Signal;
@@ -72,7 +73,7 @@ impl Held {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             output.stdout.is_empty()
         };
-        wait_until(SOON, || none_alive("alive", &self.programs) && none_alive("links-alive", &self.links))
+        wait_until(patience(SOON), || none_alive("alive", &self.programs) && none_alive("links-alive", &self.links))
     }
 }
 
@@ -101,13 +102,13 @@ fn ends_by(signal: Signal) {
     let (running, child) = staying();
     let (cgroup, held) = (cgroup_of(child), Held::by(running.pid()));
     let name = || fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-    assert!(wait_until(SOON, || name().trim() == "sleep"), "the child is still the shell that made it");
+    assert!(wait_until(patience(SOON), || name().trim() == "sleep"), "the child is still the shell that made it");
     assert!(cgroup.is_dir() && cgroup != end_to_end::host::own_cgroup());
     running.signal(signal);
     let run = running.wait();
     assert_eq!(run.code(), -signal.as_raw(), "{}", run.stderr);
     assert!(!cgroup.exists(), "the job's cgroup is still there");
-    assert!(wait_until(SOON, || !runs(child)), "the job's child still runs");
+    assert!(wait_until(patience(SOON), || !runs(child)), "the job's child still runs");
     assert!(held.goes(), "programs or links are still loaded");
     let run = run.nothing_lost();
     assert_eq!(run.log.ended().0["signal"], signal.as_raw());
@@ -160,7 +161,7 @@ fn a_daemon_left_behind_is_ended_and_named() {
     let run = job(&[ACT, "exec", "daemon", "sleep", "1000"]).run().whole();
     let pid: u32 = run.stdout.trim().parse().expect("a pid");
     assert_eq!(run.log.ended().list("/leftovers"), [format!("sleep (pid {pid})")]);
-    assert!(wait_until(SOON, || !runs(pid)), "it still runs");
+    assert!(wait_until(patience(SOON), || !runs(pid)), "it still runs");
     let exit = run.log.of("exit").find(|exit| *exit.at("/process/pid") == pid).expect("its end");
     assert_eq!(exit.number("signal"), 9);
 }

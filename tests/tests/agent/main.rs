@@ -6,12 +6,15 @@
 mod block_faults;
 mod containers;
 mod ending;
+mod engine;
 mod exec;
 mod files;
+mod golden;
 mod input;
 mod loss;
 mod names;
 mod net;
+mod reads;
 mod secrets;
 
 use end_to_end::{Job, binary};

@@ -84,3 +84,31 @@ fn a_name_that_does_not_exist_is_asked_for_in_the_log() {
     assert_eq!(answer.text("name"), "nobody.test");
     assert_eq!(run.log.connect(CONFIGURED, 53).text("rule"), "resolver");
 }
+
+#[test]
+fn names_are_answered_in_network_namespaces_that_the_job_makes() {
+    needs!();
+    let namespace = Namespace::create();
+    let _resolver = resolver(&namespace, CONFIGURED, &["good.test=203.0.113.5"]);
+    // A client of its own in each: the first has its network by unshare(2), the second by ip(8), as engines do. The resolver
+    // comes a moment after the namespace, as it does for a container.
+    let script = r#"
+        ask() {
+            ip link set lo up
+            for try in $(seq 500); do "$ACT" dns udp 192.0.2.53 good.test A && break; done
+            "$ACT" dns tcp 192.0.2.53 good.test A
+            "$ACT" dns udp 192.0.2.53 bad.test A || echo refused
+        }
+        export -f ask
+        unshare --net bash -c ask
+        ip netns add "ra-e2e-$$" && ip netns exec "ra-e2e-$$" bash -c ask; ip netns del "ra-e2e-$$"
+        true
+    "#;
+    let run = configured(shell(script).option("--mode").option("block"), &namespace).run().whole();
+    let answers = run.stdout.lines().filter(|line| *line == "answered 203.0.113.5").count();
+    let refusals = run.stdout.lines().filter(|line| *line == "refused").count();
+    assert_eq!((answers, refusals), (4, 2), "{}{}", run.stdout, run.stderr);
+    let networks =
+        run.log.of("dns").filter(|line| line.text("name") == "good.test" && line.text("verdict") == "allowed");
+    assert!(networks.count() >= 4);
+}

@@ -11,7 +11,8 @@ const DROP: &str = "203.0.113.9";
 fn run(script: &str, policy: Option<&str>) -> Run {
     let namespace = Namespace::create();
     let enter = format!("--net={}", namespace.file().display());
-    let mut job = job(&["nsenter", &enter, "bash", "-c", script])
+    let mut job = job(&["bash", "-c", script])
+        .by(["nsenter", &enter])
         .variable("ACT", ACT)
         .file(".aws/credentials", "[default]\naws_access_key_id = dummy\n");
     if let Some(policy) = policy {

@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use end_to_end::host::patience;
 use end_to_end::internet::{JOB_V4, RESOLVER_V4, RESOLVER_V6};
 use end_to_end::job::Running;
 use end_to_end::{Cgroup, Helper, Internet, Job, Run, binary, wait_until};
@@ -94,7 +95,7 @@ impl<'a> Session<'a> {
         }
         let mut running = job.start();
         let mut accepted = None;
-        wait_until(ARMED_WITHIN, || {
+        wait_until(patience(ARMED_WITHIN), || {
             accepted = listener.accept().ok();
             accepted.is_some() || running.has_ended()
         });
@@ -158,7 +159,7 @@ impl<'a> Session<'a> {
     /// Does something outside once the job says that it waits; a job that was refused before says nothing.
     fn when_ready(&self, act: impl Fn(&Internet)) {
         let says = || fs::read_to_string(&self.output).unwrap_or_default();
-        wait_until(READY_WITHIN, || says().contains('\n'));
+        wait_until(patience(READY_WITHIN), || says().contains('\n'));
         if says().starts_with("ready\n") {
             act(self.internet);
         }
@@ -167,7 +168,7 @@ impl<'a> Session<'a> {
     /// Kills the agent; the job goes on.
     pub fn kill_agent(&mut self) {
         self.running.signal(rustix::process::Signal::KILL);
-        wait_until(READY_WITHIN, || self.running.has_ended());
+        wait_until(patience(READY_WITHIN), || self.running.has_ended());
     }
 
     /// Starts another agent where the killed one was; it takes the job over before its own command starts.

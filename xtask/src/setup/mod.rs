@@ -5,6 +5,7 @@
 //! still works, so a failure there is told and not fatal.
 
 mod packages;
+mod packaging;
 
 use std::process::Command;
 
@@ -14,6 +15,7 @@ use kernel_toolchain::{Missing, Origin};
 
 use crate::step;
 use packages::Packages;
+pub use packaging::kubernetes_validate;
 
 /// The target of the static binary.
 pub const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
@@ -26,6 +28,15 @@ pub struct Options {
     /// Also what a static binary takes (musl)
     #[arg(long = "static")]
     pub with_static: bool,
+    /// Also what guests with other kernels take (QEMU)
+    #[arg(long = "guests")]
+    pub with_guests: bool,
+    /// Also what packing it for Debian and looking at the package take
+    #[arg(long = "package")]
+    pub with_package: bool,
+    /// Also what packing it as an RPM takes
+    #[arg(long = "rpm")]
+    pub with_rpm: bool,
 }
 
 /// One thing that has to be there.
@@ -48,8 +59,21 @@ const NEEDS: &[Need] = &[
 
 const STATIC_NEEDS: &[Need] = &[Need { name: "musl", only_for: None, look: musl, supply: supply_musl }];
 
+/// The kernels themselves are fetched when they are asked for.
+const GUEST_NEEDS: &[Need] = &[
+    Need { name: "QEMU", only_for: None, look: qemu, supply: |packages| packages.install(&["qemu-system-x86"]) },
+    Need { name: "xz", only_for: None, look: xz, supply: |packages| packages.install(&["xz-utils"]) },
+    Need { name: "dpkg", only_for: None, look: dpkg, supply: |packages| packages.install(&["dpkg"]) },
+];
+
 pub fn run(options: &Options) -> Result<()> {
-    let needs: Vec<&Need> = NEEDS.iter().chain(STATIC_NEEDS.iter().filter(|_| options.with_static)).collect();
+    let needs: Vec<&Need> = NEEDS
+        .iter()
+        .chain(STATIC_NEEDS.iter().filter(|_| options.with_static))
+        .chain(GUEST_NEEDS.iter().filter(|_| options.with_guests))
+        .chain(packaging::NEEDS.iter().filter(|_| options.with_package))
+        .chain(packaging::RPM_NEEDS.iter().filter(|_| options.with_rpm))
+        .collect();
     let mut packages = Packages::default();
     let mut missing = Vec::new();
     for (number, need) in needs.iter().enumerate() {
@@ -164,6 +188,21 @@ fn ip() -> Result<String> {
 
 fn supply_ip(packages: &mut Packages) -> Result<()> {
     packages.install(&["iproute2"])
+}
+
+fn qemu() -> Result<String> {
+    let version = step::output(Command::new("qemu-system-x86_64").arg("--version"));
+    Ok(first_line(&version.context("qemu-system-x86_64 is missing, which guests run under")?))
+}
+
+fn xz() -> Result<String> {
+    let version = step::output(Command::new("xz").arg("--version"));
+    Ok(first_line(&version.context("xz is missing, which unpacks kernel modules")?))
+}
+
+fn dpkg() -> Result<String> {
+    let version = step::output(Command::new("dpkg").arg("--version"));
+    Ok(first_line(&version.context("dpkg is missing, which unpacks kernels")?))
 }
 
 fn musl() -> Result<String> {

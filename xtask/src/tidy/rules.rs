@@ -51,6 +51,8 @@ pub const ROOMS: &[Room] = &[
                 "what an agent leaves for its successor is between the two, and no notice",
             ),
             ("runner-agent/src/config/recorded.rs", "is a part of that"),
+            ("runner-agent/src/config/combined.rs", "is a part of that"),
+            ("runner-agent/src/control/", "what client and daemon say to each other is between the two, and no notice"),
             ("runner-agent/src/config/problem.rs", "is a part of what `policy check --format json` prints"),
             ("runner-agent/src/config/cases.rs", "is a part of what `policy check --format json` prints"),
         ],
@@ -68,6 +70,12 @@ pub const ROOMS: &[Room] = &[
             ("runner-agent/src/config/ecosystem/cargo.rs", "reads a file that cargo wrote, which is no policy"),
             ("runner-agent/src/agent/succession.rs", "reads what an agent before left for its successor"),
             ("runner-agent/src/config/recorded.rs", "is a part of that"),
+            ("runner-agent/src/config/combined.rs", "is a part of that"),
+            ("runner-agent/src/control/", "reads what client and daemon say to each other"),
+            (
+                "runner-agent/src/json.rs",
+                "reads what a job asks a container engine for and what a provider says of a job's event, which are no policies",
+            ),
         ],
     },
 ];

@@ -4,11 +4,14 @@
 //! The tricks need calls that the standard library doesn't have, so this program alone of its package has unsafe code.
 
 mod socket;
+mod attack;
 mod compat;
 mod dns;
+mod engine;
 mod exec;
 mod fault;
 mod files;
+mod footing;
 mod net;
 mod obey;
 mod pass;
@@ -16,6 +19,7 @@ mod programs;
 mod raw;
 mod resolver;
 mod space;
+mod tamper;
 mod tcp;
 mod udp;
 mod uring;
@@ -43,6 +47,10 @@ const TRICKS: &[(&str, &[(&str, Trick)])] = &[
     ("resolver", resolver::TRICKS),
     ("programs", programs::TRICKS),
     ("fault", fault::TRICKS),
+    ("tamper", tamper::TRICKS),
+    ("footing", footing::TRICKS),
+    ("attack", attack::TRICKS),
+    ("engine", engine::TRICKS),
 ];
 
 fn main() -> ExitCode {

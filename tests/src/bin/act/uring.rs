@@ -14,6 +14,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("setup", setup),
     ("connect", connect),
     ("open", open),
+    ("open-for-writing", open_for_writing),
     ("stream", stream),
     ("stream-worker", stream_worker),
     ("stream-poller", stream_poller),
@@ -317,15 +318,24 @@ fn frame(arguments: &[OsString]) -> io::Result<()> {
     crate::raw::frame_over(&socket, arguments)
 }
 
-/// FILE: opened by a request.
+/// FILE: opened for reading by a request.
 fn open(arguments: &[OsString]) -> io::Result<()> {
+    opened(arguments, libc::O_RDONLY)
+}
+
+/// FILE: opened for writing by a request.
+fn open_for_writing(arguments: &[OsString]) -> io::Result<()> {
+    opened(arguments, libc::O_WRONLY)
+}
+
+fn opened(arguments: &[OsString], flags: i32) -> io::Result<()> {
     let path = CString::new(arguments[0].as_bytes())?;
     let ring = Ring::new()?;
     let request = Request {
         opcode: IORING_OP_OPENAT,
         descriptor: libc::AT_FDCWD,
         address: path.as_ptr() as u64,
-        operation_flags: libc::O_RDONLY as u32,
+        operation_flags: flags as u32,
         ..Request::default()
     };
     completed(ring.run(request)?).map(drop)

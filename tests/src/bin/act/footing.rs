@@ -1,0 +1,179 @@
+//! What a job may do to files and mounts that somebody else stands on: `act footing TRICK PATH …`.
+
+use std::ffi::{CString, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::{Trick, parsed, returned, text};
+
+pub const TRICKS: &[(&str, Trick)] = &[
+    ("append", append),
+    ("open-for-writing", open_for_writing),
+    ("cut", cut),
+    ("remove", remove),
+    ("rename", rename),
+    ("replace", replace),
+    ("mode", mode),
+    ("owner", owner),
+    ("immutable", immutable),
+    ("link", link),
+    ("write", write),
+    ("bind", bind),
+    ("cover", cover),
+    ("unmount", unmount),
+    ("fill", fill),
+    ("hoard", hoard),
+    ("listen", listen),
+    ("call", call),
+];
+
+fn path(arguments: &[OsString], at: usize) -> io::Result<&Path> {
+    arguments.get(at).map(Path::new).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+fn c_string(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+fn append(arguments: &[OsString]) -> io::Result<()> {
+    OpenOptions::new().append(true).open(path(arguments, 0)?)?.write_all(b"{}\n")
+}
+
+/// Nothing is written.
+fn open_for_writing(arguments: &[OsString]) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path(arguments, 0)?).map(drop)
+}
+
+/// By its path, without opening it.
+fn cut(arguments: &[OsString]) -> io::Result<()> {
+    let path = c_string(path(arguments, 0)?)?;
+    // SAFETY: the path ends in NUL and lives through the call.
+    returned(i64::from(unsafe { libc::truncate(path.as_ptr(), 0) })).map(drop)
+}
+
+/// A file, or an empty folder.
+fn remove(arguments: &[OsString]) -> io::Result<()> {
+    let path = path(arguments, 0)?;
+    if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
+}
+
+/// FROM TO
+fn rename(arguments: &[OsString]) -> io::Result<()> {
+    fs::rename(path(arguments, 0)?, path(arguments, 1)?)
+}
+
+/// A new file under the path of the old.
+fn replace(arguments: &[OsString]) -> io::Result<()> {
+    let new = std::env::temp_dir().join(format!("runner-agent-e2e-new-{}", std::process::id()));
+    let beside = path(arguments, 0)?.parent().filter(|_| arguments.len() == 1);
+    // The same file system, or rename(2) can't.
+    let new = beside.map_or(new, |folder| folder.parent().unwrap_or(folder).join("runner-agent-e2e-new"));
+    fs::write(&new, "another\n")?;
+    let replaced = fs::rename(&new, path(arguments, 0)?);
+    if replaced.is_err() {
+        fs::remove_file(&new)?;
+    }
+    replaced
+}
+
+fn mode(arguments: &[OsString]) -> io::Result<()> {
+    fs::set_permissions(path(arguments, 0)?, fs::Permissions::from_mode(0o666))
+}
+
+fn owner(arguments: &[OsString]) -> io::Result<()> {
+    std::os::unix::fs::chown(path(arguments, 0)?, Some(65534), Some(65534))
+}
+
+/// `FS_IOC_SETFLAGS` with `FS_IMMUTABLE_FL`: nobody writes to it from then on.
+fn immutable(arguments: &[OsString]) -> io::Result<()> {
+    const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
+    const FS_IOC_GETFLAGS: u64 = 0x8008_6601;
+    let file = File::open(path(arguments, 0)?)?;
+    let mut flags = 0_i32;
+    // SAFETY: the flags live through the call.
+    returned(i64::from(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETFLAGS, &raw mut flags) }))?;
+    flags |= 0x10;
+    // SAFETY: the flags live through the call.
+    returned(i64::from(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_SETFLAGS, &raw const flags) })).map(drop)
+}
+
+/// FROM TO: another name, by which the file is opened for writing and then let go.
+fn link(arguments: &[OsString]) -> io::Result<()> {
+    fs::hard_link(path(arguments, 0)?, path(arguments, 1)?)?;
+    let opened = OpenOptions::new().write(true).open(path(arguments, 1)?);
+    fs::remove_file(path(arguments, 1)?)?;
+    opened.map(drop)
+}
+
+/// PATH TEXT
+fn write(arguments: &[OsString]) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path(arguments, 0)?)?.write_all(text(arguments, 1)?.as_bytes())
+}
+
+fn mount(source: &Path, target: &Path, kind: &str, flags: u64) -> io::Result<()> {
+    let (source, target, kind) = (c_string(source)?, c_string(target)?, CString::new(kind)?);
+    // SAFETY: the texts end in NUL and live through the call; there is no data.
+    let mounted = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) };
+    returned(i64::from(mounted)).map(drop)
+}
+
+/// FROM TO
+fn bind(arguments: &[OsString]) -> io::Result<()> {
+    mount(path(arguments, 0)?, path(arguments, 1)?, "none", libc::MS_BIND)
+}
+
+/// An empty file system over a folder.
+fn cover(arguments: &[OsString]) -> io::Result<()> {
+    mount(Path::new("none"), path(arguments, 0)?, "tmpfs", 0)
+}
+
+fn unmount(arguments: &[OsString]) -> io::Result<()> {
+    let target = c_string(path(arguments, 0)?)?;
+    // SAFETY: the path ends in NUL and lives through the call.
+    returned(i64::from(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) })).map(drop)
+}
+
+/// PATH: as much as the file system takes.
+fn fill(arguments: &[OsString]) -> io::Result<()> {
+    let mut file = File::create(path(arguments, 0)?)?;
+    let block = vec![b'x'; 1 << 14];
+    loop {
+        match file.write_all(&block) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// COUNT: so many descriptors at once, or as many as the limits let it have.
+fn hoard(arguments: &[OsString]) -> io::Result<()> {
+    let count: usize = parsed(arguments, 0)?;
+    let mut files = Vec::new();
+    while files.len() < count {
+        match File::open("/dev/null") {
+            Ok(file) => files.push(file),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    if files.len() > 64 { Ok(()) } else { Err(io::Error::other("too few descriptors to prove anything")) }
+}
+
+/// PATH: a local socket that takes every call.
+fn listen(arguments: &[OsString]) -> io::Result<()> {
+    let listener = std::os::unix::net::UnixListener::bind(path(arguments, 0)?)?;
+    crate::say("ready")?;
+    loop {
+        drop(listener.accept()?);
+    }
+}
+
+/// PATH: a call to a local socket.
+fn call(arguments: &[OsString]) -> io::Result<()> {
+    std::os::unix::net::UnixStream::connect(path(arguments, 0)?).map(drop)
+}

@@ -1,0 +1,199 @@
+//! What a job may do to a process that isn't its own: `act tamper TRICK PID …`. Whoever calls says whose pid that is.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+
+use crate::{Trick, parsed, returned};
+
+pub const TRICKS: &[(&str, Trick)] = &[
+    ("kill", kill),
+    ("tgkill", tgkill),
+    ("thread-kill", thread_kill),
+    ("pidfd-signal", pidfd_signal),
+    ("queue", queue),
+    ("kill-all", kill_all),
+    ("attach", attach),
+    ("seize", seize),
+    ("memory-read", memory_read),
+    ("memory-write", memory_write),
+    ("vm-read", vm_read),
+    ("getfd", getfd),
+    ("nice", nice),
+    ("scheduler", scheduler),
+    ("affinity", affinity),
+    ("limit", limit),
+    ("oom-score", oom_score),
+    ("environ", environ),
+    ("restore", restore),
+];
+
+fn pid(arguments: &[OsString]) -> io::Result<i64> {
+    parsed(arguments, 0)
+}
+
+fn call(number: i64, arguments: [i64; 6]) -> io::Result<i64> {
+    let [a0, a1, a2, a3, a4, a5] = arguments;
+    // SAFETY: who calls hands over numbers alone, or addresses of what lives through the call.
+    returned(unsafe { libc::syscall(number, a0, a1, a2, a3, a4, a5) })
+}
+
+/// PID SIGNAL
+fn kill(arguments: &[OsString]) -> io::Result<()> {
+    call(libc::SYS_kill, [pid(arguments)?, parsed(arguments, 1)?, 0, 0, 0, 0]).map(drop)
+}
+
+/// PID SIGNAL: to its first thread.
+fn tgkill(arguments: &[OsString]) -> io::Result<()> {
+    let pid = pid(arguments)?;
+    call(libc::SYS_tgkill, [pid, pid, parsed(arguments, 1)?, 0, 0, 0]).map(drop)
+}
+
+/// PID SIGNAL: to its last thread, whose number is not the process's.
+fn thread_kill(arguments: &[OsString]) -> io::Result<()> {
+    let pid = pid(arguments)?;
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))?.flatten();
+    let last = threads.filter_map(|entry| entry.file_name().to_str()?.parse::<i64>().ok()).max();
+    let last = last.filter(|&last| last != pid).ok_or_else(|| io::Error::other("it has one thread"))?;
+    call(libc::SYS_tkill, [last, parsed(arguments, 1)?, 0, 0, 0, 0]).map(drop)
+}
+
+fn process(arguments: &[OsString]) -> io::Result<OwnedFd> {
+    let descriptor = call(libc::SYS_pidfd_open, [pid(arguments)?, 0, 0, 0, 0, 0])?;
+    // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+}
+
+/// PID SIGNAL
+fn pidfd_signal(arguments: &[OsString]) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let process = process(arguments)?;
+    let call_arguments = [i64::from(process.as_raw_fd()), parsed(arguments, 1)?, 0, 0, 0, 0];
+    call(libc::SYS_pidfd_send_signal, call_arguments).map(drop)
+}
+
+/// PID SIGNAL: with a value, as sigqueue(3) sends it.
+fn queue(arguments: &[OsString]) -> io::Result<()> {
+    let signal: i32 = parsed(arguments, 1)?;
+    let mut info = [0_i32; 32];
+    // `siginfo_t`: number, error, code (SI_QUEUE), filling, sender's pid and user.
+    info[..3].copy_from_slice(&[signal, 0, -1]);
+    info[4] = std::process::id() as i32;
+    call(libc::SYS_rt_sigqueueinfo, [pid(arguments)?, i64::from(signal), info.as_ptr() as i64, 0, 0, 0]).map(drop)
+}
+
+/// SIGNAL: to everybody. In guests alone.
+fn kill_all(arguments: &[OsString]) -> io::Result<()> {
+    call(libc::SYS_kill, [-1, parsed(arguments, 0)?, 0, 0, 0, 0]).map(drop)
+}
+
+/// PID: and lets go again, if it got hold.
+fn attach(arguments: &[OsString]) -> io::Result<()> {
+    let pid = pid(arguments)?;
+    call(libc::SYS_ptrace, [i64::from(libc::PTRACE_ATTACH), pid, 0, 0, 0, 0])?;
+    // SAFETY: waits for the process that this one traces; no memory is handed over.
+    returned(i64::from(unsafe { libc::waitpid(pid as i32, std::ptr::null_mut(), libc::__WALL) }))?;
+    call(libc::SYS_ptrace, [i64::from(libc::PTRACE_DETACH), pid, 0, 0, 0, 0]).map(drop)
+}
+
+/// PID: this process's end lets go.
+fn seize(arguments: &[OsString]) -> io::Result<()> {
+    call(libc::SYS_ptrace, [i64::from(libc::PTRACE_SEIZE), pid(arguments)?, 0, 0, 0, 0]).map(drop)
+}
+
+/// Where a process's memory can be read: the first mapping of its map, or what its map's being closed means.
+fn somewhere(pid: i64) -> io::Result<u64> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let start = maps.split('-').next().unwrap_or_default();
+    u64::from_str_radix(start, 16).map_err(|_| io::Error::other("its map is empty"))
+}
+
+/// PID
+fn memory_read(arguments: &[OsString]) -> io::Result<()> {
+    let pid = pid(arguments)?;
+    let memory = File::open(format!("/proc/{pid}/mem"))?;
+    memory.read_exact_at(&mut [0; 8], somewhere(pid)?)
+}
+
+/// PID: bytes as they were, so that nothing changes where nobody is in the way.
+fn memory_write(arguments: &[OsString]) -> io::Result<()> {
+    let pid = pid(arguments)?;
+    let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem"))?;
+    let (place, mut bytes) = (somewhere(pid)?, [0; 8]);
+    memory.read_exact_at(&mut bytes, place)?;
+    memory.write_all_at(&bytes, place)
+}
+
+/// PID
+fn vm_read(arguments: &[OsString]) -> io::Result<()> {
+    let pid = pid(arguments)?;
+    // Without a look at its map, which is refused by itself: whether anything is there is asked after the right to look.
+    let place = somewhere(pid).unwrap_or(0x40_0000);
+    let mut bytes = [0_u8; 8];
+    let here = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let there = libc::iovec { iov_base: place as *mut libc::c_void, iov_len: bytes.len() };
+    let (here, there) = (&raw const here as i64, &raw const there as i64);
+    call(libc::SYS_process_vm_readv, [pid, here, 1, there, 1, 0]).map(drop)
+}
+
+/// PID NUMBER: its descriptor of that number.
+fn getfd(arguments: &[OsString]) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let process = process(arguments)?;
+    let number = parsed(arguments, 1)?;
+    let got = call(libc::SYS_pidfd_getfd, [i64::from(process.as_raw_fd()), number, 0, 0, 0, 0])?;
+    // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
+    drop(unsafe { OwnedFd::from_raw_fd(got as i32) });
+    Ok(())
+}
+
+/// PID
+fn nice(arguments: &[OsString]) -> io::Result<()> {
+    call(libc::SYS_setpriority, [i64::from(libc::PRIO_PROCESS), pid(arguments)?, 19, 0, 0, 0]).map(drop)
+}
+
+/// PID: runs only when nobody else wants to.
+fn scheduler(arguments: &[OsString]) -> io::Result<()> {
+    let priority = 0_i32;
+    let at = &raw const priority as i64;
+    call(libc::SYS_sched_setscheduler, [pid(arguments)?, i64::from(libc::SCHED_IDLE), at, 0, 0, 0]).map(drop)
+}
+
+/// PID: on the first processor alone.
+fn affinity(arguments: &[OsString]) -> io::Result<()> {
+    let first = 1_u64;
+    call(libc::SYS_sched_setaffinity, [pid(arguments)?, 8, &raw const first as i64, 0, 0, 0]).map(drop)
+}
+
+/// PID: so many open files and no more.
+fn limit(arguments: &[OsString]) -> io::Result<()> {
+    let limit = [256_u64, 256];
+    let which = i64::from(libc::RLIMIT_NOFILE);
+    call(libc::SYS_prlimit64, [pid(arguments)?, which, limit.as_ptr() as i64, 0, 0, 0]).map(drop)
+}
+
+/// PID: the first to be ended when memory runs out.
+fn oom_score(arguments: &[OsString]) -> io::Result<()> {
+    fs::write(format!("/proc/{}/oom_score_adj", pid(arguments)?), "1000")
+}
+
+/// PID: what these tricks change, put back; called from outside the job.
+fn restore(arguments: &[OsString]) -> io::Result<()> {
+    let pid = pid(arguments)?;
+    let (priority, every, limit) = (0_i32, u64::MAX, [20_000_u64, 20_000]);
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))?.flatten();
+    for task in tasks.filter_map(|entry| entry.file_name().to_str()?.parse::<i64>().ok()) {
+        call(libc::SYS_sched_setscheduler, [task, i64::from(libc::SCHED_OTHER), &raw const priority as i64, 0, 0, 0])?;
+        call(libc::SYS_sched_setaffinity, [task, 8, &raw const every as i64, 0, 0, 0])?;
+        call(libc::SYS_setpriority, [i64::from(libc::PRIO_PROCESS), task, -10, 0, 0, 0])?;
+    }
+    let which = i64::from(libc::RLIMIT_NOFILE);
+    call(libc::SYS_prlimit64, [pid, which, limit.as_ptr() as i64, 0, 0, 0]).map(drop)
+}
+
+/// PID
+fn environ(arguments: &[OsString]) -> io::Result<()> {
+    File::open(format!("/proc/{}/environ", pid(arguments)?))?.read_exact(&mut [0])
+}

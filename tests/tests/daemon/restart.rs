@@ -1,0 +1,124 @@
+//! The daemon's own end: by a signal, by force, and what comes after it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use end_to_end::{Daemon, host, needs};
+use rustix::process::Signal;
+
+use crate::{CLOSED, TRY, daemon};
+
+/// A job that tries when it is told to, and ends when nobody tells it more.
+struct Steps {
+    child: std::process::Child,
+    orders: Option<fs::File>,
+    out: BufReader<std::process::ChildStdout>,
+}
+
+impl Steps {
+    fn begin(daemon: &Daemon, then: &str) -> Self {
+        let script = format!(
+            "{TRY} mkfifo orders; start >/dev/null || exit 9; {then} echo ready; while read -r way; do try $way; done <orders"
+        );
+        let mut child = daemon.worker(&script, &[]).spawn().expect("a shell can be started");
+        let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        while line.trim() != "ready" {
+            line.clear();
+            assert_ne!(out.read_line(&mut line).expect("it speaks text"), 0, "the job ended");
+        }
+        let orders = fs::OpenOptions::new().write(true).open(daemon.path("orders")).expect("somebody reads it");
+        Self { child, orders: Some(orders), out }
+    }
+
+    fn try_once(&mut self, way: &str) -> String {
+        writeln!(self.orders.as_mut().expect("it still takes orders"), "{way}").expect("somebody reads it");
+        let mut line = String::new();
+        self.out.read_line(&mut line).expect("it speaks text");
+        line.trim_end().to_owned()
+    }
+
+    fn end(mut self) {
+        self.orders = None;
+        self.child.wait().expect("it is ours");
+    }
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_the_rules_and_the_next_one_sees_to_the_job() {
+    needs!();
+    let mut daemon = daemon(&[CLOSED], "");
+    let mut job = Steps::begin(&daemon, "");
+    assert_eq!(job.try_once("before"), "before: refused");
+    // What a daemon has read and not written goes with it.
+    let log = daemon.logs_written().remove(0);
+    let is_written = || fs::read_to_string(&log).is_ok_and(|text| text.contains("\"kind\":\"connect\""));
+    assert!(
+        end_to_end::wait_until(host::patience(std::time::Duration::from_secs(10)), is_written),
+        "{}",
+        daemon.said()
+    );
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    assert_eq!(job.try_once("alone"), "alone: refused");
+    daemon.launch();
+    assert_eq!(job.try_once("after"), "after: refused");
+    // The new one has jobs of its own beside it.
+    let worked = daemon.run(&format!("{TRY} start >/dev/null; try new; stop >/dev/null"), &[]);
+    assert_eq!(worked.stdout, "new: refused\n", "{worked:?}");
+    job.end();
+    daemon.wait_until_idle();
+    let is_whole = || {
+        let logs = daemon.logs();
+        logs.len() == 2 && logs.iter().all(|(_, log)| log.of("job").any(|line| line.text("state") == "ended"))
+    };
+    assert!(
+        end_to_end::wait_until(host::patience(std::time::Duration::from_secs(20)), is_whole),
+        "{:?}",
+        daemon.said()
+    );
+    let logs = daemon.logs();
+    let (_, first) = &logs[0];
+    assert_eq!(first.connects("127.0.0.1", 9).len(), 3, "the row goes on, with what happened in between");
+    assert!(first.of("agent").any(|line| line.text("state") == "taken-over"));
+}
+
+#[test]
+fn a_daemon_that_is_ended_lets_go_of_jobs_that_are_over_and_of_no_other() {
+    needs!();
+    let mut over = daemon(&[CLOSED], "");
+    let mut job = Steps::begin(&over, "stop >/dev/null;");
+    assert_eq!(job.try_once("before"), "before: refused");
+    over.signal(Signal::TERM);
+    assert_eq!(over.wait(), Some(0), "{}", over.said());
+    assert_eq!(job.try_once("after"), "after: open");
+    job.end();
+    let log = over.log();
+    assert_eq!(log.lines().last().expect("lines").text("state"), "reset");
+
+    let mut under_way = daemon(&[CLOSED], "");
+    let mut job = Steps::begin(&under_way, "");
+    under_way.signal(Signal::TERM);
+    assert_eq!(under_way.wait(), Some(0), "{}", under_way.said());
+    assert_eq!(job.try_once("still"), "still: refused");
+    job.end();
+    // The next one clears away what is left.
+    under_way.launch();
+}
+
+#[test]
+fn what_a_test_leaves_under_way_goes_with_its_daemon() {
+    needs!();
+    let daemon = daemon(&[CLOSED], "");
+    let mut job = Steps::begin(&daemon, "");
+    let began = daemon.said();
+    let name = began.split_whitespace().find(|word| word.starts_with("plain-")).expect("it says which job began");
+    let hierarchy = fs::read_to_string(format!("/proc/{}/cgroup", job.child.id())).expect("the job runs");
+    assert!(hierarchy.contains(name), "{hierarchy}");
+    let (bpf, mounts) =
+        (daemon.path("state/bpf"), || fs::read_to_string("/proc/self/mountinfo").expect("proc is there"));
+    drop(daemon);
+    let ended = job.child.wait().expect("it is ours");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(9));
+    assert!(!mounts().contains(bpf.to_str().expect("test paths are text")));
+}

@@ -1,0 +1,70 @@
+//! At what the agent stands on: its log, its program, its policy, its state, its pins.
+
+use crate::attempt::Outcome::{Denied, Found};
+use crate::attempt::{Attempt, In, Told, attempt, footing};
+
+pub const ATTEMPTS: &[Attempt] = &[
+    footing("log_append", "the log, opened and written to", "exec {act} footing append {log}").fatal(),
+    footing("log_cut", "truncate(2) of the log", "exec {act} footing cut {log}").fatal(),
+    footing("log_remove", "the log, removed", "exec {act} footing remove {log}").fatal(),
+    footing("log_rename", "the log, renamed", "exec {act} footing rename {log} {place}/elsewhere").fatal(),
+    footing("log_replace", "another file under the log's name", "exec {act} footing replace {log}").fatal(),
+    footing("log_mode", "chmod(2) of the log", "exec {act} footing mode {log}").fatal(),
+    // `security_path_chown` takes structures by value, before which programs can stand since 6.1.
+    footing("log_owner", "chown(2) of the log", "exec {act} footing owner {log}").fatal().hook_since(6, 1),
+    footing("log_immutable", "chattr +i of the log", "exec {act} footing immutable {log}").always(Denied),
+    footing(
+        "log_by_link",
+        "the log under another name, opened for writing",
+        "exec {act} footing link {log} {home}/link",
+    ),
+    footing("log_by_uring", "the log, opened for writing by io_uring", "exec {act} uring open-for-writing {log}")
+        .told(&[Told::Finding("agent-tampering"), Told::Finding("io-uring")]),
+    footing("secret_by_uring", "a secret, opened by io_uring", "exec {act} uring open {home}/.aws/credentials")
+        .told(&[Told::Finding("secret-read"), Told::Finding("io-uring")])
+        .always(Found),
+    footing("policy_edit", "the policy, written to", "exec {act} footing append {home}/policy.yml"),
+    footing("policy_replace", "another policy under its name", "exec {act} footing replace {home}/policy.yml").fatal(),
+    footing("program_edit", "the agent's program, written to", "exec {act} footing append {program}").always(Denied),
+    footing("program_replace", "another program under its name", "exec {act} footing replace {program}").fatal(),
+    footing("program_remove", "the agent's program, removed", "exec {act} footing remove {program}").fatal(),
+    footing("state_edit", "what a successor must know, written to", "exec {act} footing append {record}").fatal(),
+    footing("state_remove", "what a successor must know, removed", "exec {act} footing remove {record}").fatal(),
+    footing("lock_remove", "the lock that says that the agent lives, removed", "exec {act} footing remove {lock}")
+        .fatal(),
+    footing("pin_remove", "a pin, removed", "exec {act} footing remove {pin}").fatal(),
+    footing("pins_rename", "the folder of pins, renamed", "exec {act} footing rename {pins} {pins}-elsewhere").fatal(),
+    footing("pins_bind", "a folder mounted over the pins", "exec {act} footing bind {home} {pins}").fatal(),
+    footing("pins_cover", "an empty file system over all pins", "exec {act} footing cover {bpf}").fatal(),
+    footing("pins_unmount", "the pins' file system, unmounted", "exec {act} footing unmount {bpf}").fatal(),
+    footing("state_bind", "a folder mounted over the state", "exec {act} footing bind {home} {state}").fatal(),
+    footing("state_cover", "an empty file system over the state", "exec {act} footing cover {state}").fatal(),
+    attempt("descriptors", "as many descriptors as one can have", "exec {act} footing hoard 1000000")
+        .told(&[Told::Programs(1)])
+        .always(Found),
+    attempt(
+        "processes",
+        "three hundred processes at once",
+        "for i in $(seq 300); do sh -c 'read -r _' storm & done; wait",
+    )
+    .told(&[Told::Programs(300)])
+    .always(Found),
+    attempt(
+        "flood",
+        "more records than the rings hold",
+        "for s in 1 2 3 4; do ({act} exec storm 150 s$s & {act} open storm {home}/.aws/credentials 3000 & \
+         {act} net storm 2000; wait) & done; wait",
+    )
+    .told(&[Told::Loss])
+    .always(Found)
+    .in_job(In::Flooded),
+    attempt(
+        "disk",
+        "the log's file system, filled",
+        "{act} footing fill {disk}/filling && for i in $(seq 300); do /bin/true filled; done; rm {disk}/filling; \
+         for i in $(seq 20); do /bin/true emptied; done",
+    )
+    .told(&[Told::Loss])
+    .always(Found)
+    .in_job(In::SmallDisk),
+];

@@ -1,0 +1,33 @@
+//! At the kernel, and at the programs and maps that the agent has there.
+
+use crate::attempt::Outcome::Denied;
+use crate::attempt::{Attempt, Told, kernel};
+
+const REPAIRED: &[Told] = &[Told::Agent("repaired")];
+const DISARMED: &[Told] = &[Told::Finding("kernel-tampering"), Told::Agent("disarmed")];
+
+pub const ATTEMPTS: &[Attempt] = &[
+    kernel("bpf_get_pin", "bpf(2): what is pinned", "exec {act} attack get-pin {pin}"),
+    kernel("bpf_program", "bpf(2): a program by its id", "exec {act} attack program-by-id none"),
+    kernel("bpf_map", "bpf(2): a map of the agent's by its id", "exec {act} attack map-by-id {guards}"),
+    kernel("bpf_link", "bpf(2): a link of the agent's by its id", "exec {act} attack link-by-id {link}"),
+    kernel("bpf_detach", "bpf(2): a hook of the agent's, let go", "exec {act} attack detach {link}")
+        .told(DISARMED)
+        .fatal(),
+    kernel("bpf_change", "bpf(2): what is denied, emptied", "exec {act} attack change-map {guards} 1 8").told(REPAIRED),
+    kernel("clock", "clock_settime(2)", "exec {act} attack set-clock 0").always(Denied),
+    kernel("clock_of_day", "settimeofday(2)", "exec {act} attack set-time-of-day 0").always(Denied),
+    kernel("clock_adjust", "clock_adjtime(2)", "exec {act} attack adjust-clock none").always(Denied),
+    kernel(
+        "core_pattern",
+        "core_pattern, opened for writing",
+        "exec {act} footing open-for-writing /proc/sys/kernel/core_pattern",
+    ),
+    kernel("modprobe", "modprobe, opened for writing", "exec {act} footing open-for-writing /proc/sys/kernel/modprobe"),
+    kernel("sysrq", "sysrq-trigger, opened for writing", "exec {act} footing open-for-writing /proc/sysrq-trigger"),
+    kernel("module_from_file", "finit_module(2)", "exec {act} attack module-from-file none").always(Denied),
+    kernel("module_from_memory", "init_module(2)", "exec {act} attack module-from-memory none").always(Denied),
+    kernel("module_remove", "delete_module(2)", "exec {act} attack remove-module none").always(Denied),
+    kernel("kexec", "kexec_load(2)", "exec {act} attack kexec none").always(Denied),
+    kernel("restart", "reboot(2), with a wrong magic number", "exec {act} attack restart-wrongly none").always(Denied),
+];

@@ -1,0 +1,13 @@
+//! The attempts, by what they are at.
+
+mod agent;
+mod audited;
+mod footing;
+mod kernel;
+mod runner;
+
+use crate::attempt::Attempt;
+
+/// All of them, in the order of the table.
+pub const GROUPS: &[&[Attempt]] =
+    &[agent::ATTEMPTS, footing::ATTEMPTS, kernel::ATTEMPTS, runner::ATTEMPTS, audited::ATTEMPTS];
