@@ -3,6 +3,7 @@
 //! Every line has `ts` (RFC 3339, UTC, nanoseconds), `seq`, `kind` and `prev`; the rest depends on `kind`. The form is
 //! documented in `docs/event-log.md`, and versioned by `log` in the `agent` line. [`read`] reads it back.
 
+pub mod format;
 pub mod read;
 
 mod line;
