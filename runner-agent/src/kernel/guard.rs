@@ -66,10 +66,12 @@ impl Kernel {
     pub fn add_agent(&mut self, pid: u32) -> Result<(), LoadError> {
         const EVERYBODY: i32 = -1;
         let mut agents = self.maps.hash::<u32, u32>("AGENTS")?;
-        let group = rustix::process::getpgrp().as_raw_nonzero().get();
-        let named = [EVERYBODY, -group].map(i32::cast_unsigned);
+        // A group that is in another PID namespace can't be named from here, by a job no more than by the agent.
+        let group = super::procfs::Kin::of(std::process::id()).map(|kin| kin.group).filter(|&group| group != 0);
+        let named =
+            [Some(EVERYBODY), group.map(|group| -group.cast_signed())].into_iter().flatten().map(i32::cast_unsigned);
         let threads = super::procfs::threads(pid).into_iter().filter(|&thread| thread != pid);
-        let all = named.into_iter().chain(threads).map(|number| (number, agent::NAME)).chain([(pid, agent::PROCESS)]);
+        let all = named.chain(threads).map(|number| (number, agent::NAME)).chain([(pid, agent::PROCESS)]);
         for (number, meaning) in all {
             agents.insert(number, meaning, 0).map_err(|error| map_error("AGENTS", "fill", &error))?;
         }

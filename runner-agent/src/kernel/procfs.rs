@@ -19,11 +19,46 @@ pub fn threads(pid: u32) -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Every process with its parent.
-pub fn parents() -> Vec<(u32, u32)> {
+/// Where a process belongs (proc(5), `/proc/PID/stat`). A number is 0 where the process that it names lives in another PID
+/// namespace: who enters a container, or is started by its init, has a group and a session outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kin {
+    /// Parent's process id.
+    pub parent: u32,
+    /// Process group.
+    pub group: u32,
+    /// Session.
+    pub session: u32,
+    /// Start time in clock ticks since boot.
+    pub start_ticks: u64,
+}
+
+impl Kin {
+    /// Reads where a process belongs; `None` when it is gone.
+    pub fn of(pid: u32) -> Option<Self> {
+        Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The name in brackets may contain anything, brackets too, so what follows the last is parsed.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let end = stat.iter().rposition(|&byte| byte == b')')?;
+        let fields: Vec<&str> = std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace().collect();
+        // The state, which comes first here, is field 3.
+        let field = |number: usize| fields.get(number - 3);
+        Some(Self {
+            parent: field(4)?.parse().ok()?,
+            group: field(5)?.parse().ok()?,
+            session: field(6)?.parse().ok()?,
+            start_ticks: field(22)?.parse().ok()?,
+        })
+    }
+}
+
+/// Every process, and where it belongs.
+pub fn processes() -> Vec<(u32, Kin)> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| Some((pid, parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)?.0))).collect()
+    pids.filter_map(|pid| Some((pid, Kin::of(pid)?))).collect()
 }
 
 /// A process as `/proc` shows it.
@@ -47,8 +82,7 @@ impl Snapshot {
     /// Reads a process; `None` when it is gone, or is a kernel thread.
     pub fn read(pid: u32) -> Option<Self> {
         let directory = PathBuf::from(format!("/proc/{pid}"));
-        let stat = std::fs::read(directory.join("stat")).ok()?;
-        let (parent, start_ticks) = parse_stat(&stat)?;
+        let Kin { parent, start_ticks, .. } = Kin::of(pid)?;
         let status = std::fs::read_to_string(directory.join("status")).ok()?;
         let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()?;
         let cgroup = std::fs::read_to_string(directory.join("cgroup")).unwrap_or_default();
@@ -138,20 +172,11 @@ pub fn search_domains(file: &Path) -> Vec<String> {
     last.into_iter().map(plain).filter(|word| !word.is_empty()).collect()
 }
 
-/// Parent and start time. The name in brackets may contain anything, brackets too, so what follows the last is parsed.
-fn parse_stat(stat: &[u8]) -> Option<(u32, u64)> {
-    let end = stat.iter().rposition(|&byte| byte == b')')?;
-    let fields: Vec<&str> = std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace().collect();
-    // proc(5): state is field 3, the parent field 4, the start time field 22.
-    Some((fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?))
-}
-
 fn link(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     std::fs::read_link(path).map(|target| text::from_bytes(target.as_os_str().as_bytes())).unwrap_or_default()
 }
 
-/// `mnt:[4026531840]`.
 /// `KIND:[NUMBER]`, as namespaces(7) has it.
 fn namespace(path: &Path) -> u32 {
     let text = link(path);
@@ -174,8 +199,8 @@ mod tests {
     #[test]
     fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
         let stat = b"12 (a) b) S) R 34 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 777 23";
-        assert_eq!(parse_stat(stat), Some((34, 777)));
-        assert_eq!(parse_stat(b"no bracket"), None);
+        assert_eq!(Kin::parse(stat), Some(Kin { parent: 34, group: 5, session: 6, start_ticks: 777 }));
+        assert_eq!(Kin::parse(b"no bracket"), None);
     }
 
     #[test]

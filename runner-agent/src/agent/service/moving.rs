@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::Service;
 use crate::agent::run::{RunError, io_error};
 use crate::agent::station::Station;
-use crate::kernel::procfs;
+use crate::kernel::procfs::{self, Kin};
 
 impl Service {
     /// Takes a worker and its descendants into their job. One that is born meanwhile is found the next time round.
@@ -49,23 +49,26 @@ impl Service {
     }
 }
 
-/// A process and its descendants, parents first; but for the daemon's own session, which may have been started by a step: a
-/// daemon that is held to a job's rules can't look after it.
+/// A process and its descendants, parents first; but for the daemon, and for its session, which may have been started by a
+/// step: a daemon that is held to a job's rules can't look after it.
 fn family(root: u32) -> Vec<u32> {
+    family_among(&procfs::processes(), root, std::process::id())
+}
+
+fn family_among(processes: &[(u32, Kin)], root: u32, own: u32) -> Vec<u32> {
+    // Session 0 is any that is outside this PID namespace, and says nothing about who belongs together.
+    let session = processes.iter().find(|(pid, _)| *pid == own).map(|(_, kin)| kin.session).filter(|&own| own != 0);
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for (pid, parent) in procfs::parents() {
-        children.entry(parent).or_default().push(pid);
+    for (pid, kin) in processes {
+        if *pid != own && session != Some(kin.session) {
+            children.entry(kin.parent).or_default().push(*pid);
+        }
     }
-    let own = rustix::process::getsid(None).ok();
-    let session = |pid: u32| {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
-        rustix::process::getsid(Some(pid)).ok()
-    };
     let mut found = vec![root];
     let mut next = 0;
     while let Some(pid) = found.get(next) {
         let more = children.remove(pid).unwrap_or_default();
-        found.extend(more.into_iter().filter(|pid| session(*pid) != own));
+        found.extend(more);
         next += 1;
     }
     found
@@ -80,4 +83,31 @@ pub(super) fn has_ended(process: &OwnedFd) -> bool {
     let mut poll = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut poll, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: u32, parent: u32, session: u32) -> (u32, Kin) {
+        (pid, Kin { parent, group: session, session, start_ticks: 0 })
+    }
+
+    #[test]
+    fn a_family_is_without_the_daemon_and_its_session() {
+        let processes =
+            [process(10, 1, 10), process(11, 10, 10), process(12, 11, 12), process(13, 12, 12), process(14, 11, 10)];
+        assert_eq!(family_among(&processes, 10, 12), [10, 11, 14]);
+    }
+
+    #[test]
+    fn a_session_outside_the_pid_namespace_makes_nobody_the_daemons() {
+        let processes =
+            [process(10, 1, 0), process(11, 10, 0), process(12, 11, 0), process(13, 12, 0), process(14, 11, 0)];
+        assert_eq!(
+            family_among(&processes, 10, 12),
+            [10, 11, 14],
+            "the daemon's children would be held with their parents"
+        );
+    }
 }
