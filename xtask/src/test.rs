@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, pipe};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -19,6 +20,9 @@ pub struct Options {
     /// Run only tests whose name contains this, and no format or lint checks; `egress` and `tamper` run the proof of
     /// egress rules and the attempts at the agent, and print their tables
     filter: Option<String>,
+    /// Minutes after which no further guest is begun; what was not begun is counted and listed
+    #[arg(long, default_value_t = 20)]
+    guests_within: u64,
 }
 
 /// Where end-to-end tests say that they could not run.
@@ -67,7 +71,7 @@ pub fn run(options: &Options) -> Result<()> {
     if options.filter.is_none() {
         suites.push(of_action());
         suites.push(package::suite());
-        suites.extend(in_guests());
+        suites.extend(in_guests(Duration::from_mins(options.guests_within)));
     }
 
     println!("\n{}\n{}", table(&suites), total(&suites));
@@ -140,14 +144,14 @@ fn of_action() -> Suite {
 }
 
 /// The tests that guests run. Without kernels to boot that is one thing that could not run, with its reason.
-fn in_guests() -> Vec<Suite> {
+fn in_guests(within: Duration) -> Vec<Suite> {
     const NAME: &str = "guests";
     eprintln!("── end-to-end tests in guests");
     if let Err(error) = vm::prepare() {
         let skipped = vec![("tests on other kernels".to_owned(), format!("{error:#}"))];
         return vec![Suite { name: NAME.to_owned(), skipped, ..Suite::default() }];
     }
-    vm::suites().unwrap_or_else(|error| {
+    vm::test_run::suites(within).unwrap_or_else(|error| {
         eprintln!("{error:#}");
         vec![Suite::check(NAME, false)]
     })

@@ -11,6 +11,7 @@ mod modules;
 mod plan;
 mod suites;
 mod table;
+pub mod test_run;
 mod userland;
 
 use std::io::Write as _;
@@ -20,10 +21,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser};
+use clap::Args;
 use serde_json::Value;
 
-use crate::suite::Suite;
 use crate::{setup, step};
 use frame::Frame;
 use image::Contents;
@@ -100,13 +100,6 @@ pub struct Options {
     command: Vec<String>,
 }
 
-/// The options as they are when nobody gave any.
-#[derive(Parser)]
-struct Alone {
-    #[command(flatten)]
-    options: Options,
-}
-
 /// What was built here for guests.
 struct Built {
     agent: PathBuf,
@@ -129,62 +122,6 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("some tests failed in guests; they stand above, and all that was said in target/vm");
     }
     Ok(())
-}
-
-/// What `cargo xtask test` runs in guests: words of this command. All tests on all kernels and tiers take hours where nothing
-/// helps the emulation; these show that both tiers load everywhere and say the same, that reads are refused, what becomes of attempts
-/// at the agent, and who is held where the whole runner is in scope.
-const IN_EVERY_TEST_RUN: &[&[&str]] = &[
-    &["--only", "agent=golden::", "--tier", "tracepoint"],
-    &["5.10", "6.12", "--only", "agent=golden::", "--only", "agent=reads::", "--only", "tamper", "--tier", "tracing"],
-    // The newest kernel's verifier takes several times as long: forty agents that block take longer than this run may.
-    &["6.1", "newest", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
-    // The ways that are taken where fmod_ret doesn't load, which is nowhere so far.
-    &[
-        "6.1",
-        "--only",
-        "agent=golden::",
-        "--only",
-        "agent=reads::",
-        "--tier",
-        "tracing",
-        "--hooks",
-        "lsm",
-        "--lsm",
-        "landlock,bpf",
-    ],
-    &["6.1", "--only", "agent=golden::", "--tier", "tracing", "--hooks", "fentry"],
-    // What a scope is doesn't depend on the kernel, and holding a whole guest takes minutes.
-    &["6.1", "--only", "runner", "--tier", "tracing"],
-];
-
-/// Those tests, as rows for a table of suites; the tables of guests are printed.
-pub fn suites() -> Result<Vec<Suite>> {
-    let mut all: Vec<Column> = Vec::new();
-    let mut slowness = Vec::new();
-    for words in IN_EVERY_TEST_RUN {
-        let options = Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options;
-        for column in columns(&options)? {
-            match all.iter_mut().find(|known| known.name == column.name) {
-                Some(known) => known.and(column),
-                None => all.push(column),
-            }
-        }
-        slowness.push(options);
-    }
-    if let Some(options) = slowness.first() {
-        show(options, &all);
-    }
-    let over = doctor::over_their_ceilings(&all);
-    for line in &over {
-        println!("more complex than it may be: {line}");
-    }
-    let ceilings = Suite::check("guests: each program below its ceiling for the verifier", over.is_empty());
-    let named = |column: Column| {
-        let name = column.name;
-        column.suites.into_iter().map(move |suite| Suite { name: format!("kernel {name}: {}", suite.name), ..suite })
-    };
-    Ok(all.into_iter().flat_map(named).chain([ceilings]).collect())
 }
 
 fn show(options: &Options, columns: &[Column]) {

@@ -1,0 +1,110 @@
+//! What `cargo xtask test` runs in guests. All tests on all kernels and tiers take hours where nothing helps the emulation;
+//! these show that both tiers load everywhere and say the same, that reads are refused, what becomes of attempts at the agent,
+//! and who is held where the whole runner is in scope.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Parser;
+
+use super::table::Column;
+use super::{Options, columns, doctor, show};
+use crate::suite::Suite;
+
+/// The options as they are when nobody gave any.
+#[derive(Parser)]
+struct Alone {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Words of `cargo xtask vm`, a guest each, what tells most first.
+const GUESTS: &[&[&str]] = &[
+    &["6.12", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
+    &["5.10", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
+    &["newest", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
+    &["6.1", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
+    &["6.12", "--only", "agent=golden::", "--tier", "tracepoint"],
+    &["5.10", "--only", "agent=golden::", "--tier", "tracepoint"],
+    &["newest", "--only", "agent=golden::", "--tier", "tracepoint"],
+    &["6.1", "--only", "agent=golden::", "--tier", "tracepoint"],
+    // What a scope is doesn't depend on the kernel, and holding a whole guest takes minutes.
+    &["6.1", "--only", "runner", "--tier", "tracing"],
+    // The newest kernel's verifier takes several times as long: forty agents that block take longer than this run may.
+    &["6.12", "--only", "tamper", "--tier", "tracing"],
+    // The ways that are taken where fmod_ret doesn't load, which is nowhere so far.
+    &["6.1", "--only", "agent=reads::", "--tier", "tracing", "--hooks", "lsm", "--lsm", "landlock,bpf"],
+    &["6.1", "--only", "agent=golden::", "--tier", "tracing", "--hooks", "fentry"],
+    &["5.10", "--only", "tamper", "--tier", "tracing"],
+];
+
+/// Runs these guests one after the other, and begins none after `within`; what was not begun stands in the result with that
+/// reason. Returns rows for a table of suites; the tables of guests are printed.
+pub fn suites(within: Duration) -> Result<Vec<Suite>> {
+    let started = Instant::now();
+    let mut all: Vec<Column> = Vec::new();
+    let mut late = Suite { name: "guests that were not begun".to_owned(), ..Suite::default() };
+    let mut shown = None;
+    for words in GUESTS {
+        if started.elapsed() >= within {
+            late.skipped.push((words.join(" "), late_because(within, words)));
+            continue;
+        }
+        let options = Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options;
+        for column in columns(&options)? {
+            match all.iter_mut().find(|known| known.name == column.name) {
+                Some(known) => known.and(column),
+                None => all.push(column),
+            }
+        }
+        shown.get_or_insert(options);
+    }
+    if let Some(options) = &shown {
+        show(options, &all);
+    }
+    let over = doctor::over_their_ceilings(&all);
+    for line in &over {
+        println!("more complex than it may be: {line}");
+    }
+    let ceilings = Suite::check("guests: each program below its ceiling for the verifier", over.is_empty());
+    let named = |column: Column| {
+        let name = column.name;
+        column.suites.into_iter().map(move |suite| Suite { name: format!("kernel {name}: {}", suite.name), ..suite })
+    };
+    let late = (!late.skipped.is_empty()).then_some(late);
+    Ok(all.into_iter().flat_map(named).chain([ceilings]).chain(late).collect())
+}
+
+fn late_because(within: Duration, words: &[&str]) -> String {
+    let minutes = within.as_secs() / 60;
+    format!("the {minutes} minutes for guests were over; `cargo xtask vm {}` runs it", words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_guest_is_one_that_vm_takes_and_all_kernels_come_before_the_second_tier() {
+        let kernels: Vec<String> = GUESTS
+            .iter()
+            .map(|words| {
+                let options = Alone::try_parse_from(std::iter::once(&"vm").chain(*words)).unwrap().options;
+                assert_eq!((options.kernels.len(), options.tiers.len()), (1, 1), "one guest: {words:?}");
+                options.kernels[0].clone()
+            })
+            .collect();
+        let mut first = kernels[..super::super::kernels::ALL.len()].to_vec();
+        first.sort_unstable();
+        first.dedup();
+        assert_eq!(first.len(), super::super::kernels::ALL.len());
+    }
+
+    #[test]
+    fn what_was_not_begun_says_how_to_run_it() {
+        assert_eq!(
+            late_because(Duration::from_mins(20), &["6.1", "--tier", "tracing"]),
+            "the 20 minutes for guests were over; `cargo xtask vm 6.1 --tier tracing` runs it"
+        );
+    }
+}
