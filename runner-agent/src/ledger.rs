@@ -1,4 +1,16 @@
-//! The hash chain over the log: each line names the hash of the one before, so that no line can go or change unnoticed.
+//! The ledger: a hash chain over the log, signed now and then by a key that only the agent has. Each line names the hash of
+//! the one before, so that none can go or change unnoticed; whoever holds the key's public half knows that nobody else wrote
+//! what a signature covers.
+
+mod checkpoint;
+mod dsse;
+mod key;
+
+pub use checkpoint::{Checkpoint, Position};
+pub use dsse::{Envelope, IN_TOTO, pre_authentication};
+pub use key::{KeyError, PublicKey, Signature, SigningKey};
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -29,7 +41,53 @@ impl Chain {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// A log that is being written, as others than its writer know it.
+pub struct Ledger {
+    key: Arc<SigningKey>,
+    written: Mutex<Written>,
+}
+
+/// What of a log is on its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Lines.
+    pub lines: u64,
+    /// Hash of the last one.
+    pub head: String,
+    /// SHA-256 of the whole file, in lower-case hex.
+    pub sha256: String,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self { lines: 0, head: FIRST.to_owned(), sha256: hex(&Sha256::digest([])) }
+    }
+}
+
+impl Ledger {
+    /// A log of which nothing is written, and the key that signs it.
+    pub fn new(key: Arc<SigningKey>) -> Self {
+        Self { key, written: Mutex::default() }
+    }
+
+    /// The key that signs it.
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// What is written by now.
+    pub fn written(&self) -> Written {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what is written by now.
+    pub fn note(&self, written: Written) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = written;
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)] as char).collect()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use runner_agent_common::map::Counters;
 
 use crate::event::{Activity, Event, Finding};
+use crate::ledger::Checkpoint;
 use crate::policy::Mode;
 
 /// One notice.
@@ -52,6 +53,33 @@ pub enum Content {
     JobEnded(JobEnded),
     /// The agent about itself.
     Agent(AgentState),
+    /// The log's writer is to sign what it has written; or it has.
+    Checkpoint(Option<Checkpoint>),
+    /// The job's receipt is written. Not in the log, which the receipt is about.
+    Receipt(ReceiptIssued),
+}
+
+/// A receipt is written: enough to know it again by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptIssued {
+    /// SHA-256 of the receipt's file.
+    pub sha256: String,
+    /// SHA-256 of the log's file.
+    pub log_sha256: String,
+    /// Lines of the log.
+    pub lines: u64,
+    /// Hash of its last line.
+    pub head: String,
+    /// The public half of the key that signed, in base64.
+    pub key: String,
+    /// Effective mode.
+    pub mode: Mode,
+    /// Events seen.
+    pub seen: u64,
+    /// Of these, lost.
+    pub lost: u64,
+    /// Findings told.
+    pub findings: u64,
 }
 
 /// A job began.
@@ -69,6 +97,8 @@ pub struct JobStarted {
     pub mode: Mode,
     /// The job's cgroup.
     pub cgroup: String,
+    /// The public half of the key that signs the log and the receipt, in base64, if one does.
+    pub key: Option<String>,
 }
 
 /// A job ended.

@@ -183,8 +183,20 @@ fn every_finding_and_every_kind_of_line_is_documented() {
     }
     let log = read("event-log.md");
     let kinds = [
-        "agent", "job", "exec", "exit", "file", "connect", "socket", "device", "io-uring", "cgroup", "dns", "finding",
+        "agent",
+        "job",
+        "exec",
+        "exit",
+        "file",
+        "connect",
+        "socket",
+        "device",
+        "io-uring",
+        "cgroup",
+        "dns",
+        "finding",
         "loss",
+        "checkpoint",
     ];
     for kind in kinds {
         assert!(log.contains(&format!("### `{kind}`")), "docs/event-log.md has no section on {kind}");

@@ -10,6 +10,7 @@ use super::footing::Stand;
 use super::gating;
 use super::guarding;
 use super::run::{RunError, io_error};
+use super::sealing::{Seal, Sealing};
 use super::self_check::{self, Received};
 use super::station::Station;
 use super::watched::{secret_files, watch_keys};
@@ -46,6 +47,8 @@ pub(super) struct JobOptions {
     pub(super) outboxes: Vec<Outbox>,
     /// The log among them.
     pub(super) log: Option<PathBuf>,
+    /// What signs the log, if anything does.
+    pub(super) sealing: Option<Sealing>,
 }
 
 /// The check that the probes read this kernel right, and that what is forbidden is refused, if anything is to be.
@@ -64,7 +67,7 @@ impl Station {
     }
 
     fn arm(&mut self, options: JobOptions) -> Result<(), RunError> {
-        let JobOptions { slot, id, name, command, policy, recorded, prepared, proof, redactor, outboxes, log } =
+        let JobOptions { slot, id, name, command, policy, recorded, prepared, proof, redactor, outboxes, log, sealing } =
             options;
         self.can_be_with_others(&policy)?;
         // Before the guard, which then holds its socket too.
@@ -98,7 +101,8 @@ impl Station {
         self.flow.start_job(job.clone(), outboxes, since);
         let ready = self.readiness();
         self.flow.announce_agent(slot, ready);
-        self.flow.announce(&job, started(&job, &cgroup));
+        let key = sealing.as_ref().map(|sealing| sealing.ledger.key().public().to_string());
+        self.flow.announce(&job, started(&job, &cgroup, key));
         if let Some(platform) = &self.platform {
             let held = platform.held();
             let detail = format!(
@@ -109,9 +113,19 @@ impl Station {
         }
         self.flow.begin_with(received.others);
         self.flow.send();
-        let began_ns = now_ns();
-        let at_work =
-            AtWork { job, cgroup, blocking, engine, stand: Stand::default(), began_ns, disarmed: None, log, recorded };
+        let (began_ns, seal) = (now_ns(), sealing.map(Seal::new));
+        let at_work = AtWork {
+            job,
+            cgroup,
+            blocking,
+            engine,
+            stand: Stand::default(),
+            began_ns,
+            disarmed: None,
+            log,
+            seal,
+            recorded,
+        };
         self.jobs.insert(slot, at_work);
         let covered = self.bequeath().and_then(|()| self.guard_testament());
         if let Err(error) = covered {
@@ -194,7 +208,7 @@ impl Station {
 /// What a job begins with, and what the check before it brought.
 type Begun = (JobCgroup, Option<super::block::Blocking>, Vec<Arc<str>>, Received);
 
-fn started(job: &Job, cgroup: &JobCgroup) -> Content {
+fn started(job: &Job, cgroup: &JobCgroup, key: Option<String>) -> Content {
     let policy = &job.policy;
     let files = policy.origin.files.iter().map(|file| file.display().to_string());
     Content::JobStarted(JobStarted {
@@ -204,5 +218,6 @@ fn started(job: &Job, cgroup: &JobCgroup) -> Content {
         policy_files: files.chain(policy.origin.labels.iter().cloned()).collect(),
         mode: policy.mode,
         cgroup: cgroup.path().display().to_string(),
+        key,
     })
 }

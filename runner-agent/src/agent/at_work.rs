@@ -9,6 +9,7 @@ use super::block::Blocking;
 use super::footing::Stand;
 use super::guarding;
 use super::launch::Confinement;
+use super::sealing::Seal;
 use crate::config::Combined;
 use crate::engine;
 use crate::job::Job;
@@ -30,6 +31,8 @@ pub(super) struct AtWork {
     pub(super) disarmed: Option<String>,
     /// The log, for a successor to go on with.
     pub(super) log: Option<PathBuf>,
+    /// What signs the log, if anything does.
+    pub(super) seal: Option<Seal>,
     /// What the policy was made of, for a successor to load it again.
     pub(super) recorded: Combined,
 }

@@ -8,6 +8,7 @@ use super::at_work::AtWork;
 use super::child;
 use super::flow::{Flow, now_ns};
 use super::run::{Outcome, RunError, io_error};
+use super::sealing::Over;
 use super::station::Station;
 use crate::event::ProcessKey;
 use crate::job::Job;
@@ -28,8 +29,9 @@ impl Station {
         let kernel = &mut self.kernel;
         // Those that left the cgroup; a map that can't be read is told by the next call.
         child::end_processes(|| kernel.members(slot).unwrap_or_default()).map_err(io_error("end what is left"))?;
+        let ended_ns = now_ns();
         let whole = self.settle(slot)?;
-        let Some(AtWork { job, cgroup, disarmed, mut stand, .. }) = self.jobs.remove(&slot) else {
+        let Some(AtWork { job, cgroup, disarmed, mut stand, log, seal, began_ns, .. }) = self.jobs.remove(&slot) else {
             return Err(no_job(slot));
         };
         for detail in stand.look() {
@@ -72,8 +74,8 @@ impl Station {
             self.flow.changed(&job, "reset", detail);
             self.flow.send();
         }
-        let (summary, notices_dropped) = self.flow.end_job(slot);
-        Ok(Outcome { status, disarmed, summary, account: Account { notices_dropped, ..account } })
+        let over = Over { job, log, seal, began_ns, ended_ns };
+        Ok(Outcome { status, ..self.seal(over, disarmed, account) })
     }
 
     /// What is left of a job that has ended, for people: what the next one could have found.

@@ -214,12 +214,24 @@ impl Flow {
         (account, losses)
     }
 
-    /// Forgets a job and waits for its sinks. Returns the summary, and how many notices the log lacks.
-    pub(super) fn end_job(&mut self, slot: u32) -> (Summary, u64) {
+    /// Waits until the log of a job has everything, and closes it. Returns how many notices it lacks. What is told of the job from
+    /// here on is for the other sinks.
+    pub(super) fn close_log(&mut self, slot: u32) -> u64 {
+        let Some(row) = self.rows.get_mut(&slot) else { return 0 };
+        let is_log = |outbox: &mut Outbox| outbox.name() == LOG;
+        let sinks: Vec<SinkLoss> = row.outboxes.extract_if(.., is_log).map(Outbox::finish).collect();
+        missing_in_log(&sinks) + row.reports_lost
+    }
+
+    /// Forgets a job and waits for its sinks; for the log first, which tells the others of what it signs.
+    pub(super) fn end_job(&mut self, slot: u32) -> Summary {
         self.pipeline.end_job(slot);
-        let Some(row) = self.rows.remove(&slot) else { return (Summary::default(), 0) };
-        let sinks: Vec<SinkLoss> = row.outboxes.into_iter().map(Outbox::finish).collect();
-        (row.summary, missing_in_log(&sinks) + row.reports_lost)
+        self.close_log(slot);
+        let Some(row) = self.rows.remove(&slot) else { return Summary::default() };
+        for outbox in row.outboxes {
+            outbox.finish();
+        }
+        row.summary
     }
 
     /// No job is left: the recording ends.

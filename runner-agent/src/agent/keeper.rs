@@ -128,7 +128,7 @@ fn take(options: KeepOptions) -> Result<Station, String> {
         // Of what began before, nobody knows any more whether that was while the job ran. The gate to a container engine went
         // with the agent before, and what the job had made through it is forgotten.
         let (began_ns, engine, disarmed) = (now_ns(), None, None);
-        let taken = AtWork { job, cgroup, blocking, engine, stand, began_ns, disarmed, log, recorded };
+        let taken = AtWork { job, cgroup, blocking, engine, stand, began_ns, disarmed, log, seal: None, recorded };
         at_work.insert(taken.job.slot, taken);
     }
     let left = Hold::taken_over(held, pins, asked);

@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use super::arm::{JobOptions, Proof};
 use super::block::{Closed, Prepared};
 use super::flow::now_ns;
+use super::sealing::Sealing;
 use super::signals::Arrived;
 use super::station::{Station, StationOptions};
 use super::{child, gating, signals};
@@ -61,6 +62,8 @@ pub struct RunOptions {
     pub log: Option<PathBuf>,
     /// What the policy was made of, for a successor to load it again.
     pub recorded: Recorded,
+    /// What signs the log, if anything does.
+    pub sealing: Option<Sealing>,
     /// Where to pin links and maps; `None` for the system's BPF file system, or one below `runtime`.
     pub pins: Option<PathBuf>,
 }
@@ -75,6 +78,8 @@ pub struct Outcome {
     pub summary: Summary,
     /// The account of records.
     pub account: Account,
+    /// Where its receipt was written.
+    pub receipt: Option<PathBuf>,
 }
 
 /// Why the command could not be run as asked.
@@ -145,6 +150,7 @@ fn arm(options: RunOptions) -> Result<Station, RunError> {
         redactor: options.redactor,
         outboxes: options.outboxes,
         log: options.log,
+        sealing: options.sealing,
     })?;
     station.settle_in()?;
     Ok(station)
@@ -188,6 +194,7 @@ async fn run_armed(
         if looked_for_losses.elapsed() >= LOOK_FOR_LOSSES {
             looked_for_losses = Instant::now();
             station.tell_losses()?;
+            station.checkpoints();
         }
     };
     let outcome = station.end(SLOT, Some(status))?;

@@ -20,11 +20,13 @@ use super::arm::{JobOptions, Proof};
 use super::block::{Closed, Prepared};
 use super::flow::{LOG, now_ns};
 use super::run::{RunError, io_error};
+use super::sealing::Sealing;
 use super::station::{Station, StationOptions};
 use super::watched::watch_keys;
 use crate::config::Combined;
 use crate::kernel::procfs::Snapshot;
 use crate::kernel::{LoadOptions, Room};
+use crate::ledger::{KeyError, SigningKey};
 use crate::policy::{Mode, Policy};
 use crate::redact::Redactor;
 use crate::sink::Outbox;
@@ -82,12 +84,16 @@ struct Kept {
     ends_leftovers: bool,
     logs: PathBuf,
     encoder: Encoder,
+    /// Signs the logs of all jobs, from the daemon's start to its end.
+    key: Arc<SigningKey>,
 }
 
 impl Service {
     /// Loads the probes, and proves with a job of its own that they see what they should and refuse what they must.
     pub fn raise(options: ServiceOptions) -> Result<Self, RunError> {
         let ServiceOptions { load, policies, jobs, ends_leftovers, logs, runtime, pins, encoder, started } = options;
+        let no_key = |error: KeyError| io_error("make a key")(std::io::Error::other(error.to_string()));
+        let key = Arc::new(SigningKey::generate().map_err(no_key)?);
         let room = room(&policies, jobs)?;
         let name = format!("runner-agent-daemon-{}", std::process::id());
         let closed = Closed::listen()?;
@@ -122,11 +128,12 @@ impl Service {
             redactor: Redactor::default(),
             outboxes: Vec::new(),
             log: None,
+            sealing: None,
         })?;
         station.end(slot, None)?;
         station.settle_in()?;
         station.proves_reset = true;
-        let options = Kept { jobs, ends_leftovers, logs, encoder };
+        let options = Kept { jobs, ends_leftovers, logs, encoder, key };
         Ok(Self { station, sessions: BTreeMap::new(), last_slot: 0, options })
     }
 
@@ -165,10 +172,18 @@ impl Service {
         if Snapshot::read(request.worker).is_none_or(|now| now.rough_key() != key) {
             return Err(BeginError::Gone(request.worker));
         }
-        let JobRequest { provider, title, trust, policy, recorded, redactor, .. } = request;
-        let id: Arc<str> = format!("{provider}-{}-{}", std::process::id(), now_ns()).into();
+        let JobRequest { identity, title, trust, policy, recorded, redactor, .. } = request;
+        let id: Arc<str> = format!("{}-{}-{}", identity.provider, std::process::id(), now_ns()).into();
         let log = self.options.logs.join(format!("{id}.jsonl"));
-        let file = JsonLines::create(&log, self.options.encoder).map_err(|error| cannot_log(&log, &error))?;
+        let Kept { encoder, key: signing, .. } = &self.options;
+        let file = JsonLines::create(&log, *encoder).map_err(|error| cannot_log(&log, &error))?;
+        let (tier, because) = trust.clone();
+        let sealing = Sealing {
+            identity: Some(identity),
+            trust: Some(trust),
+            ..Sealing::beside(&log, signing.clone(), *encoder)
+        };
+        let file = file.signed(sealing.ledger.clone(), Vec::new());
         let outboxes = vec![Outbox::start(LOG, file, |_| true).map_err(io_error("start the log's thread"))?];
         let prepared = match policy.mode {
             Mode::Audit => None,
@@ -178,10 +193,11 @@ impl Service {
             id: id.clone(),
             mode: policy.mode,
             tier: self.tier(),
-            trust,
+            trust: (tier.as_str(), because),
             policy: policy.name.clone(),
             policy_sha256: policy.origin.sha256.clone(),
             log: log.clone(),
+            receipt: sealing.receipt.clone(),
         };
         self.station.begin(JobOptions {
             slot,
@@ -195,6 +211,7 @@ impl Service {
             redactor,
             outboxes,
             log: Some(log),
+            sealing: Some(sealing),
         })?;
         if let Err(error) = self.take(slot, key.tgid) {
             // Nothing may run as if it were watched.
@@ -278,9 +295,11 @@ impl Service {
         Ok(ended)
     }
 
-    /// Tells each job of losses since the last time.
+    /// Tells each job of losses since the last time, and has its log signed when it is time.
     pub fn tell_losses(&mut self) -> Result<(), RunError> {
-        self.station.tell_losses()
+        self.station.tell_losses()?;
+        self.station.checkpoints();
+        Ok(())
     }
 }
 

@@ -79,6 +79,7 @@ pub fn try_to_block(options: &LoadOptions, scratch: &Path, runtime: &Path) -> Re
         redactor: Redactor::default(),
         outboxes: Vec::new(),
         log: None,
+        sealing: None,
     })?;
     station.end(SLOT, None)?;
     station.take_down();

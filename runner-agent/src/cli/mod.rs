@@ -7,6 +7,7 @@ mod generate;
 mod job;
 pub mod policy;
 mod run;
+mod verify;
 mod words;
 
 use std::ffi::OsString;
@@ -44,6 +45,8 @@ enum Command {
     Job(job::JobArgs),
     /// Read an event log as a person would.
     Events(events::EventsArgs),
+    /// Say whether a log, a receipt and a statement are as an agent wrote them.
+    Verify(verify::VerifyArgs),
     /// Everything about a policy that needs no kernel.
     Policy(policy::PolicyArgs),
     /// Say what this kernel and this runner can do, what is lost without it, and what to do about it.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Daemon(args) => Ok(daemon::run(&args)),
         Command::Job(args) => job::run(args, &mut out.lock()),
         Command::Events(args) => events::run(&args, &mut out.lock()),
+        Command::Verify(args) => verify::run(&args, &mut out.lock()),
         Command::Policy(args) => policy::run(&args, &mut out.lock()),
         Command::Doctor(args) => doctor::run(&args, &mut out.lock()),
         Command::Completions(args) => generate::completions(&args, &mut out.lock()),

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
@@ -12,11 +13,12 @@ use clap::{Args, ValueEnum};
 use super::words::{FailOn, ModeArg};
 use super::{USAGE, complain};
 pub(super) use crate::agent::launch::NOT_ARMED;
-use crate::agent::{self, KeepOptions, Outcome, RunError, RunOptions};
+use crate::agent::{self, KeepOptions, Outcome, RunError, RunOptions, Sealing};
 use crate::config::{self, Recorded, Runtime};
 use crate::job::Scope;
 use crate::kernel::hooks::Way;
 use crate::kernel::{LoadOptions, Tier, TierChoice, procfs};
+use crate::ledger::SigningKey;
 use crate::policy::Policy;
 use crate::record_file::Recorder;
 use crate::redact::Redactor;
@@ -47,6 +49,12 @@ pub struct RunArgs {
     /// Write the event log (JSON Lines) here.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Write the signed receipt here [default: FILE.receipt.json beside the log]; the in-toto statement lies beside it.
+    #[arg(long, value_name = "FILE", requires = "log")]
+    receipt: Option<PathBuf>,
+    /// A file that the job makes and the statement is to be about; can be given several times [default: the log].
+    #[arg(long, value_name = "FILE", requires = "log")]
+    subject: Vec<PathBuf>,
     /// How findings are shown on standard error.
     #[arg(long, default_value = "pretty")]
     format: FormatArg,
@@ -141,7 +149,14 @@ pub fn run(args: RunArgs) -> ExitCode {
         Err(code) => return code,
     };
     let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
-    let outboxes = match outboxes(&args, encoder) {
+    let sealing = match sealing(&args, encoder) {
+        Ok(sealing) => sealing,
+        Err(message) => {
+            complain(&message);
+            return ExitCode::from(NOT_ARMED);
+        }
+    };
+    let outboxes = match outboxes(&args, encoder, sealing.as_ref()) {
         Ok(outboxes) => outboxes,
         Err(message) => {
             complain(&message);
@@ -180,6 +195,7 @@ pub fn run(args: RunArgs) -> ExitCode {
         pins: args.pins.clone(),
         log: args.log.as_deref().and_then(|log| std::path::absolute(log).ok()),
         recorded: sources,
+        sealing,
     };
     match agent::run(options) {
         Ok(outcome) => finish(&args, &outcome),
@@ -233,7 +249,24 @@ fn policy(args: &RunArgs) -> Result<(Policy, Recorded), ExitCode> {
     Ok((policy, sources))
 }
 
-fn outboxes(args: &RunArgs, encoder: Encoder) -> Result<Vec<Outbox>, String> {
+/// What signs the log. One that is no file, such as a pipe, has no receipt beside it.
+fn sealing(args: &RunArgs, encoder: Encoder) -> Result<Option<Sealing>, String> {
+    let Some(log) = args.log.as_deref().and_then(|log| std::path::absolute(log).ok()) else { return Ok(None) };
+    let is_file = std::fs::metadata(&log).map_or(true, |there| there.is_file());
+    if !is_file && args.receipt.is_none() {
+        return Ok(None);
+    }
+    let key = SigningKey::generate().map_err(|error| format!("{error}; the command was not started"))?;
+    let mut sealing = Sealing::beside(&log, Arc::new(key), encoder);
+    if let Some(receipt) = &args.receipt {
+        sealing.receipt.clone_from(receipt);
+        sealing.statement = receipt.with_extension("intoto.json");
+    }
+    sealing.subjects.clone_from(&args.subject);
+    Ok(Some(sealing))
+}
+
+fn outboxes(args: &RunArgs, encoder: Encoder, sealing: Option<&Sealing>) -> Result<Vec<Outbox>, String> {
     let format = match args.format {
         FormatArg::Pretty => Format::Pretty,
         FormatArg::Json => Format::Json,
@@ -244,6 +277,10 @@ fn outboxes(args: &RunArgs, encoder: Encoder) -> Result<Vec<Outbox>, String> {
     if let Some(path) = &args.log {
         let log = JsonLines::create(path, encoder)
             .map_err(|error| format!("can't write the log {}: {error}; the command was not started", path.display()))?;
+        let log = match sealing {
+            Some(sealing) => log.signed(sealing.ledger.clone(), outboxes.iter().filter_map(Outbox::inlet).collect()),
+            None => log,
+        };
         outboxes.push(Outbox::start(agent::LOG, log, |_| true).map_err(cannot)?);
     }
     Ok(outboxes)
@@ -252,7 +289,7 @@ fn outboxes(args: &RunArgs, encoder: Encoder) -> Result<Vec<Outbox>, String> {
 fn finish(args: &RunArgs, outcome: &Outcome) -> ExitCode {
     if matches!(args.format, FormatArg::Pretty) {
         let log: Option<&Path> = args.log.as_deref();
-        let text = outcome.summary.render(Style::for_stderr(), log);
+        let text = outcome.summary.render(Style::for_stderr(), log, outcome.receipt.as_deref());
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
     if let (Some(log), 1..) = (&args.log, outcome.account.notices_dropped) {

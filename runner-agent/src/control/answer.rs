@@ -28,6 +28,7 @@ fn facts(begun: &Begun, state: &str) -> Fields {
         ("policy", json!(begun.policy)),
         ("policy_sha256", json!(begun.policy_sha256)),
         ("log", json!(begun.log)),
+        ("receipt", json!(begun.receipt)),
     ] {
         fields.insert(key.to_owned(), value);
     }
@@ -80,7 +81,7 @@ pub(super) fn result(
             summary.findings().iter().take(MOST_ROWS).map(|found| finding(found, occurrences(found))).collect(),
         ),
         ("destinations", summary.destinations().take(MOST_ROWS).map(|reached| destination(&reached)).collect()),
-        ("summary", json!(summary.render(Style::PLAIN, Some(&begun.log)))),
+        ("summary", json!(summary.render(Style::PLAIN, Some(&begun.log), None))),
     ] {
         fields.insert(key.to_owned(), value);
     }

@@ -4,10 +4,11 @@ mod facts;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::style::Style;
 use crate::event::{Activity, Connection, Event, Finding, Process};
-use crate::notice::{Content, JobEnded, JobStarted, Notice};
+use crate::notice::{AgentState, Content, JobEnded, JobStarted, Notice};
 use crate::policy::Verdict;
 use crate::text::printable;
 
@@ -19,6 +20,9 @@ const MAX_ROWS: usize = 25;
 /// Events whose description is kept for evidence.
 const MAX_DESCRIBED: usize = 20_000;
 
+/// What the agent says of itself that leaves holes in what it can say of the job.
+const GAPS: &[&str] = &["disarmed", "repaired", "tampered", "taken-over", "went-on"];
+
 /// Collects what the summary needs, notice by notice.
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -29,6 +33,8 @@ pub struct Summary {
     destinations: BTreeMap<(Verdict, String, String, String), Reached>,
     reads: Vec<SecretRead>,
     findings: Vec<Finding>,
+    /// Where the evidence has holes, or was reached for.
+    gaps: Vec<String>,
     /// What the events say that evidence may point to.
     described: HashMap<u64, String>,
 }
@@ -57,7 +63,11 @@ impl Summary {
             Content::Finding(finding) => self.finding(finding),
             Content::JobStarted(started) => self.started = Some(started.clone()),
             Content::JobEnded(ended) => self.ended = Some(ended.clone()),
-            Content::Loss(_) | Content::Agent(_) => {}
+            Content::Loss(loss) => self.gap(&format!("{} of {} lost: {}", loss.count, loss.place, loss.reason)),
+            Content::Agent(AgentState::Changed { state, detail }) if GAPS.contains(state) => {
+                self.gap(&format!("{state}: {detail}"));
+            }
+            Content::Agent(_) | Content::Checkpoint(_) | Content::Receipt(_) => {}
         }
     }
 
@@ -147,6 +157,12 @@ impl Summary {
         }
     }
 
+    fn gap(&mut self, what: &str) {
+        if self.gaps.len() < MAX_DESCRIBED {
+            self.gaps.push(what.to_owned());
+        }
+    }
+
     fn finding(&mut self, finding: &Finding) {
         // Execs are too many to describe each; those that a finding stands on can be found in its process's lineage.
         for process in finding.process.iter().flat_map(|process| process.lineage()) {
@@ -166,8 +182,8 @@ impl Summary {
         }
     }
 
-    /// The summary as text, in colour where `style` says so. `log` is where the whole story stands.
-    pub fn render(&self, style: Style, log: Option<&std::path::Path>) -> String {
+    /// The summary as text, in colour where `style` says so. `log` is where the whole story stands, `receipt` what vouches for it.
+    pub fn render(&self, style: Style, log: Option<&Path>, receipt: Option<&Path>) -> String {
         let mut out = String::new();
         self.render_head(&mut out, style);
         self.render_destinations(&mut out, style);
@@ -176,6 +192,9 @@ impl Summary {
         self.render_account(&mut out, style);
         if let Some(log) = log {
             let _ = writeln!(out, "{}  {}", style.heading("log         "), log.display());
+        }
+        if let Some(receipt) = receipt {
+            let _ = writeln!(out, "{}  {}", style.heading("receipt     "), receipt.display());
         }
         out
     }

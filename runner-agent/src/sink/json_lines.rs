@@ -1,14 +1,17 @@
-//! The event log: one JSON object a line, chained.
+//! The event log: one JSON object a line, chained, and signed now and then.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 
-use super::outbox::Sink;
+use sha2::{Digest as _, Sha256};
+
+use super::outbox::{Inlet, Sink};
 use super::wire::{self, Encoder};
-use crate::ledger::Chain;
-use crate::notice::Notice;
+use crate::ledger::{Chain, Checkpoint, Ledger, Position, Written, hex};
+use crate::notice::{Content, Notice};
 
 /// What is read of a log to go on with: a line holds at most an argument vector of two MiB, escaped.
 const TAIL: u64 = 16 << 20;
@@ -16,9 +19,36 @@ const TAIL: u64 = 16 << 20;
 /// Writes the event log.
 pub struct JsonLines {
     file: File,
-    chain: Chain,
+    end: End,
     encoder: Encoder,
     buffer: Vec<u8>,
+    signing: Option<Signing>,
+}
+
+/// How far the file has been written.
+#[derive(Clone, Default)]
+struct End {
+    chain: Chain,
+    lines: u64,
+    bytes: u64,
+    whole: Sha256,
+}
+
+impl End {
+    /// Takes in a line, which is without its line feed.
+    fn append(&mut self, line: &[u8]) {
+        self.chain.append(line);
+        self.lines += 1;
+        self.bytes += line.len() as u64 + 1;
+        self.whole.update(line);
+        self.whole.update(b"\n");
+    }
+}
+
+/// Signs the log, and tells others of each signature.
+struct Signing {
+    ledger: Arc<Ledger>,
+    also: Vec<Inlet>,
 }
 
 impl JsonLines {
@@ -33,14 +63,15 @@ impl JsonLines {
         file.read_to_end(&mut text)?;
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let last = text[..whole].split(|&byte| byte == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
-        let mut chain = Chain::default();
+        let mut end = End::default();
         if !last.is_empty() {
-            chain.append(last);
+            end.append(last);
         }
-        file.set_len(skipped + whole as u64)?;
+        end.bytes = skipped + whole as u64;
+        file.set_len(end.bytes)?;
         file.seek(io::SeekFrom::End(0))?;
         let seq = wire::read::seq_of(last).unwrap_or_default();
-        Ok((Self { file, chain, encoder, buffer: Vec::new() }, seq))
+        Ok((Self { file, end, encoder, buffer: Vec::new(), signing: None }, seq))
     }
 
     /// Starts a new log in place of what is there. A symbolic link is refused: in a directory that everybody writes to,
@@ -65,19 +96,66 @@ impl JsonLines {
         if file.metadata()?.is_file() {
             file.set_permissions(Permissions::from_mode(0o600))?;
         }
-        Ok(Self { file, chain: Chain::default(), encoder, buffer: Vec::new() })
+        Ok(Self { file, end: End::default(), encoder, buffer: Vec::new(), signing: None })
+    }
+
+    /// Signs the log where notices ask for it, and tells `also` of each signature.
+    #[must_use]
+    pub fn signed(mut self, ledger: Arc<Ledger>, also: Vec<Inlet>) -> Self {
+        self.signing = Some(Signing { ledger, also });
+        self
+    }
+
+    /// A signature over all lines so far, where this notice asks for one.
+    fn checkpoint(&self, notice: &Notice, end: &End) -> Option<Notice> {
+        let (Content::Checkpoint(None), Some(signing)) = (&notice.content, &self.signing) else { return None };
+        let position = Position {
+            job: notice.job.as_deref().unwrap_or_default().to_owned(),
+            lines: end.lines,
+            head: end.chain.head().to_owned(),
+            at: self.encoder.timestamp(notice.at_ns),
+        };
+        let signed = Checkpoint::sign(position, signing.ledger.key());
+        Some(Notice { content: Content::Checkpoint(Some(signed)), ..notice.clone() })
     }
 }
 
 impl Sink for JsonLines {
     fn deliver(&mut self, batch: &[Notice]) -> io::Result<()> {
         self.buffer.clear();
+        let mut end = self.end.clone();
+        let mut signed = Vec::new();
         for notice in batch {
             let start = self.buffer.len();
-            self.encoder.encode(notice, self.chain.head(), &mut self.buffer);
-            self.chain.append(&self.buffer[start..]);
+            let checkpoint = self.checkpoint(notice, &end);
+            self.encoder.encode(checkpoint.as_ref().unwrap_or(notice), end.chain.head(), &mut self.buffer);
+            end.append(&self.buffer[start..]);
             self.buffer.push(b'\n');
+            signed.extend(checkpoint);
         }
-        self.file.write_all(&self.buffer)
+        if let Err(error) = self.file.write_all(&self.buffer) {
+            // What did not fit must not stay there in part: lines that find room later go on with the chain where it is whole, and
+            // the numbers that are missing tell of the rest.
+            if self.file.set_len(self.end.bytes).is_ok() {
+                self.file.seek(io::SeekFrom::Start(self.end.bytes))?;
+            }
+            return Err(error);
+        }
+        if !signed.is_empty() {
+            // What is told to have been signed must outlast a loss of power; a log that is no file has nothing to sync.
+            let _ = self.file.sync_data();
+        }
+        self.end = end;
+        if let Some(Signing { ledger, also }) = &self.signing {
+            ledger.note(Written {
+                lines: self.end.lines,
+                head: self.end.chain.head().to_owned(),
+                sha256: hex(&self.end.whole.clone().finalize()),
+            });
+            for notice in &signed {
+                also.iter().for_each(|inlet| inlet.offer(notice));
+            }
+        }
+        Ok(())
     }
 }

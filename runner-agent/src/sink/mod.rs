@@ -6,4 +6,4 @@ pub mod json_lines;
 pub mod outbox;
 pub mod terminal;
 
-pub use outbox::{Outbox, PRIORITY, SinkLoss};
+pub use outbox::{Inlet, Outbox, PRIORITY, SinkLoss};

@@ -23,10 +23,36 @@ pub trait Sink: Send + 'static {
 /// The queue in front of a sink. Offering never waits.
 pub struct Outbox {
     name: &'static str,
-    sender: Option<Sender<Notice>>,
+    inlet: Option<Inlet>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
+}
+
+/// The near end of a queue. The sink goes on until every one of them is gone.
+#[derive(Clone)]
+pub struct Inlet {
+    sender: Sender<Notice>,
+    shared: Arc<Shared>,
     wants: fn(&Notice) -> bool,
+}
+
+impl Inlet {
+    /// Queues a notice, or counts it as dropped when the queue is full of events. Findings and what the agent says of
+    /// itself always find room: a job can flood the queue with events, and these are bounded by themselves.
+    pub fn offer(&self, notice: &Notice) {
+        if !(self.wants)(notice) {
+            return;
+        }
+        let weight = notice.weight();
+        // Counted before it is sent: the thread takes it off again, and must not be first.
+        let waiting = self.shared.waiting.fetch_add(weight, Ordering::Relaxed) + weight;
+        let is_event = matches!(notice.content, Content::Event(_));
+        let sent = (waiting <= CAPACITY || !is_event) && self.sender.send(notice.clone()).is_ok();
+        if !sent {
+            self.shared.waiting.fetch_sub(weight, Ordering::Relaxed);
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -62,24 +88,24 @@ impl Outbox {
             let _ = rustix::process::setpriority_process(None, PRIORITY);
             deliver_all(name, &receiver, &mut sink, &of_thread);
         })?;
-        Ok(Self { name, sender: Some(sender), thread: Some(thread), shared, wants })
+        let inlet = Some(Inlet { sender, shared: shared.clone(), wants });
+        Ok(Self { name, inlet, thread: Some(thread), shared })
     }
 
-    /// Queues a notice, or counts it as dropped when the queue is full of events. Findings and what the agent says of
-    /// itself always find room: a job can flood the queue with events, and these are bounded by themselves.
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Another near end, for a thread of its own.
+    pub fn inlet(&self) -> Option<Inlet> {
+        self.inlet.clone()
+    }
+
+    /// Queues a notice, as [`Inlet::offer`] does.
     pub fn offer(&self, notice: &Notice) {
-        if !(self.wants)(notice) {
-            return;
-        }
-        let weight = notice.weight();
-        // Counted before it is sent: the thread takes it off again, and must not be first.
-        let waiting = self.shared.waiting.fetch_add(weight, Ordering::Relaxed) + weight;
-        let is_event = matches!(notice.content, Content::Event(_));
-        let sent = (waiting <= CAPACITY || !is_event)
-            && self.sender.as_ref().is_some_and(|sender| sender.send(notice.clone()).is_ok());
-        if !sent {
-            self.shared.waiting.fetch_sub(weight, Ordering::Relaxed);
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some(inlet) = &self.inlet {
+            inlet.offer(notice);
         }
     }
 
@@ -94,7 +120,7 @@ impl Outbox {
 
     /// Waits until everything queued is delivered, and ends the thread. Returns what was lost.
     pub fn finish(mut self) -> SinkLoss {
-        drop(self.sender.take());
+        drop(self.inlet.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

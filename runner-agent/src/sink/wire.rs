@@ -5,13 +5,17 @@
 
 pub mod format;
 pub mod read;
+pub mod receipt;
+pub mod statement;
 
+mod canonical;
 mod line;
 
 use line::{AccountLine, DestinationLine, Detail, Line, ProbeLine, ProcessLine, RuleLine};
 
 use crate::event::{Activity, Attempt, Connection, DnsMessage, Event, FileAccess, Finding, Process, ProcessKey};
-use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Loss, Notice};
+use crate::ledger::Checkpoint;
+use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Loss, Notice, ReceiptIssued};
 
 /// Version of the form.
 pub const LOG_VERSION: u32 = 1;
@@ -34,6 +38,8 @@ impl Encoder {
             Content::Loss(Loss { place, reason, count }) => {
                 ("loss", None, Detail::Loss { place, reason, count: *count })
             }
+            Content::Checkpoint(signed) => ("checkpoint", None, checkpoint_detail(signed.as_ref())),
+            Content::Receipt(issued) => ("receipt", None, receipt_detail(issued)),
             Content::JobStarted(started) => ("job", None, started_detail(started)),
             Content::JobEnded(ended) => ("job", None, ended_detail(ended)),
             Content::Agent(AgentState::Changed { state, detail }) => ("agent", None, Detail::Changed { state, detail }),
@@ -205,6 +211,31 @@ fn started_detail(started: &JobStarted) -> Detail<'_> {
         policy_files: &started.policy_files,
         mode: started.mode.as_str(),
         cgroup: &started.cgroup,
+        key: started.key.as_deref(),
+    }
+}
+
+/// One that isn't signed says nothing but when it was asked for.
+fn checkpoint_detail(signed: Option<&Checkpoint>) -> Detail<'_> {
+    signed.map_or(Detail::Nothing {}, |Checkpoint { position, key, signature }| Detail::Checkpoint {
+        lines: position.lines,
+        head: &position.head,
+        key,
+        signature: signature.to_string(),
+    })
+}
+
+fn receipt_detail(issued: &ReceiptIssued) -> Detail<'_> {
+    Detail::Receipt {
+        sha256: &issued.sha256,
+        log_sha256: &issued.log_sha256,
+        lines: issued.lines,
+        head: &issued.head,
+        key: &issued.key,
+        mode: issued.mode.as_str(),
+        seen: issued.seen,
+        lost: issued.lost,
+        findings: issued.findings,
     }
 }
 

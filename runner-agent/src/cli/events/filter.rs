@@ -28,6 +28,7 @@ pub(super) enum Kind {
     Dns,
     Finding,
     Loss,
+    Checkpoint,
 }
 
 /// A destination as a person writes it.

@@ -68,6 +68,9 @@ pub(super) fn what(entry: &Entry, style: Style) -> String {
             let count = entry.number("count").unwrap_or(0);
             format!("{count} lost at {} ({})", text(entry, "place"), text(entry, "reason"))
         }
+        "checkpoint" => {
+            format!("signed the {} lines before, key {}", entry.number("lines").unwrap_or(0), text(entry, "key"))
+        }
         // A kind of a later version.
         _ => printable(&entry.raw).into_owned(),
     }
@@ -270,8 +273,21 @@ mod tests {
     #[test]
     fn every_field_may_be_missing() {
         for kind in [
-            "agent", "job", "exec", "exit", "file", "connect", "socket", "device", "io-uring", "cgroup", "attempt",
-            "dns", "finding", "loss",
+            "agent",
+            "job",
+            "exec",
+            "exit",
+            "file",
+            "connect",
+            "socket",
+            "device",
+            "io-uring",
+            "cgroup",
+            "attempt",
+            "dns",
+            "finding",
+            "loss",
+            "checkpoint",
         ] {
             said(&format!("{{\"kind\":\"{kind}\"}}"));
         }

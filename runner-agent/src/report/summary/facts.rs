@@ -2,6 +2,7 @@
 
 use super::Summary;
 use crate::event::Finding;
+use crate::notice::{JobEnded, JobStarted};
 use crate::policy::Verdict;
 
 /// A destination, and what came of it.
@@ -27,6 +28,31 @@ impl Summary {
     /// Programs started so far.
     pub fn execs(&self) -> u64 {
         self.execs
+    }
+
+    /// Where the evidence has holes, or was reached for, in words.
+    pub fn gaps(&self) -> &[String] {
+        &self.gaps
+    }
+
+    /// What was said at the job's beginning.
+    pub fn started(&self) -> Option<&JobStarted> {
+        self.started.as_ref()
+    }
+
+    /// What was said at its end.
+    pub fn ended(&self) -> Option<&JobEnded> {
+        self.ended.as_ref()
+    }
+
+    /// How often each program was started, by its executable's path.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.programs.iter().map(|(exe, count)| (exe.as_str(), *count))
+    }
+
+    /// Secret files that were read or kept from being read: path, by whom, whether refused.
+    pub fn secret_reads(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.reads.iter().map(|read| (read.path.as_str(), read.who.as_str(), read.refused))
     }
 
     /// Findings so far, in the order in which they were told.

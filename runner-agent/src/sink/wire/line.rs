@@ -171,6 +171,25 @@ pub(super) enum Detail<'a> {
         policy_files: &'a [String],
         mode: &'static str,
         cgroup: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
+    },
+    Checkpoint {
+        lines: u64,
+        head: &'a str,
+        key: &'a str,
+        signature: String,
+    },
+    Receipt {
+        sha256: &'a str,
+        log_sha256: &'a str,
+        lines: u64,
+        head: &'a str,
+        key: &'a str,
+        mode: &'static str,
+        seen: u64,
+        lost: u64,
+        findings: u64,
     },
     JobEnded {
         state: &'static str,

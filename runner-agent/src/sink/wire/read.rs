@@ -103,9 +103,21 @@ impl LogReader {
         }
     }
 
+    /// Goes on behind this line, the last of so many that are known to be whole.
+    #[cfg(test)]
+    pub fn skip_to(&mut self, number: u64, last: &[u8]) {
+        self.number = number;
+        self.chain.append(last);
+    }
+
     /// Lines so far, empty and unreadable ones included.
     pub fn lines(&self) -> u64 {
         self.number
+    }
+
+    /// Hash of the last line that could be read.
+    pub fn head(&self) -> &str {
+        self.chain.head()
     }
 
     /// Whether the lines carry no hashes at all, so that nothing can be said about missing ones.

@@ -1,0 +1,211 @@
+//! The seal on a job: signatures on its log while it runs, and at its end a receipt and a statement about it.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use super::at_work::AtWork;
+use super::run::Outcome;
+use super::station::Station;
+use crate::identity::JobIdentity;
+use crate::job::Job;
+use crate::kernel::{Kernel, hooks};
+use crate::ledger::{Ledger, SigningKey, hex};
+use crate::notice::{Account, Content, ReceiptIssued};
+use crate::policy::Trust;
+use crate::receipt::{Artifact, Facts, LogState, Receipt, Setup};
+use crate::sink::wire::{Encoder, receipt, statement};
+
+/// How often a log is signed while its job runs; also the sign of life that whoever receives checkpoints can miss.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+
+/// What becomes of a job's log when it is signed.
+pub struct Sealing {
+    /// The log, and the key that signs it.
+    pub ledger: Arc<Ledger>,
+    /// Where the receipt goes.
+    pub receipt: PathBuf,
+    /// Where the statement goes.
+    pub statement: PathBuf,
+    /// Which job it is, where a provider says so.
+    pub identity: Option<JobIdentity>,
+    /// How far its code is trusted, and why, where that was asked.
+    pub trust: Option<(Trust, String)>,
+    /// Files that the statement is to be about, read when the job has ended.
+    pub subjects: Vec<PathBuf>,
+    /// For moments.
+    pub encoder: Encoder,
+    /// How often the log is signed.
+    pub every: Duration,
+}
+
+impl Sealing {
+    /// The seal of the log at this path: its receipt and statement lie beside it.
+    pub fn beside(log: &Path, key: Arc<SigningKey>, encoder: Encoder) -> Self {
+        let with = |end: &str| {
+            let mut name = log.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        Self {
+            ledger: Arc::new(Ledger::new(key)),
+            receipt: with(".receipt.json"),
+            statement: with(".intoto.json"),
+            identity: None,
+            trust: None,
+            subjects: Vec::new(),
+            encoder,
+            every: CHECKPOINT_EVERY,
+        }
+    }
+}
+
+/// A seal at work.
+pub(super) struct Seal {
+    pub(super) sealing: Sealing,
+    signed: Instant,
+}
+
+impl Seal {
+    pub(super) fn new(sealing: Sealing) -> Self {
+        Self { sealing, signed: Instant::now() }
+    }
+}
+
+/// A job that has ended, as far as a receipt is about it.
+pub(super) struct Over {
+    pub(super) job: Arc<Job>,
+    pub(super) log: Option<PathBuf>,
+    pub(super) seal: Option<Seal>,
+    pub(super) began_ns: u64,
+    pub(super) ended_ns: u64,
+}
+
+impl Station {
+    /// Has the logs signed whose time has come.
+    pub(super) fn checkpoints(&mut self) {
+        let Self { flow, jobs, .. } = self;
+        for AtWork { job, seal, .. } in jobs.values_mut() {
+            if let Some(seal) = seal.as_mut().filter(|seal| seal.signed.elapsed() >= seal.sealing.every) {
+                seal.signed = Instant::now();
+                flow.announce(job, Content::Checkpoint(None));
+            }
+        }
+        flow.send();
+    }
+
+    /// Closes a job's log, writes the receipt, tells the other sinks of it, and forgets the job.
+    pub(super) fn seal(&mut self, over: Over, disarmed: Option<String>, account: Account) -> Outcome {
+        let slot = over.job.slot;
+        let notices_dropped = self.flow.close_log(slot);
+        let account = Account { notices_dropped, ..account };
+        let receipt = over.seal.as_ref().and_then(|seal| self.issue(&over, &seal.sealing, disarmed.clone(), &account));
+        let summary = self.flow.end_job(slot);
+        Outcome { status: None, disarmed, summary, account, receipt }
+    }
+
+    fn issue(
+        &mut self,
+        over: &Over,
+        sealing: &Sealing,
+        disarmed: Option<String>,
+        account: &Account,
+    ) -> Option<PathBuf> {
+        let Some(log) = &over.log else { return None };
+        let row = self.flow.row(over.job.slot)?;
+        let occurrences = |found: &_| self.flow.pipeline.occurrences_of(over.job.slot, found);
+        let summary = Facts::of(&row.summary, &occurrences);
+        let key = sealing.ledger.key();
+        let receipt = Receipt {
+            job: over.job.id.clone(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            identity: sealing.identity.clone(),
+            trust: sealing.trust.clone(),
+            time: (sealing.encoder.timestamp(over.began_ns), sealing.encoder.timestamp(over.ended_ns)),
+            agent: setup(&self.kernel),
+            mode: over.job.policy.mode,
+            disarmed,
+            summary,
+            account: account.clone(),
+            log: LogState { file: log.clone(), written: sealing.ledger.written() },
+            artifacts: artifacts(&sealing.subjects),
+            key: key.public(),
+        };
+        let bytes = receipt::write(&receipt, key);
+        let written = write(&sealing.statement, &statement::write(&receipt, key))
+            .map_err(|error| (&sealing.statement, error))
+            .and_then(|()| write(&sealing.receipt, &bytes).map_err(|error| (&sealing.receipt, error)));
+        if let Err((path, error)) = written {
+            tracing::error!("the job has no receipt: can't write {}: {error}", path.display());
+            return None;
+        }
+        let issued = ReceiptIssued {
+            sha256: hex(&Sha256::digest(&bytes)),
+            log_sha256: receipt.log.written.sha256,
+            lines: receipt.log.written.lines,
+            head: receipt.log.written.head,
+            key: receipt.key.to_string(),
+            mode: receipt.mode,
+            seen: account.seen(),
+            lost: account.missing(),
+            findings: receipt.summary.findings.len() as u64,
+        };
+        self.flow.announce(&over.job, Content::Receipt(issued));
+        self.flow.send();
+        Some(sealing.receipt.clone())
+    }
+}
+
+fn setup(kernel: &Kernel) -> Setup {
+    let hook = |state: &hooks::HookState| {
+        let taken = state.taken.as_ref().map(|way| hooks::word(*way)).map_err(Clone::clone);
+        (state.hook.program.to_owned(), taken)
+    };
+    Setup {
+        version: env!("CARGO_PKG_VERSION"),
+        tier: kernel.tier().name(),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        hooks: kernel.hooks().iter().map(hook).collect(),
+    }
+}
+
+/// Files as they are now. One that can't be read is named without a digest: that it was promised and isn't there says something.
+fn artifacts(subjects: &[PathBuf]) -> Vec<Artifact> {
+    let artifact = |path: &PathBuf| {
+        let sha256 = digest(path).unwrap_or_else(|error| {
+            tracing::error!("the receipt is to be about {}, which can't be read: {error}", path.display());
+            String::new()
+        });
+        Artifact { name: path.display().to_string(), sha256 }
+    };
+    subjects.iter().map(artifact).collect()
+}
+
+fn digest(path: &Path) -> io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut whole = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&whole.finalize())),
+            read => whole.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Writes a new file in place of what is there, readable for its owner alone: it names programs and paths. A link that somebody
+/// put there is replaced and not followed.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
