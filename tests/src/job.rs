@@ -197,6 +197,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Where the log is written.
+    pub fn log(&self) -> PathBuf {
+        log_path(&self.home)
+    }
+
     /// Whether the agent has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_some())

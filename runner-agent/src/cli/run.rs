@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 
@@ -55,6 +55,9 @@ pub struct RunArgs {
     /// A file that the job makes and the statement is to be about; can be given several times [default: the log].
     #[arg(long, value_name = "FILE", requires = "log")]
     subject: Vec<PathBuf>,
+    /// How often the log is signed, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600), requires = "log")]
+    checkpoint_every: u64,
     /// How findings are shown on standard error.
     #[arg(long, default_value = "pretty")]
     format: FormatArg,
@@ -262,6 +265,7 @@ fn sealing(args: &RunArgs, encoder: Encoder) -> Result<Option<Sealing>, String> 
         sealing.receipt.clone_from(receipt);
         sealing.statement = receipt.with_extension("intoto.json");
     }
+    sealing.every = Duration::from_secs(args.checkpoint_every);
     sealing.subjects.clone_from(&args.subject);
     Ok(Some(sealing))
 }

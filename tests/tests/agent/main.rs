@@ -7,6 +7,7 @@ mod block_faults;
 mod containers;
 mod ending;
 mod engine;
+mod evidence;
 mod exec;
 mod files;
 mod golden;
