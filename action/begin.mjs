@@ -89,7 +89,7 @@ function tellOutputs(session) {
   setOutput('effective-mode', session.effective);
   const { job, report } = session;
   if (job) {
-    const outputs = { 'job-id': job.job, trust: job.trust, tier: job.tier, 'policy-sha256': job.policy_sha256, 'log-path': job.log, 'report-path': report };
+    const outputs = { 'job-id': job.job, trust: job.trust, tier: job.tier, 'policy-sha256': job.policy_sha256, 'log-path': job.log, 'receipt-path': job.receipt, 'report-path': report };
     for (const [name, value] of Object.entries(outputs)) {
       setOutput(name, value ?? '');
     }

@@ -32,7 +32,7 @@ test('pre starts a daemon and the watch, main only tells, post ends both', withR
   assert.equal(runner.calls.length, 2, 'main started nothing');
   assert.deepEqual(main.outputs, {
     'effective-mode': 'audit', 'job-id': 'job-1', trust: 'untrusted', tier: 'tracing', 'policy-sha256': JOB.policy_sha256,
-    'log-path': JOB.log, 'report-path': path.join(runner.temp, 'runner-agent-report.json'),
+    'log-path': JOB.log, 'receipt-path': JOB.receipt, 'report-path': path.join(runner.temp, 'runner-agent-report.json'),
   });
 
   const { own } = runner.session;

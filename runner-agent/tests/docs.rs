@@ -166,8 +166,10 @@ fn each_capability_has_a_page_with_an_example_that_runs() {
         "findings.md",
         "policy.md",
         "guard.md",
+        "receipt.md",
         "run.md",
         "tiers.md",
+        "verify.md",
     ];
     for page in pages {
         assert!(names.iter().any(|name| name == page), "{page} has no example: {names:?}");
@@ -209,10 +211,11 @@ fn every_finding_and_every_kind_of_line_is_documented() {
 
 #[test]
 fn every_option_stands_on_the_page_of_its_command() {
-    let commands: [(&[&str], &str); 5] = [
+    let commands: [(&[&str], &str); 6] = [
         (&["run"], "run"),
         (&["events"], "events"),
         (&["doctor"], "doctor"),
+        (&["verify"], "verify"),
         (&["policy", "check"], "policy"),
         (&["policy", "explain"], "explain"),
     ];

@@ -144,7 +144,8 @@ impl Daemon {
     /// The files of all logs, also of jobs that are under way.
     pub fn logs_written(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path("logs")).into_iter().flatten().flatten();
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        let is_log = |path: &PathBuf| path.extension().is_some_and(|end| end == "jsonl");
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_log).collect();
         paths.sort();
         paths
     }
@@ -159,6 +160,11 @@ impl Daemon {
         let mut logs = self.logs();
         assert_eq!(logs.len(), 1, "{:?}", logs.iter().map(|(path, _)| path).collect::<Vec<_>>());
         logs.remove(0).1
+    }
+
+    /// The agent's program.
+    pub fn program(&self) -> &std::path::Path {
+        &self.agent
     }
 
     /// Sends it a signal.

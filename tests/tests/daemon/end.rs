@@ -25,6 +25,13 @@ fn a_job_is_held_from_its_beginning_to_its_workers_end_and_nothing_of_it_is_left
     assert_eq!(last.text("state"), "reset");
     assert!(last.text("detail").starts_with("nothing is left"), "{last:?}");
     assert_eq!(daemon.answer(&["status"])["maps"], before);
+    // The receipt tells what the log tells, and both are whole.
+    let path = &daemon.logs_written()[0];
+    let verified =
+        std::process::Command::new(daemon.program()).arg("verify").arg(path).output().expect("it can be started");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    let receipt = std::fs::read_to_string(format!("{}.receipt.json", path.display())).expect("the job has a receipt");
+    assert!(receipt.contains("\"mode\": \"block\"") && receipt.contains("\"tier\": \"untrusted\""), "{receipt}");
 }
 
 #[test]
