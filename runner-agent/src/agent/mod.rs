@@ -33,5 +33,5 @@ pub use keeper::{KeepOptions, keep};
 pub use run::{Outcome, RunError, RunOptions, run};
 pub use sealing::{CHECKPOINT_EVERY, Sealing};
 pub use self_check::act as act_as_child;
-pub use service::{BeginError, Begun, Ended, JobRequest, Service, ServiceOptions, Standing};
+pub use service::{BeginError, Begun, Ended, Figures, JobRequest, Past, Service, ServiceOptions, Standing};
 pub use trial::{Trial, try_to_arm, try_to_block};

@@ -5,6 +5,7 @@
 //! its result is asked for, and what it does from there on is a finding.
 
 mod ending;
+mod figures;
 mod moving;
 mod words;
 
@@ -32,6 +33,7 @@ use crate::redact::Redactor;
 use crate::sink::Outbox;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::wire::Encoder;
+pub use figures::{Figures, Past};
 use moving::pidfd;
 pub use words::{BeginError, Begun, Ended, JobRequest, Standing};
 
@@ -76,6 +78,7 @@ pub struct Service {
     station: Station,
     sessions: BTreeMap<u32, Session>,
     last_slot: u32,
+    past: Past,
     options: Kept,
 }
 
@@ -134,7 +137,7 @@ impl Service {
         station.settle_in()?;
         station.proves_reset = true;
         let options = Kept { jobs, ends_leftovers, logs, encoder, key };
-        Ok(Self { station, sessions: BTreeMap::new(), last_slot: 0, options })
+        Ok(Self { station, sessions: BTreeMap::new(), last_slot: 0, past: Past::default(), options })
     }
 
     /// Waits for what can wake the daemon, for as long as it is needed.
@@ -220,6 +223,7 @@ impl Service {
             return Err(error.into());
         }
         self.last_slot = slot;
+        self.past.begun += 1;
         let (is_announced, execs_then, went_on_told) = (false, 0, false);
         let session = Session { begun: begun.clone(), worker: key, ended, is_announced, execs_then, went_on_told };
         self.sessions.insert(slot, session);

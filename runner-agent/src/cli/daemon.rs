@@ -10,7 +10,7 @@ use super::run::{NOT_ARMED, boot_ns};
 use super::{USAGE, complain};
 use crate::agent::{Service, ServiceOptions};
 use crate::config::daemon::{self, Leftovers, WantedTier};
-use crate::control::{Policies, serve};
+use crate::control::{Place, Policies, serve};
 use crate::kernel::{LoadOptions, Tier, TierChoice, procfs};
 use crate::sink::wire::Encoder;
 
@@ -79,5 +79,6 @@ fn serve_jobs(config: daemon::DaemonConfig, policies: Policies, started: Instant
         encoder: Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() },
         started,
     })?;
-    Ok(serve(service, policies, &config.socket, config.owner)?)
+    let place = Place { socket: config.socket, owner: config.owner, metrics_file: config.metrics_file };
+    Ok(serve(service, policies, &place)?)
 }

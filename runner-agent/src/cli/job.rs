@@ -67,6 +67,11 @@ enum Action {
         #[command(flatten)]
         to: To,
     },
+    /// Print the daemon's figures as OpenMetrics text; root and the daemon's owner may.
+    Metrics {
+        #[command(flatten)]
+        to: To,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +140,9 @@ pub fn run(args: JobArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         },
         Action::Status { to } => simple(&to, &Request::Status, out, status),
         Action::List { to } => simple(&to, &Request::List, out, list),
+        Action::Metrics { to } => {
+            simple(&to, &Request::Metrics, out, |answer| text(answer, "metrics").trim_end().to_owned())
+        }
     }
 }
 

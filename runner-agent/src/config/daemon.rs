@@ -9,8 +9,21 @@ use crate::identity::TrustRules;
 use crate::policy::words;
 
 /// Keys of the file.
-pub const DAEMON_KEYS: &[&str] =
-    &["version", "socket", "policies", "floor", "logs", "state", "pins", "tier", "jobs", "on-end", "owner", "trust"];
+pub const DAEMON_KEYS: &[&str] = &[
+    "version",
+    "socket",
+    "policies",
+    "floor",
+    "logs",
+    "state",
+    "pins",
+    "tier",
+    "jobs",
+    "on-end",
+    "owner",
+    "trust",
+    "metrics-file",
+];
 
 /// Keys of `on-end`.
 const ON_END_KEYS: &[&str] = &["leftovers"];
@@ -48,6 +61,8 @@ pub struct DaemonConfig {
     pub leftovers: Leftovers,
     /// Who besides root may start jobs: a user's number.
     pub owner: Option<u32>,
+    /// Where to write the daemon's figures now and then.
+    pub metrics_file: Option<PathBuf>,
     /// Whose word is believed, and what makes code trusted.
     pub trust: TrustRules,
 }
@@ -65,6 +80,7 @@ impl Default for DaemonConfig {
             jobs: MOST_JOBS,
             leftovers: Leftovers::End,
             owner: None,
+            metrics_file: None,
             trust: TrustRules::default(),
         }
     }
@@ -138,6 +154,7 @@ fn config(root: &Cursor) -> DaemonConfig {
     }
     config.floor = path(&fields, "floor");
     config.pins = path(&fields, "pins");
+    config.metrics_file = path(&fields, "metrics-file");
     config.tier = fields.get("tier").and_then(|tier| tier.word()).unwrap_or(config.tier);
     config.jobs = fields.get("jobs").and_then(|jobs| jobs.number(1, MOST_JOBS)).unwrap_or(config.jobs);
     config.owner = fields.get("owner").and_then(|owner| owner.number(0, u32::MAX - 1));
@@ -217,7 +234,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "version: 1\nsocket: /a/s\npolicies: /a/p\nfloor: /a/f.yml\nlogs: /a/l\nstate: /a/r\npins: /a/b\n\
-                    tier: tracepoint\njobs: 7\non-end: { leftovers: keep }\nowner: 1001\n\
+                    tier: tracepoint\njobs: 7\non-end: { leftovers: keep }\nowner: 1001\nmetrics-file: /a/m.prom\n\
                     trust: { believe: [github, gitlab], protected: 'release/*', internal-pull-requests: true, \
                     release: { tags: ['v*'], environments: [], events: [] } }\n";
         let wanted = DaemonConfig {
@@ -231,6 +248,7 @@ mod tests {
             jobs: 7,
             leftovers: Leftovers::Keep,
             owner: Some(1001),
+            metrics_file: Some("/a/m.prom".into()),
             trust: TrustRules {
                 believe: [Provider::Github, Provider::Gitlab].into(),
                 protected: vec!["release/*".to_owned()],

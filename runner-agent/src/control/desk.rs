@@ -76,7 +76,7 @@ impl Desk {
         let (sender, answer) = oneshot::channel();
         let asked = match request {
             Request::Start { mode, policies, worker, join } => {
-                if peer.uid != 0 && self.owner != Some(peer.uid) {
+                if !self.may_rule(peer) {
                     let owner = self.owner.map_or("nobody else".to_owned(), |owner| format!("uid {owner}"));
                     return Answer::refused(
                         NOT_ARMED,
@@ -100,12 +100,23 @@ impl Desk {
                     Err(error) => return Answer::refused(NOT_ARMED, format!("the policy can't be chosen: {error}")),
                 }
             }
+            Request::Metrics if !self.may_rule(peer) => {
+                return Answer::refused(
+                    NOT_ARMED,
+                    format!("uid {} may not ask for figures: they are of all jobs", peer.uid),
+                );
+            }
             other => Asked::Simple(peer, other, sender),
         };
         if self.asked.send(asked).await.is_err() {
             return Answer::refused(NOT_ARMED, "the daemon is about to end");
         }
         answer.await.unwrap_or_else(|_| Answer::refused(NOT_ARMED, "the daemon is about to end"))
+    }
+
+    /// Whether who asks may begin jobs, and know of all.
+    fn may_rule(&self, peer: Peer) -> bool {
+        peer.uid == 0 || self.owner == Some(peer.uid)
     }
 
     /// The answer to who is in a job already; nothing to who is in none.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::answer;
 use super::desk::{Asked, Wanted};
+use super::metrics;
 use super::peer::Peer;
 use super::policies::Chosen;
 use super::protocol::{Answer, NOT_ARMED, Request, USAGE};
@@ -78,6 +79,10 @@ fn simple(service: &mut Service, peer: Peer, request: Request) -> Answer {
                 "job": service.job_of(peer.pid),
                 "maps": entries,
             })),
+            Err(error) => Answer::refused(NOT_ARMED, error.to_string()),
+        },
+        Request::Metrics => match service.figures() {
+            Ok(figures) => Answer::Done(json!({ "schema": answer::SCHEMA, "metrics": metrics::text(figures) })),
             Err(error) => Answer::refused(NOT_ARMED, error.to_string()),
         },
         Request::Start { .. } => Answer::refused(USAGE, "a job is begun with `job start`"),

@@ -40,6 +40,8 @@ pub enum Request {
     Status,
     /// How its jobs are.
     List,
+    /// Its figures.
+    Metrics,
 }
 
 /// A policy as its text: the daemon opens no file that it is told of.

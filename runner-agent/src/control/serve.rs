@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::desk::{Desk, hear};
 use super::jobs::answer_one;
+use super::metrics;
 use super::policies::Policies;
 use crate::agent::{Ended, RunError, Service};
 
@@ -25,6 +26,9 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// How often losses are looked for.
 const LOOK_FOR_LOSSES: Duration = Duration::from_millis(500);
+
+/// How often the file with figures is written.
+const WRITE_FIGURES: Duration = Duration::from_secs(15);
 
 /// Clients that are heard at once; more wait in the socket's queue.
 const MOST_CLIENTS: usize = 64;
@@ -60,23 +64,35 @@ fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
     move |source| ServeError::Io { what, source }
 }
 
-/// Serves until a signal ends it.
-pub fn serve(service: Service, policies: Policies, socket: &Path, owner: Option<u32>) -> Result<(), ServeError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io_error("start the event loop"))?;
-    runtime.block_on(run(service, policies, socket, owner))
+/// Where and to whom the daemon answers.
+pub struct Place {
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Who besides root may begin jobs: a user's number.
+    pub owner: Option<u32>,
+    /// Where to write the daemon's figures now and then, as text that node_exporter's textfile collector reads.
+    pub metrics_file: Option<PathBuf>,
 }
 
-async fn run(mut service: Service, policies: Policies, socket: &Path, owner: Option<u32>) -> Result<(), ServeError> {
-    let (listener, place) = listen(socket)?;
+/// Serves until a signal ends it.
+pub fn serve(service: Service, policies: Policies, place: &Place) -> Result<(), ServeError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io_error("start the event loop"))?;
+    runtime.block_on(run(service, policies, place))
+}
+
+async fn run(mut service: Service, policies: Policies, place: &Place) -> Result<(), ServeError> {
+    let Place { socket, owner, metrics_file } = place;
+    let (listener, bound) = listen(socket)?;
     let (sender, mut asked) = mpsc::channel(MOST_CLIENTS);
-    let desk = Arc::new(Desk { policies, owner, asked: sender });
+    let desk = Arc::new(Desk { policies, owner: *owner, asked: sender });
     let clients = Arc::new(tokio::sync::Semaphore::new(MOST_CLIENTS));
     let rings = service.rings()?;
     let mut terminate = signal(SignalKind::terminate()).map_err(io_error("receive signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("receive signals"))?;
     let mut watchdog = Watchdog::of_systemd();
     let mut looked_for_losses = Instant::now();
+    let mut figures = metrics_file.as_deref().map(FiguresFile::new);
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     let _ = rustix::process::setpriority_process(None, crate::sink::PRIORITY);
     loop {
@@ -105,10 +121,13 @@ async fn run(mut service: Service, policies: Policies, socket: &Path, owner: Opt
             looked_for_losses = Instant::now();
             service.tell_losses()?;
         }
+        if let Some(file) = &mut figures {
+            file.keep_up(&mut service)?;
+        }
         watchdog.feed();
     }
     tell_systemd(&[sd_notify::NotifyState::Stopping]);
-    drop(place);
+    drop(bound);
     for ended in service.leave()? {
         tell_end(&ended);
     }
@@ -124,16 +143,16 @@ async fn accept(
 }
 
 /// Removes the socket with the value.
-struct Place(PathBuf);
+struct Bound(PathBuf);
 
-impl Drop for Place {
+impl Drop for Bound {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
 }
 
 /// The socket that systemd has opened, or one at that path. Everybody may connect: what may be asked is up to who asks.
-fn listen(path: &Path) -> Result<(UnixListener, Option<Place>), ServeError> {
+fn listen(path: &Path) -> Result<(UnixListener, Option<Bound>), ServeError> {
     let failed = |source| ServeError::Listen { socket: path.to_owned(), source };
     if let Some(stream) = inherited().map_err(failed)? {
         return Ok((stream, None));
@@ -152,7 +171,7 @@ fn listen(path: &Path) -> Result<(UnixListener, Option<Place>), ServeError> {
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
-    Ok((listener, Some(Place(path.to_owned()))))
+    Ok((listener, Some(Bound(path.to_owned()))))
 }
 
 /// The first socket that was handed over by whoever started the daemon (sd_listen_fds(3)).
@@ -183,6 +202,37 @@ fn tell_end(ended: &Ended) {
 fn tell_systemd(state: &[sd_notify::NotifyState<'_>]) {
     // Nobody to tell is the case wherever systemd didn't start it.
     let _ = sd_notify::notify(state);
+}
+
+/// The file with the daemon's figures.
+struct FiguresFile<'a> {
+    path: &'a Path,
+    written: Option<Instant>,
+    has_failed: bool,
+}
+
+impl<'a> FiguresFile<'a> {
+    fn new(path: &'a Path) -> Self {
+        Self { path, written: None, has_failed: false }
+    }
+
+    /// Writes it when it is time. A file that can't be written is told once and costs nothing else.
+    fn keep_up(&mut self, service: &mut Service) -> Result<(), ServeError> {
+        if self.written.is_some_and(|written| written.elapsed() < WRITE_FIGURES) {
+            return Ok(());
+        }
+        self.written = Some(Instant::now());
+        let text = metrics::text(service.figures()?);
+        if let Err(error) = metrics::write(self.path, &text)
+            && !std::mem::replace(&mut self.has_failed, true)
+        {
+            tracing::error!(
+                "can't write the figures to {}: {error}; it is tried again now and then",
+                self.path.display()
+            );
+        }
+        Ok(())
+    }
 }
 
 /// Says to systemd that the loop goes round.

@@ -1,6 +1,7 @@
 //! The daemon and its jobs, end to end: what holds for a job from its beginning to its worker's end, whoever asks for what.
 
 mod end;
+mod figures;
 mod many;
 mod refusals;
 mod restart;

@@ -86,6 +86,7 @@ impl Service {
             self.station.flow.changed(&job, "unannounced-end", detail);
         }
         let outcome = self.station.end(slot, None)?;
+        self.past.end(&outcome);
         Ok(Some(Ended { begun: session.begun, outcome }))
     }
 
