@@ -1,4 +1,5 @@
 //! The native event log's form: which field of a notice stands where in its JSON object. The only place that serializes.
+//! The other forms stand in modules of their own ([`format`], `docs/formats.md`).
 //!
 //! Every line has `ts` (RFC 3339, UTC, nanoseconds), `seq`, `kind` and `prev`; the rest depends on `kind`. The form is
 //! documented in `docs/event-log.md`, and versioned by `log` in the `agent` line. [`read`] reads it back.
@@ -10,6 +11,17 @@ pub mod statement;
 
 mod canonical;
 mod line;
+mod facts;
+mod attributes;
+mod ocsf;
+mod otlp;
+mod syslog;
+mod cef;
+mod cloudevents;
+mod splunk;
+mod elastic;
+mod slack;
+mod alertmanager;
 
 use line::{AccountLine, DestinationLine, Detail, Line, ProbeLine, ProcessLine, RuleLine};
 
@@ -32,6 +44,11 @@ pub struct Encoder {
 impl Encoder {
     /// Appends a notice's line, without a line feed.
     pub fn encode(&self, notice: &Notice, prev: &str, out: &mut Vec<u8>) {
+        write(&self.line(notice, prev), out);
+    }
+
+    /// A notice's line as a value, for forms that carry it within their own.
+    fn line<'a>(&self, notice: &'a Notice, prev: &'a str) -> Line<'a> {
         let (kind, process, detail) = match &notice.content {
             Content::Event(event) => Self::event(event),
             Content::Finding(finding) => ("finding", finding.process.as_deref(), finding_detail(finding)),
@@ -48,7 +65,7 @@ impl Encoder {
                 ("agent", None, Detail::Ready { state: "ready", ready_ms, tier, kernel, version, log: LOG_VERSION })
             }
         };
-        let line = Line {
+        Line {
             ts: self.timestamp(notice.at_ns),
             seq: notice.seq,
             kind,
@@ -57,13 +74,17 @@ impl Encoder {
             scope: matches!(&notice.content, Content::Event(event) if event.is_runners).then_some("runner"),
             detail,
             prev,
-        };
-        serde_json::to_writer(out, &line).expect("writing to memory does not fail, and every key is a string");
+        }
+    }
+
+    /// Nanoseconds since 1970, from a moment since boot.
+    fn since_1970(&self, at_ns: u64) -> i128 {
+        self.boot_ns + i128::from(at_ns)
     }
 
     /// RFC 3339 with nanoseconds, from a moment since boot.
     pub fn timestamp(&self, at_ns: u64) -> String {
-        let since_1970 = self.boot_ns + i128::from(at_ns);
+        let since_1970 = self.since_1970(at_ns);
         jiff::Timestamp::from_nanosecond(since_1970).map_or_else(|_| since_1970.to_string(), |at| format!("{at:.9}"))
     }
 
@@ -115,16 +136,40 @@ impl Encoder {
     }
 }
 
+/// Appends a value as JSON.
+fn write(value: &impl serde::Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("writing to memory does not fail, and every key is a string");
+}
+
 /// The text of a process key: pid and start time, `-` between them.
 pub fn key_text(key: ProcessKey) -> String {
     format!("{}-{}", key.tgid, key.start_ns)
 }
 
 /// wait(2): the low seven bits are the signal, the next byte the exit code.
-fn exit_detail<'a>(status: u32) -> Detail<'a> {
+fn exit_of(status: u32) -> Exit {
     match status & 0x7f {
-        0 => Detail::Exit { exit_code: Some(status >> 8 & 0xff), signal: None },
-        signal => Detail::Exit { exit_code: None, signal: Some(signal) },
+        0 => Exit::Code(status >> 8 & 0xff),
+        signal => Exit::Signal(signal),
+    }
+}
+
+/// How a process ended.
+enum Exit {
+    Code(u32),
+    Signal(u32),
+}
+
+impl Exit {
+    fn code(&self) -> Option<u32> {
+        if let Self::Code(code) = self { Some(*code) } else { None }
+    }
+}
+
+fn exit_detail<'a>(status: u32) -> Detail<'a> {
+    match exit_of(status) {
+        Exit::Code(code) => Detail::Exit { exit_code: Some(code), signal: None },
+        Exit::Signal(signal) => Detail::Exit { exit_code: None, signal: Some(signal) },
     }
 }
 
@@ -133,16 +178,20 @@ fn file_detail(file: &FileAccess) -> Detail<'_> {
         path: &file.path,
         known_as: file.known_as.as_deref(),
         class: &file.class,
-        access: match (file.read, file.write) {
-            (true, true) => "read-write",
-            (true, false) => "read",
-            _ => "write",
-        },
+        access: access_word(file),
         owner: file.owner,
         compat: file.compat,
         path_truncated: file.path_truncated,
         inherited: file.inherited,
         verdict: file.verdict.as_str(),
+    }
+}
+
+fn access_word(file: &FileAccess) -> &'static str {
+    match (file.read, file.write) {
+        (true, true) => "read-write",
+        (true, false) => "read",
+        _ => "write",
     }
 }
 
