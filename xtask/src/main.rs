@@ -15,6 +15,7 @@ mod demo;
 mod bench;
 mod vm;
 mod package;
+mod sinks;
 
 use std::process::ExitCode;
 

@@ -13,12 +13,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::suite::{LibtestReader, Suite, table, total};
-use crate::{action, build, check, package, setup, step, tidy, vm};
+use crate::{action, build, check, package, setup, sinks, step, tidy, vm};
 
 #[derive(Args)]
 pub struct Options {
     /// Run only tests whose name contains this, and no format or lint checks; `egress` and `tamper` run the proof of
-    /// egress rules and the attempts at the agent, and print their tables
+    /// egress rules and the attempts at the agent, `sinks` what receivers make of each form; they print their tables
     filter: Option<String>,
     /// Minutes after which no further guest is begun; what was not begun is counted and listed
     #[arg(long, default_value_t = 20)]
@@ -35,6 +35,9 @@ const WITH_TABLES: [(&str, &str); 2] =
     [("egress", "the proof of egress rules"), ("tamper", "the attempts at the agent")];
 
 pub fn run(options: &Options) -> Result<()> {
+    if options.filter.as_deref() == Some("sinks") {
+        return sinks::run();
+    }
     setup::run(&setup::Options::default())?;
     if let Some((name, what)) = WITH_TABLES.iter().find(|(name, _)| options.filter.as_deref() == Some(name)) {
         return with_table(what, name);

@@ -6,6 +6,8 @@
 
 mod packages;
 mod packaging;
+mod python;
+pub mod receivers;
 
 use std::process::Command;
 
@@ -37,6 +39,9 @@ pub struct Options {
     /// Also what packing it as an RPM takes
     #[arg(long = "rpm")]
     pub with_rpm: bool,
+    /// Also what validating the forms of sinks takes
+    #[arg(long = "sinks")]
+    pub with_sinks: bool,
 }
 
 /// One thing that has to be there.
@@ -73,6 +78,7 @@ pub fn run(options: &Options) -> Result<()> {
         .chain(GUEST_NEEDS.iter().filter(|_| options.with_guests))
         .chain(packaging::NEEDS.iter().filter(|_| options.with_package))
         .chain(packaging::RPM_NEEDS.iter().filter(|_| options.with_rpm))
+        .chain(receivers::NEEDS.iter().filter(|_| options.with_sinks))
         .collect();
     let mut packages = Packages::default();
     let mut missing = Vec::new();

@@ -24,6 +24,15 @@ impl Packages {
         if !step::is_root() {
             bail!("only root can install packages: run `sudo apt-get install -y {names_line}`, then this again");
         }
+        self.refresh();
+        step::run(
+            format_args!("apt-get install -y {names_line}"),
+            apt_get().args(["install", "-y", "-q", "--no-install-recommends"]).args(names),
+        )
+    }
+
+    /// `apt-get update`, once.
+    pub fn refresh(&mut self) {
         if !self.refreshed {
             // A list that can't be refreshed may still be good enough; the install says so if it is not.
             if let Err(error) = step::run("refreshing the package lists", apt_get().args(["-qq", "update"])) {
@@ -31,10 +40,6 @@ impl Packages {
             }
             self.refreshed = true;
         }
-        step::run(
-            format_args!("apt-get install -y {names_line}"),
-            apt_get().args(["install", "-y", "-q", "--no-install-recommends"]).args(names),
-        )
     }
 }
 

@@ -1,19 +1,19 @@
 //! What `package` takes: cargo's packers in pinned versions, and the distribution's own programs that look at the result.
 
-use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::python::Environment;
 use super::{Need, dpkg, first_line};
-use crate::setup::packages::Packages;
 use crate::step;
 
 const CARGO_DEB: &str = "3.8.0";
 const CARGO_GENERATE_RPM: &str = "0.21.1";
 /// Its version is that of the newest Kubernetes it has schemas of.
-const KUBERNETES_VALIDATE: &str = "1.37.0";
+const KUBERNETES_VALIDATE: Environment =
+    Environment { name: "kubernetes-validate", packages: &[("kubernetes-validate", "1.37.0")] };
 
 pub(super) const NEEDS: &[Need] = &[
     Need { name: "dpkg", only_for: None, look: dpkg, supply: |packages| packages.install(&["dpkg"]) },
@@ -29,8 +29,8 @@ pub(super) const NEEDS: &[Need] = &[
     Need {
         name: "kubernetes-validate",
         only_for: Some("the check of the DaemonSet"),
-        look: || kubernetes_validate().map(|path| path.display().to_string()),
-        supply: supply_kubernetes_validate,
+        look: || KUBERNETES_VALIDATE.look(),
+        supply: |packages| KUBERNETES_VALIDATE.supply(packages),
     },
 ];
 
@@ -80,34 +80,7 @@ fn rpm() -> Result<String> {
     Ok(first_line(&step::output(Command::new("rpm").arg("--version")).context("rpm is missing, which reads an RPM")?))
 }
 
-/// In a folder of its own below the target directory: a distribution's Python takes nothing from outside any more.
+/// Where `setup` put it.
 pub fn kubernetes_validate() -> Result<PathBuf> {
-    let program = environment()?.join("bin/kubernetes-validate");
-    let version = step::output(Command::new(&program).arg("--version")).context("kubernetes-validate is missing")?;
-    if !version.contains(KUBERNETES_VALIDATE) {
-        bail!("kubernetes-validate is {}, and {KUBERNETES_VALIDATE} is wanted", first_line(&version));
-    }
-    Ok(program)
-}
-
-fn environment() -> Result<PathBuf> {
-    Ok(step::target_dir()?.join("tools/kubernetes-validate"))
-}
-
-fn supply_kubernetes_validate(packages: &mut Packages) -> Result<()> {
-    let environment = environment()?;
-    // One that was begun and not finished would be taken as it is.
-    if environment.exists() {
-        fs::remove_dir_all(&environment).with_context(|| environment.display().to_string())?;
-    }
-    if !step::succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])) {
-        packages.install(&["python3-venv"])?;
-    }
-    step::output(Command::new("python3").args(["-m", "venv"]).arg(&environment).stdin(Stdio::null()))?;
-    let mut pip = Command::new(environment.join("bin/pip"));
-    pip.args(["--quiet", "--disable-pip-version-check", "install"]);
-    step::run(
-        "installing kubernetes-validate",
-        pip.arg(format!("kubernetes-validate=={KUBERNETES_VALIDATE}")).stdin(Stdio::null()),
-    )
+    KUBERNETES_VALIDATE.program("kubernetes-validate")
 }

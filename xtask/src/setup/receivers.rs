@@ -1,0 +1,87 @@
+//! What `test sinks` takes: packages that know the forms, and receivers from the distribution.
+//!
+//! The receivers are unpacked below the target directory and not installed: an installed one would be started as a service,
+//! with a port open to everybody.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::packages::Packages;
+use super::python::Environment;
+use super::{Need, dpkg};
+use crate::step;
+
+/// Each knows one form: its schema, its types or its grammar.
+const VALIDATORS: Environment = Environment {
+    name: "validators",
+    packages: &[
+        ("ocsf-json-schema", "1.2.0"),
+        ("jsonschema", "4.26.0"),
+        ("opentelemetry-proto", "1.45.2"),
+        ("opentelemetry-semantic-conventions", "0.66b2"),
+        ("cloudevents", "2.2.0"),
+        ("pycef", "1.11"),
+    ],
+};
+
+/// What Debian calls them, with the libraries that rsyslog alone uses.
+const PACKAGES: &[&str] = &["rsyslog", "libestr0", "libfastjson4", "prometheus-alertmanager"];
+
+pub(super) const NEEDS: &[Need] = &[
+    Need { name: "dpkg", only_for: None, look: dpkg, supply: |packages| packages.install(&["dpkg"]) },
+    Need {
+        name: "validators of forms",
+        only_for: None,
+        look: || VALIDATORS.look(),
+        supply: |packages| VALIDATORS.supply(packages),
+    },
+    Need { name: "rsyslog and Alertmanager", only_for: None, look, supply },
+];
+
+/// The Python that has the validators.
+pub fn python() -> Result<PathBuf> {
+    VALIDATORS.program("python")
+}
+
+/// The folder that the receivers were unpacked into, laid out as a root file system is.
+pub fn folder() -> Result<PathBuf> {
+    Ok(step::target_dir()?.join("tools/receivers"))
+}
+
+fn look() -> Result<String> {
+    let folder = folder()?;
+    for program in ["usr/sbin/rsyslogd", "usr/bin/prometheus-alertmanager"] {
+        if !folder.join(program).is_file() {
+            bail!("{program} isn't unpacked");
+        }
+    }
+    Ok(PACKAGES.join(", "))
+}
+
+fn supply(packages: &mut Packages) -> Result<()> {
+    let folder = folder()?;
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let archives = tempfile::tempdir().context("a folder for packages")?;
+    // Lists that are too old name files that are gone.
+    if download(archives.path()).is_err() {
+        packages.refresh();
+        download(archives.path())?;
+    }
+    for archive in fs::read_dir(archives.path())? {
+        step::output(Command::new("dpkg").arg("-x").arg(archive?.path()).arg(&folder))?;
+    }
+    Ok(())
+}
+
+fn download(into: &Path) -> Result<String> {
+    let mut apt = Command::new("apt-get");
+    // As ourselves: apt's own user may not write to a folder that is ours alone.
+    apt.args(["-qq", "-o", "APT::Sandbox::User=root", "download"]).args(PACKAGES).current_dir(into);
+    step::output(apt.stdin(Stdio::null()))
+}

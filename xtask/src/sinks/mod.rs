@@ -1,0 +1,155 @@
+//! `test sinks`: what each form's receiver makes of it. The forms' own test hands over bodies of every kind of notice; libraries
+//! that know a form, real receivers on the loopback, and where there is neither a check of ours read them.
+
+mod alertmanager;
+mod daemon;
+mod outside;
+mod rsyslog;
+mod structure;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+
+use crate::{setup, step};
+
+/// Names the folder that `runner-agent/tests/forms` writes to.
+const FOLDER: &str = "RUNNER_AGENT_FORMS_DIR";
+
+/// A body of a form, as it would be sent.
+pub struct Body {
+    pub form: String,
+    /// How many items it is said to hold.
+    pub items: usize,
+    pub path: PathBuf,
+}
+
+impl Body {
+    /// Its file is named `FORM.NUMBER.ITEMS.body`.
+    fn of(path: PathBuf) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let parts: Vec<&str> = name.split('.').collect();
+        let [form, _, items, "body"] = parts[..] else { bail!("{name} is no name of a body") };
+        Ok(Self { form: form.to_owned(), items: items.parse().with_context(|| name.clone())?, path })
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>> {
+        fs::read(&self.path).with_context(|| self.path.display().to_string())
+    }
+}
+
+/// Bodies by form, and the log's own lines that they were made of.
+pub struct Bodies {
+    bodies: Vec<Body>,
+    native: Vec<Value>,
+}
+
+impl Bodies {
+    fn read(folder: &Path) -> Result<Self> {
+        let mut paths: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+        paths.sort();
+        let bodies: Vec<Body> = paths.into_iter().map(Body::of).collect::<Result<_>>()?;
+        let mut read = Self { bodies, native: Vec::new() };
+        let lines = read.one("native")?.bytes()?;
+        read.native = serde_json::Deserializer::from_slice(&lines).into_iter().collect::<Result<_, _>>()?;
+        if read.native.is_empty() {
+            bail!("the forms' test wrote no notices");
+        }
+        Ok(read)
+    }
+
+    fn all(&self, form: &'static str) -> impl Iterator<Item = &Body> {
+        self.bodies.iter().filter(move |body| body.form == form)
+    }
+
+    /// The body of a form that takes all items at once.
+    pub fn one(&self, form: &str) -> Result<&Body> {
+        self.bodies
+            .iter()
+            .find(|body| body.form == form)
+            .ok_or_else(|| anyhow!("the forms' test wrote no body of {form}"))
+    }
+
+    /// Lines of a body whose items are lines.
+    pub fn lines(&self, form: &str) -> Result<Vec<String>> {
+        let text = String::from_utf8(self.one(form)?.bytes()?).with_context(|| form.to_owned())?;
+        Ok(text.split_terminator('\n').map(str::to_owned).collect())
+    }
+}
+
+/// What a receiver said.
+pub struct Row {
+    pub receiver: &'static str,
+    pub sent: usize,
+    pub received: usize,
+    /// Who looked at it, and at what.
+    pub validator: &'static str,
+    pub problems: Vec<String>,
+}
+
+impl Row {
+    fn is_good(&self) -> bool {
+        self.problems.is_empty() && self.sent == self.received && self.sent > 0
+    }
+}
+
+pub fn run() -> Result<()> {
+    setup::run(&setup::Options { with_sinks: true, ..setup::Options::default() })?;
+    let folder = tempfile::Builder::new().prefix("runner-agent-sinks-").tempdir().context("a temporary folder")?;
+    let mut cargo = step::cargo("test");
+    cargo.args(["--quiet", "--package", "runner-agent", "--test", "forms"]).env(FOLDER, folder.path());
+    step::run("the forms' own tests, which write bodies", &mut cargo)?;
+    let bodies = Bodies::read(folder.path())?;
+    let mut rows = outside::rows(&bodies)?;
+    rows.extend(rsyslog::rows(&bodies)?);
+    rows.push(alertmanager::row(&bodies)?);
+    rows.extend(structure::rows(&bodies)?);
+    println!("{}", table(&rows));
+    for row in &rows {
+        for problem in &row.problems {
+            eprintln!("{}: {problem}", row.receiver);
+        }
+    }
+    if rows.iter().any(|row| !row.is_good()) {
+        bail!("some receivers object, or lack something; what stands above says why");
+    }
+    Ok(())
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = String::from("| receiver | sent | received | validator | |\n|---|--:|--:|---|---|\n");
+    for row in rows {
+        let verdict = if row.is_good() { "ok" } else { "FAILED" };
+        let Row { receiver, sent, received, validator, .. } = row;
+        let _ = writeln!(text, "| {receiver} | {sent} | {received} | {validator} | {verdict} |");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(sent: usize, received: usize, problems: &[&str]) -> Row {
+        let problems = problems.iter().map(|&problem| problem.to_owned()).collect();
+        Row { receiver: "r", sent, received, validator: "v", problems }
+    }
+
+    #[test]
+    fn a_receiver_is_content_when_it_got_all_and_objects_to_nothing() {
+        assert!(table(&[row(2, 2, &[])]).contains("| r | 2 | 2 | v | ok |"));
+        for bad in [row(2, 1, &[]), row(2, 2, &["no"]), row(0, 0, &[])] {
+            assert!(table(&[bad]).contains("FAILED"));
+        }
+    }
+
+    #[test]
+    fn a_bodys_name_says_form_and_items() {
+        let body = Body::of("x/splunk-hec.0.25.body".into()).expect("a body");
+        assert_eq!((body.form.as_str(), body.items), ("splunk-hec", 25));
+        assert!(Body::of("x/notes.txt".into()).is_err());
+    }
+}

@@ -1,0 +1,173 @@
+"""Bodies of our forms, read by libraries that know these forms and nothing of us.
+
+    outside.py FORM BODY NATIVE
+
+NATIVE is the body of the same notices in the event log's own form, which everything is compared with. Prints one JSON object:
+how many items were read, and what is wrong with them. Each check is also given an item that was spoilt, and has to object:
+a validator that accepts everything is no validator.
+"""
+
+import copy
+import json
+import re
+import sys
+
+
+def ocsf(body, native):
+    """The schema of the version that an event names, strict: what a class doesn't have may not be there."""
+    from jsonschema import Draft202012Validator
+    from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+
+    schemas, compiled = {}, {}
+
+    def problems(event):
+        version = event["metadata"]["version"]
+        if version not in schemas:
+            schemas[version] = OcsfJsonSchemaEmbedded(get_ocsf_schema(version))
+        schema = schemas[version]
+        name = schema.lookup_class_name_from_uid(event["class_uid"])
+        profiles = event["metadata"]["profiles"]
+        key = (version, name, tuple(profiles))
+        if key not in compiled:
+            compiled[key] = Draft202012Validator(schema.get_class_schema(name, profiles))
+        return [f"{name}{error.json_path[1:]}: {error.message}" for error in compiled[key].iter_errors(event)]
+
+    events = [json.loads(line) for line in body.splitlines()]
+    found = [problem for event in events for problem in problems(event)]
+    for event, line in zip(events, native):
+        if event["metadata"]["sequence"] != line["seq"]:
+            found.append(f"event {event['metadata']['sequence']} stands where notice {line['seq']} should")
+    spoilt = copy.deepcopy(events[0])
+    del spoilt["device"]["type_id"]
+    surplus = {**copy.deepcopy(events[0]), "command_line": "x"}
+    return len(events), found, [problems(spoilt), problems(surplus)]
+
+
+def otlp(body, native):
+    """The protocol's own types, and the conventions' registry for the names of attributes that aren't ours."""
+    import pkgutil
+    from importlib import import_module
+
+    from google.protobuf.message import DecodeError
+    from google.protobuf.unknown_fields import UnknownFieldSet
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+    from opentelemetry.semconv import _incubating
+    from opentelemetry.semconv._incubating import attributes as registry
+    from opentelemetry.semconv import attributes as stable
+
+    del _incubating
+    known = set()
+    for package in (registry, stable):
+        for module in pkgutil.iter_modules(package.__path__):
+            constants = vars(import_module(f"{package.__name__}.{module.name}")).values()
+            known.update(value for value in constants if isinstance(value, str))
+
+    def unknown(message, path):
+        found = [f"{path}: unknown field {field.field_number}" for field in UnknownFieldSet(message)]
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                values = [value] if hasattr(value, "ListFields") else value
+                for part in values:
+                    found += unknown(part, f"{path}.{field.name}")
+        return found
+
+    def problems(data):
+        request = ExportLogsServiceRequest()
+        try:
+            request.ParseFromString(data)
+        except DecodeError as error:
+            return request, [str(error)]
+        found = unknown(request, "request")
+        for of_job in request.resource_logs:
+            records = [record for scope in of_job.scope_logs for record in scope.log_records]
+            for attributes in [of_job.resource.attributes, *(record.attributes for record in records)]:
+                names = [attribute.key for attribute in attributes]
+                found += [f"{name} stands twice" for name in set(names) if names.count(name) > 1]
+                found += [f"the registry has no {name}" for name in names if not name.startswith("runner_agent.") and name not in known]
+        return request, found
+
+    request, found = problems(body)
+    records = [record for of_job in request.resource_logs for scope in of_job.scope_logs for record in scope.log_records]
+    for record, line in zip(records, native):
+        attributes = {attribute.key: attribute.value for attribute in record.attributes}
+        if attributes["runner_agent.seq"].int_value != line["seq"]:
+            found.append(f"a record stands where notice {line['seq']} should")
+        if "process" in line:
+            argv = [value.string_value for value in attributes["process.command_args"].array_value.values]
+            if argv != line["process"]["argv"]:
+                found.append(f"notice {line['seq']}: other arguments: {argv}")
+    # A field that the request doesn't have, and a cut in the middle.
+    return len(records), found, [problems(body + b"\x7a\x01x")[1], problems(body[:-3])[1]]
+
+
+def cloudevents(body, native):
+    """The specification's own library; the data has to be the log's line as it is."""
+    from cloudevents.core.exceptions import CloudEventValidationError
+    from cloudevents.core.formats.json import JSONFormat
+    from cloudevents.core.v1.event import CloudEvent
+
+    def read(event):
+        try:
+            return JSONFormat().read(CloudEvent, json.dumps(event)), []
+        except CloudEventValidationError as error:
+            return None, [str(error)]
+
+    events = json.loads(body)
+    found, ids = [], set()
+    for event, line in zip(events, native):
+        parsed, problems = read(event)
+        found += problems
+        if parsed is not None and parsed.get_data() != line:
+            found.append(f"notice {line['seq']}: other data")
+        ids.add((event["source"], event["id"]))
+    if len(ids) != len(events):
+        found.append("source and id don't tell events apart")
+    spoilt = {name: value for name, value in events[0].items() if name != "source"}
+    return len(events), found, [read(spoilt)[1], read({**events[0], "Run_Id": "x"})[1]]
+
+
+def cef(body, native):
+    """A parser of CEF, and what it read compared with the log."""
+    import pycef
+
+    def unescaped(text):
+        return re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r"}.get(match[1], match[1]), text)
+
+    def problems(text, line):
+        parsed = pycef.parse(text)
+        if parsed is None:
+            return ["it is no CEF to the parser"]
+        # The parser puts a value that has a label under the label.
+        parsed = {key: unescaped(value) for key, value in parsed.items()}
+        wanted = {"cat": line["kind"], "DeviceVendor": "runner-agent", "CEFVersion": "0"}
+        if line["kind"] == "file":
+            wanted["filePath"] = line["path"]
+        if "process" in line:
+            wanted["sproc"] = line["process"]["exe"]
+            wanted["spid"] = str(line["process"]["pid"])
+        if line["kind"] == "connect":
+            address = line["destination"]["ip"]
+            wanted["Destination IPv6 Address" if ":" in address else "dst"] = address
+        found = [f"notice {line['seq']}: {key} is {parsed.get(key)!r} and not {value!r}" for key, value in wanted.items() if parsed.get(key) != value]
+        if not parsed.get("externalId", "").endswith(f"-{line['seq']}"):
+            found.append(f"notice {line['seq']}: its id is {parsed.get('externalId')!r}")
+        return found
+
+    lines = body.decode().split("\n")[:-1]
+    found = [problem for text, line in zip(lines, native) for problem in problems(text, line)]
+    return len(lines), found, [problems(lines[0].replace("CEF:0|", "CEF|"), native[0]), problems(lines[1], native[0])]
+
+
+def main():
+    form, body, native = sys.argv[1:]
+    with open(body, "rb") as file:
+        body = file.read()
+    with open(native, "rb") as file:
+        native = [json.loads(line) for line in file.read().splitlines()]
+    # `splitlines` of text would take U+2028 for the end of one; of bytes it doesn't.
+    received, problems, spoilt = {"ocsf": ocsf, "otlp": otlp, "cloudevents": cloudevents, "cef": cef}[form](body, native)
+    problems += [f"spoilt item {number} was accepted" for number, objections in enumerate(spoilt) if not objections]
+    json.dump({"received": received, "problems": problems}, sys.stdout)
+
+
+main()

@@ -1,0 +1,41 @@
+//! Forms that libraries from outside know: `outside.py` asks them, each in its pinned version.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{Bodies, Row};
+use crate::{setup, step};
+
+/// Comes with this program, so that it and the forms' names can't drift apart.
+const SCRIPT: &str = include_str!("outside.py");
+
+/// Form, receiver, validator.
+const FORMS: [(&str, &str, &str); 4] = [
+    ("ocsf", "OCSF 1.8.0", "ocsf-json-schema: strict schema of each class"),
+    ("otlp", "OTLP logs", "opentelemetry-proto: no unknown field; semantic-conventions: names"),
+    ("cloudevents", "CloudEvents 1.0", "cloudevents: attributes; data is the log's line"),
+    ("cef", "CEF", "pycef: header and extension, compared with the log"),
+];
+
+pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
+    FORMS.iter().map(|&(form, receiver, validator)| row(bodies, form, receiver, validator)).collect()
+}
+
+fn row(bodies: &Bodies, form: &str, receiver: &'static str, validator: &'static str) -> Result<Row> {
+    eprintln!("── {receiver}");
+    let body = bodies.one(form)?;
+    let mut python = Command::new(setup::receivers::python()?);
+    python.args(["-c", SCRIPT, form]).arg(&body.path).arg(&bodies.one("native")?.path).stdin(Stdio::null());
+    let said: Value = serde_json::from_str(&step::output(&mut python)?).context("what the validator said")?;
+    let problems = said["problems"].as_array().context("the validator said nothing of problems")?;
+    let items = said["received"].as_u64().context("the validator counted nothing")?;
+    Ok(Row {
+        receiver,
+        sent: body.items,
+        received: usize::try_from(items)?,
+        validator,
+        problems: problems.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+    })
+}
