@@ -21,12 +21,14 @@ pub fn arguments(bytes: &[u8]) -> Vec<String> {
     if bytes.is_empty() { Vec::new() } else { bytes.split(|&byte| byte == 0).map(from_bytes).collect() }
 }
 
+/// Whether a character moves a terminal's cursor, begins a new line or turns the reading direction.
+pub fn is_active(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
 /// Text for a terminal or a job's log: what would move the cursor, begin a new line or turn the reading direction is
 /// written as an escape. A job chooses its file names and arguments, and must not write lines in the agent's name.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let is_active = |char: char| {
-        char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-    };
     if !text.contains(is_active) {
         return Cow::Borrowed(text);
     }

@@ -303,14 +303,19 @@ proptest! {
 
 #[test]
 fn arguments_without_end_make_no_syslog_message_and_no_line_of_cef_without_end() {
-    let long = "x".repeat(1 << 20);
-    let notice = notices::notice(3, notices::exec(&["sh", "-c", &long], "/bin/sh"));
-    let message = text(Format::Syslog, &notice);
+    // Each of these is written as six bytes or more.
+    let (long, path) = ("\u{1b}\"=x".repeat(1 << 18), "/]".repeat(2048));
+    let notice = notices::notice(3, notices::exec(&["sh", "-c", &long], &path));
+    let about = About { identity: None, policy: long.clone(), host: long.clone(), ..notices::about() };
+    let of = |form| String::from_utf8(item(form, &notice, &about).expect("a form that takes it")).expect("UTF-8");
+    let message = of(Format::Syslog);
     assert!(message.len() < 8192, "{}", message.len());
     let (values, _) = structured_data(&message).expect("one whole element");
-    assert_eq!(value_of(&values, "cut"), "argv");
-    let line = text(Format::Cef, &notice);
-    assert!(line.len() < 8192, "{}", line.len());
-    assert_eq!(value_of(&extension(&line), "runnerAgentCut"), "runnerAgentArgv");
-    assert!(json(Format::Ocsf, &notice)["process"]["cmd_line"].as_str().expect("a command").len() > 1 << 20);
+    assert_eq!(value_of(&values, "cut"), "process.exe process.argv policy.name");
+    let line = of(Format::Cef);
+    assert!(line.len() < 7168, "{}", line.len());
+    let pairs = extension(&line);
+    assert_eq!(value_of(&pairs, "runnerAgentCut"), "dvchost sproc runnerAgentArgv runnerAgentPolicyName");
+    let command = json(Format::Ocsf, &notice)["process"]["cmd_line"].clone();
+    assert!(command.as_str().expect("a command").len() > 1 << 20);
 }

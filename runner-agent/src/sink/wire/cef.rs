@@ -4,6 +4,7 @@
 //! `\`, `=`, CR and LF are escaped; any other character that steers a terminal is written out as in the log's text form. What
 //! the dictionary has no key for has one that begins with `runnerAgent`. Over syslog the line is the message.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -13,10 +14,14 @@ use super::format::About;
 use crate::event::Activity;
 use crate::notice::{Content, Notice};
 use crate::policy::Severity;
-use crate::text::base_name;
+use crate::text::{base_name, is_active};
 
-/// Bytes of a value. The dictionary's texts have room for 1023 or 4000 characters; what is cut is named in `runnerAgentCut`.
+/// Bytes of a value as it is written: the dictionary's texts have room for 1023 or 4000 characters. What is cut is named in
+/// `runnerAgentCut`.
 const VALUE_BYTES: usize = 1023;
+/// Bytes of all of them, so that the line fits into a syslog message that every receiver takes.
+const LINE_BYTES: usize = 6 * 1024;
+const CUT_BYTES: usize = 512;
 
 /// Appends a notice, without a line feed.
 pub(super) fn encode(notice: &Notice, about: &About, out: &mut Vec<u8>) {
@@ -55,7 +60,7 @@ pub(super) fn encode(notice: &Notice, about: &About, out: &mut Vec<u8>) {
     });
     if !line.cut.is_empty() {
         let cut = line.cut.join(" ");
-        line.put("runnerAgentCut", &cut);
+        line.put_at_most(CUT_BYTES, "runnerAgentCut", &cut);
     }
     out.extend_from_slice(line.text.as_bytes());
 }
@@ -74,8 +79,18 @@ struct Extension {
 
 impl Extension {
     fn put(&mut self, key: &str, value: &str) {
+        let left = LINE_BYTES.saturating_sub(self.text.len() + key.len() + 2);
+        if left == 0 {
+            self.cut.push(key.to_owned());
+        } else if self.put_at_most(left.min(VALUE_BYTES), key, value) {
+            self.cut.push(key.to_owned());
+        }
+    }
+
+    /// True when that is not all of the value.
+    fn put_at_most(&mut self, most: usize, key: &str, value: &str) -> bool {
         if value.is_empty() {
-            return;
+            return false;
         }
         // Not asked of the text's end: a value may end in a bar too.
         if self.is_begun {
@@ -84,11 +99,7 @@ impl Extension {
         self.is_begun = true;
         self.text.push_str(key);
         self.text.push('=');
-        let end = value.floor_char_boundary(VALUE_BYTES);
-        escape(&value[..end], &mut self.text);
-        if end < value.len() {
-            self.cut.push(key.to_owned());
-        }
+        escape(value, most, &mut self.text)
     }
 
     /// `destination.claimed_names` as `runnerAgentDestinationClaimedNames`: a key is letters and digits.
@@ -203,19 +214,34 @@ pub(super) fn in_syslog(line: &[u8], host: &str) -> Vec<u8> {
     super::syslog::wrap(line, host, severity, "cef")
 }
 
-fn escape(value: &str, text: &mut String) {
-    for char in value.chars() {
-        match char {
-            '\\' => text.push_str(r"\\"),
-            '=' => text.push_str(r"\="),
-            '\n' => text.push_str(r"\n"),
-            '\r' => text.push_str(r"\r"),
-            other => {
-                let mut buffer = [0; 4];
-                text.push_str(&crate::text::printable(other.encode_utf8(&mut buffer)).replace('\\', r"\\"));
-            }
+/// At most so many bytes are written; true when that is not all of the value.
+fn escape(value: &str, most: usize, text: &mut String) -> bool {
+    let end = text.len() + most;
+    let mut rest = value;
+    while !rest.is_empty() {
+        let plain = rest.find(|char| matches!(char, '\\' | '=') || is_active(char)).unwrap_or(rest.len());
+        let (head, tail) = rest.split_at(plain);
+        let fits = head.floor_char_boundary(end - text.len());
+        text.push_str(&head[..fits]);
+        if fits < head.len() {
+            return true;
         }
+        let mut chars = tail.chars();
+        let piece: Cow<'_, str> = match chars.next() {
+            None => break,
+            Some('\\') => r"\\".into(),
+            Some('=') => r"\=".into(),
+            Some('\n') => r"\n".into(),
+            Some('\r') => r"\r".into(),
+            Some(other) => format!(r"\{}", other.escape_default()).into(),
+        };
+        if text.len() + piece.len() > end {
+            return true;
+        }
+        text.push_str(&piece);
+        rest = chars.as_str();
     }
+    false
 }
 
 #[cfg(test)]
@@ -225,7 +251,7 @@ mod tests {
     #[test]
     fn a_value_can_begin_neither_a_key_nor_a_line() {
         let mut text = String::new();
-        escape("a act=allowed\\ b\nCEF:0|\u{1b}", &mut text);
+        escape("a act=allowed\\ b\nCEF:0|\u{1b}", 100, &mut text);
         assert_eq!(text, r"a act\=allowed\\ b\nCEF:0|\\u{1b}");
     }
 

@@ -16,8 +16,12 @@ use crate::text::printable;
 
 const FACILITY: u32 = 13;
 const ELEMENT: &str = "runner-agent@32473";
-/// Bytes of a value. A message should stay below the 8 KiB that receivers take without being told to take more.
+/// Bytes of a value as it is written, of all parameters, of the list of those that were cut, and of the sentence. With a header
+/// that makes less than the 8 KiB that receivers take without being told to take more.
 const VALUE_BYTES: usize = 1024;
+const ELEMENT_BYTES: usize = 6 * 1024;
+const CUT_BYTES: usize = 512;
+const SENTENCE_BYTES: usize = 1024;
 
 /// Appends a notice.
 pub(super) fn encode(notice: &Notice, about: &About, out: &mut Vec<u8>) {
@@ -26,49 +30,69 @@ pub(super) fn encode(notice: &Notice, about: &About, out: &mut Vec<u8>) {
     let _ = write!(text, "<{priority}>1 {} ", timestamp(&about.encoder.timestamp(notice.at_ns)));
     header_field(&about.host, 255, &mut text);
     let _ = write!(text, " runner-agent - {} [{ELEMENT}", facts::kind(&notice.content));
-    let mut cut: Vec<&str> = Vec::new();
-    let mut parameter = |name: &str, prefix: &str, value: &str| {
-        if value.is_empty() {
-            return false;
-        }
-        text.push(' ');
-        text.push_str(prefix);
-        text.push_str(name);
-        text.push_str("=\"");
-        let is_cut = escape(value, &mut text);
-        text.push('"');
-        is_cut
-    };
-    parameter("id", "", &about.id(notice));
-    parameter("seq", "", &notice.seq.to_string());
-    parameter("severity", "", facts::severity(notice).as_str());
-    attributes::visit(about, &mut |name, value| {
-        // The header has it, and a finding's name is at most 32 characters long.
-        if name != "host.name" {
-            let is_cut = parameter(name.strip_prefix("runner_agent.").unwrap_or(name), "", value);
-            cut.extend(is_cut.then_some(name));
+    let mut element = Element { text, cut: Vec::new() };
+    element.put("id", &about.id(notice));
+    element.put("seq", &notice.seq.to_string());
+    element.put("severity", facts::severity(notice).as_str());
+    // What happened comes first: where there is too much of everything, the job's attributes are what its other messages have.
+    facts::details(&notice.content, &mut |name, value: Value<'_>| {
+        // The sentence is a finding's message, and its severity stands above.
+        if !matches!(name, "message" | "severity") && !value.says_nothing() {
+            element.put(if name == "id" { "finding" } else { name }, &value.text());
         }
     });
     if let Some(process) = facts::process(&notice.content) {
         facts::of_process(process, &notice.content, &mut |name, value: Value<'_>| {
-            let is_cut = !value.says_nothing() && parameter(name, "process.", &value.text());
-            cut.extend(is_cut.then_some(name));
+            if !value.says_nothing() {
+                element.put(&format!("process.{name}"), &value.text());
+            }
         });
     }
-    facts::details(&notice.content, &mut |name, value: Value<'_>| {
-        // The sentence is a finding's message, and its severity stands above.
-        if !matches!(name, "message" | "severity") && !value.says_nothing() {
-            let name = if name == "id" { "finding" } else { name };
-            let is_cut = parameter(name, "", &value.text());
-            cut.extend(is_cut.then_some(name));
+    attributes::visit(about, &mut |name, value| {
+        // The header has it.
+        if name != "host.name" {
+            element.put(name.strip_prefix("runner_agent.").unwrap_or(name), value);
         }
     });
+    let Element { mut text, cut } = element;
     if !cut.is_empty() {
-        parameter("cut", "", &cut.join(" "));
+        text.push_str(" cut=\"");
+        escape(&cut.join(" "), CUT_BYTES, &mut text);
+        text.push('"');
     }
     text.push_str("] ");
-    text.push_str(&facts::sentence(notice));
+    let sentence = facts::sentence(notice);
+    let end = sentence.floor_char_boundary(SENTENCE_BYTES);
+    text.push_str(&sentence[..end]);
     out.extend_from_slice(text.as_bytes());
+}
+
+/// An element of structured data that is being written.
+struct Element {
+    text: String,
+    /// Parameters that lack a part, or all.
+    cut: Vec<String>,
+}
+
+impl Element {
+    fn put(&mut self, name: &str, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        let begin = self.text.len();
+        self.text.push(' ');
+        self.text.push_str(name);
+        self.text.push_str("=\"");
+        let left = ELEMENT_BYTES.saturating_sub(self.text.len());
+        let is_cut = escape(value, left.min(VALUE_BYTES), &mut self.text);
+        self.text.push('"');
+        if is_cut {
+            self.cut.push(name.to_owned());
+        }
+        if left == 0 {
+            self.text.truncate(begin);
+        }
+    }
 }
 
 /// A line that is no syslog message as the message of one, without a time: the line has its own.
@@ -106,16 +130,23 @@ fn header_field(value: &str, most: usize, text: &mut String) {
     }
 }
 
-/// A parameter's value: `"`, `\` and `]` take a backslash. Control characters are written out first. True when it was cut.
-fn escape(value: &str, text: &mut String) -> bool {
-    let end = value.floor_char_boundary(VALUE_BYTES);
-    for char in printable(&value[..end]).chars() {
-        if matches!(char, '"' | '\\' | ']') {
+/// A parameter's value: `"`, `\` and `]` take a backslash. Control characters are written out first. At most so many bytes are
+/// written; true when that is not all.
+fn escape(value: &str, most: usize, text: &mut String) -> bool {
+    let end = text.len() + most;
+    // What is beyond can't be written, and may be megabytes.
+    let head = &value[..value.floor_char_boundary(most)];
+    for char in printable(head).chars() {
+        let is_special = matches!(char, '"' | '\\' | ']');
+        if text.len() + usize::from(is_special) + char.len_utf8() > end {
+            return true;
+        }
+        if is_special {
             text.push('\\');
         }
         text.push(char);
     }
-    end < value.len()
+    head.len() < value.len()
 }
 
 #[cfg(test)]
@@ -125,8 +156,15 @@ mod tests {
     #[test]
     fn a_value_can_end_neither_itself_nor_its_element_nor_the_line() {
         let mut text = String::new();
-        assert!(!escape("a\"] [x y=\"\\\n", &mut text));
+        assert!(!escape("a\"] [x y=\"\\\n", 100, &mut text));
         assert_eq!(text, r#"a\"\] [x y=\"\\\\n"#);
+    }
+
+    #[test]
+    fn a_value_is_cut_by_what_is_written_of_it_and_never_after_a_backslash() {
+        let mut text = String::new();
+        assert!(escape("ab\"\"", 5, &mut text));
+        assert_eq!(text, r#"ab\""#);
     }
 
     #[test]
