@@ -20,3 +20,12 @@ pub const PEAK_KIB: u64 = 40 * 1024;
 pub const READY_MS: f64 = 300.0;
 /// The release binary.
 pub const BINARY_BYTES: u64 = 12 * 1024 * 1024;
+
+/// Notices a second that a form has to take on one core, where something is demanded of it.
+pub fn encoded_per_second(form: &str) -> Option<f64> {
+    match form {
+        "native" => Some(300_000.0),
+        "ocsf" => Some(100_000.0),
+        _ => None,
+    }
+}

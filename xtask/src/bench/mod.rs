@@ -4,6 +4,7 @@
 mod agent;
 pub mod block;
 mod ceiling;
+mod encode;
 pub mod load;
 mod project;
 mod report;
@@ -24,8 +25,18 @@ use agent::{Agent, Footprint};
 use load::Kind;
 use report::{Measure, Report};
 
+/// What can be measured of the agent without the kernel.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Pure {
+    /// How fast notices become each of the forms in which they leave
+    Encode,
+}
+
 #[derive(Args)]
 pub struct Options {
+    /// Measure this instead, which takes neither root nor a kernel
+    #[arg(value_enum, conflicts_with_all = ["only", "json", "block", "agent"])]
+    part: Option<Pure>,
     /// Rounds; each runs every load once bare and once under the agent
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -50,6 +61,9 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(Pure::Encode) = options.part {
+        return encode::run();
+    }
     if !step::is_root() {
         bail!("the agent loads programs into the kernel: run the benchmark as root (`sudo -E cargo xtask bench`)");
     }
