@@ -80,9 +80,7 @@ struct Extension {
 impl Extension {
     fn put(&mut self, key: &str, value: &str) {
         let left = LINE_BYTES.saturating_sub(self.text.len() + key.len() + 2);
-        if left == 0 {
-            self.cut.push(key.to_owned());
-        } else if self.put_at_most(left.min(VALUE_BYTES), key, value) {
+        if !value.is_empty() && (left == 0 || self.put_at_most(left.min(VALUE_BYTES), key, value)) {
             self.cut.push(key.to_owned());
         }
     }

@@ -6,7 +6,7 @@ mod sentence;
 pub(super) use fields::{Value, details, of_process};
 pub(super) use sentence::sentence;
 
-use crate::event::{Activity, Event, Process};
+use crate::event::{Activity, DnsMessage, Event, Process};
 use crate::notice::{AgentState, Content, Notice};
 use crate::policy::{Severity, Verdict};
 
@@ -74,9 +74,15 @@ pub(super) fn rule(content: &Content) -> Option<&str> {
     }
 }
 
-/// How bad it is. A finding says so itself; of the rest: what was refused is medium, what would have been is low.
+/// How bad it is. A finding says so itself; of the rest: what was refused is medium, what would have been is low, and so is a
+/// refused name that honest programs ask for all the time.
 pub(super) fn severity(notice: &Notice) -> Severity {
     match &notice.content {
+        Content::Event(Event { activity: Activity::Dns(DnsMessage { decided: Some(decided), .. }), .. })
+            if decided.refusal.is_some_and(|refusal| refusal.is_quiet) =>
+        {
+            Severity::Low
+        }
         Content::Event(_) => match verdict(&notice.content) {
             Some(Verdict::Blocked) => Severity::Medium,
             Some(Verdict::Audited) => Severity::Low,

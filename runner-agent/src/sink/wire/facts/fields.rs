@@ -144,6 +144,7 @@ fn of_end<'a>(ended: &'a JobEnded, tell: &mut impl FnMut(&'static str, Value<'a>
     tell("left_on_runner", Value::list(&ended.left_on_runner));
     let counted = ended.occurrences.iter().map(|(id, count)| format!("{id}={count}").into());
     tell("findings", Value::List(counted.collect()));
+    tell("unreadable_dns", Value::Number(ended.unreadable_dns));
     tell("dropped_packets", Value::Number(ended.dropped_packets));
     tell("account.seen", Value::Number(ended.account.seen()));
     tell("account.lost", Value::Number(ended.account.lost()));
