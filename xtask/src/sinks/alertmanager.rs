@@ -12,7 +12,7 @@ use super::{Bodies, Row};
 
 const CONFIGURATION: &str = "route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n";
 
-pub fn row(bodies: &Bodies) -> Result<Row> {
+pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
     eprintln!("── Alertmanager");
     let place = Place::new()?;
     let address = free_port()?;
@@ -53,8 +53,8 @@ pub fn row(bodies: &Bodies) -> Result<Row> {
             }
         }
     }
-    let validator = "prometheus-alertmanager 0.25: POST, read back, labels and annotations equal";
-    Ok(Row { receiver: "Alertmanager", sent: body.items, received: listed.len(), validator, problems })
+    let validator = "prometheus-alertmanager: POST, read back, labels and annotations equal";
+    Ok(vec![Row { receiver: "Alertmanager", sent: body.items, received: listed.len(), validator, problems }])
 }
 
 /// One request, by HTTP/1.0: the answer ends with the connection.

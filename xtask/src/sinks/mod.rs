@@ -10,6 +10,7 @@ mod structure;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
@@ -98,15 +99,20 @@ impl Row {
 
 pub fn run() -> Result<()> {
     setup::run(&setup::Options { with_sinks: true, ..setup::Options::default() })?;
+    // From here on a signal ends nothing by itself: receivers and folders go with their handles.
+    let stop = step::stop_flag()?;
     let folder = tempfile::Builder::new().prefix("runner-agent-sinks-").tempdir().context("a temporary folder")?;
     let mut cargo = step::cargo("test");
     cargo.args(["--quiet", "--package", "runner-agent", "--test", "forms"]).env(FOLDER, folder.path());
     step::run("the forms' own tests, which write bodies", &mut cargo)?;
     let bodies = Bodies::read(folder.path())?;
-    let mut rows = outside::rows(&bodies)?;
-    rows.extend(rsyslog::rows(&bodies)?);
-    rows.push(alertmanager::row(&bodies)?);
-    rows.extend(structure::rows(&bodies)?);
+    let mut rows = Vec::new();
+    for readers in [outside::rows, rsyslog::rows, alertmanager::rows, structure::rows] {
+        if stop.load(Ordering::Relaxed) {
+            bail!("stopped by a signal");
+        }
+        rows.extend(readers(&bodies)?);
+    }
     println!("{}", table(&rows));
     for row in &rows {
         for problem in &row.problems {

@@ -85,3 +85,65 @@ fn head(identity: &JobIdentity) -> (Option<&str>, Option<&'static str>) {
     }
     (identity.git_ref.as_deref(), None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::Encoder;
+    use super::*;
+    use crate::identity::{Environment, identify};
+    use crate::policy::Mode;
+
+    fn told(variables: &[&str]) -> BTreeMap<&'static str, String> {
+        let environment = Environment::parse(variables.join("\0").as_bytes());
+        let about = About {
+            encoder: Encoder { boot_ns: 0, mount_namespace: 0 },
+            job: "j".into(),
+            host: String::new(),
+            identity: Some(identify(&environment, None).expect("an identity")),
+            trust: None,
+            policy: "p".to_owned(),
+            policy_sha256: String::new(),
+            mode: Mode::Block,
+        };
+        let mut all = BTreeMap::new();
+        visit(&about, &mut |name, value| {
+            assert!(
+                !value.is_empty() && all.insert(name, value.to_owned()).is_none(),
+                "{name} is told once, with a value"
+            );
+        });
+        all
+    }
+
+    #[test]
+    fn a_tag_is_a_tag_and_a_change_is_the_branch_it_comes_from() {
+        let tag = told(&["GITHUB_ACTIONS=true", "GITHUB_REF=refs/tags/v1.2", "GITHUB_EVENT_NAME=push"]);
+        assert_eq!((&*tag["vcs.ref.head.name"], &*tag["vcs.ref.head.type"]), ("v1.2", "tag"));
+        let change = told(&[
+            "GITHUB_ACTIONS=true",
+            "GITHUB_REF=refs/pull/7/merge",
+            "GITHUB_HEAD_REF=topic",
+            "GITHUB_BASE_REF=main",
+            "GITHUB_EVENT_NAME=push",
+        ]);
+        assert_eq!((&*change["vcs.ref.head.name"], &*change["vcs.ref.head.type"]), ("topic", "branch"));
+        assert_eq!(change["vcs.ref.base.name"], "main");
+    }
+
+    #[test]
+    fn groups_of_groups_are_an_owner() {
+        let told = told(&["GITLAB_CI=true", "CI_PROJECT_PATH=org/team/app", "CI_SERVER_URL=https://git.example.org/"]);
+        assert_eq!((&*told["vcs.owner.name"], &*told["vcs.repository.name"]), ("org/team", "app"));
+        assert_eq!(told["vcs.repository.url.full"], "https://git.example.org/org/team/app");
+        assert_eq!(told["vcs.provider.name"], "gitlab");
+    }
+
+    #[test]
+    fn a_command_run_by_hand_has_no_repository() {
+        let told = told(&["HOME=/home/user"]);
+        assert_eq!(told["runner_agent.ci.provider"], "plain");
+        assert!(!told.keys().any(|name| name.starts_with("vcs.") || name.starts_with("cicd.")), "{told:?}");
+    }
+}

@@ -137,3 +137,23 @@ fn command(argv: &[String], text: &mut String) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(argv: &[&str]) -> String {
+        let argv: Vec<String> = argv.iter().map(|&argument| argument.to_owned()).collect();
+        let mut text = String::new();
+        command(&argv, &mut text);
+        text
+    }
+
+    #[test]
+    fn a_long_command_is_cut_within_an_argument_or_after_one() {
+        assert_eq!(shown(&["sh", "-c", "true"]), "sh -c true");
+        assert_eq!(shown(&["é".repeat(201).as_str()]), format!("{}…", "é".repeat(200)));
+        assert_eq!(shown(&["x".repeat(200).as_str(), "y"]), format!("{}…", "x".repeat(200)));
+        assert_eq!(shown(&["x".repeat(200).as_str()]), "x".repeat(200));
+    }
+}
