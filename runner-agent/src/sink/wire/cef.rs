@@ -184,6 +184,8 @@ fn title(content: &Content) -> &'static str {
         Content::JobStarted(_) => "Job started",
         Content::JobEnded(_) => "Job ended",
         Content::Agent(_) => "State of the agent",
+        Content::Checkpoint(_) => "Log signed",
+        Content::Receipt(_) => "Receipt issued",
     }
 }
 

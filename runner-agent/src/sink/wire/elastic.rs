@@ -202,7 +202,7 @@ fn event<'a>(notice: &'a Notice, id: &'a str) -> EcsEvent<'a> {
         Content::Finding(_) => (&["intrusion_detection"], &["info"]),
         Content::JobStarted(_) => (&["session"], &["start"]),
         Content::JobEnded(_) => (&["session"], &["end"]),
-        Content::Loss(_) | Content::Agent(_) => (&["host"], &["info"]),
+        Content::Loss(_) | Content::Agent(_) | Content::Checkpoint(_) | Content::Receipt(_) => (&["host"], &["info"]),
     };
     EcsEvent {
         id,

@@ -29,6 +29,8 @@ pub(super) fn kind(content: &Content) -> &'static str {
         Content::Loss(_) => "loss",
         Content::JobStarted(_) | Content::JobEnded(_) => "job",
         Content::Agent(_) => "agent",
+        Content::Checkpoint(_) => "checkpoint",
+        Content::Receipt(_) => "receipt",
     }
 }
 
@@ -90,7 +92,11 @@ pub(super) fn severity(notice: &Notice) -> Severity {
         },
         Content::Finding(finding) => finding.severity,
         Content::Loss(_) => Severity::Medium,
-        Content::JobStarted(_) | Content::JobEnded(_) | Content::Agent(AgentState::Ready { .. }) => Severity::Info,
+        Content::JobStarted(_)
+        | Content::JobEnded(_)
+        | Content::Checkpoint(_)
+        | Content::Receipt(_)
+        | Content::Agent(AgentState::Ready { .. }) => Severity::Info,
         Content::Agent(AgentState::Changed { state, .. }) => match *state {
             "tampered" | "disarmed" => Severity::Critical,
             "repaired" | "taken-over" => Severity::High,

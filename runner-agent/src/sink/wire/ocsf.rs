@@ -63,7 +63,7 @@ pub(super) fn encode(notice: &Notice, about: &About, out: &mut Vec<u8>) {
         Content::Event(happened) => of_event(happened, notice, about, &mut event),
         Content::Finding(finding) => of_finding(finding, notice, about, &mut event),
         Content::Loss(loss) => event.count = Some(loss.count),
-        Content::JobStarted(_) => event.app = Some(job_app(about)),
+        Content::JobStarted(_) | Content::Checkpoint(_) | Content::Receipt(_) => event.app = Some(job_app(about)),
         Content::JobEnded(ended) => {
             event.app = Some(job_app(about));
             event.status_code = ended.exit_code.map(|code| code.to_string());
@@ -82,6 +82,8 @@ fn class_of(content: &Content) -> Class {
         Content::Loss(_) => return Class::new(ERROR, 1),
         Content::JobStarted(_) | Content::Agent(AgentState::Ready { .. }) => return Class::new(LIFECYCLE, 3),
         Content::JobEnded(_) => return Class::new(LIFECYCLE, 4),
+        Content::Checkpoint(_) => return Class::other(LIFECYCLE, "Log Signed"),
+        Content::Receipt(_) => return Class::other(LIFECYCLE, "Receipt Issued"),
         Content::Agent(AgentState::Changed { state, .. }) => return Class::other(LIFECYCLE, state),
     };
     match &event.activity {

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::super::{Exit, access_word, exit_of, key_text, write};
 use super::{arguments, rule, verdict};
 use crate::event::{Activity, Connection, DnsMessage, FileAccess, Process};
-use crate::notice::{AgentState, Content, JobEnded, JobStarted};
+use crate::ledger::Checkpoint;
+use crate::notice::{AgentState, Content, JobEnded, JobStarted, ReceiptIssued};
 
 /// The value of a field.
 pub(in super::super) enum Value<'a> {
@@ -111,6 +112,14 @@ pub(in super::super) fn details<'a>(content: &'a Content, tell: &mut impl FnMut(
         }
         Content::JobStarted(started) => of_start(started, tell),
         Content::JobEnded(ended) => of_end(ended, tell),
+        Content::Checkpoint(None) => {}
+        Content::Checkpoint(Some(Checkpoint { position, key, signature })) => {
+            tell("lines", Value::Number(position.lines));
+            tell("head", (&*position.head).into());
+            tell("key", (&**key).into());
+            tell("signature", signature.to_string().into());
+        }
+        Content::Receipt(issued) => of_receipt(issued, tell),
         Content::Agent(AgentState::Ready { ready_ms, tier, kernel, version }) => {
             tell("state", "ready".into());
             tell("ready_ms", Value::Number(ready_ms.round() as u64));
@@ -130,6 +139,21 @@ fn of_start<'a>(started: &'a JobStarted, tell: &mut impl FnMut(&'static str, Val
     tell("command", Value::list(&started.command));
     tell("policy_files", Value::list(&started.policy_files));
     tell("cgroup", (&*started.cgroup).into());
+    if let Some(key) = &started.key {
+        tell("key", (&**key).into());
+    }
+}
+
+fn of_receipt<'a>(issued: &'a ReceiptIssued, tell: &mut impl FnMut(&'static str, Value<'a>)) {
+    tell("sha256", (&*issued.sha256).into());
+    tell("log_sha256", (&*issued.log_sha256).into());
+    tell("lines", Value::Number(issued.lines));
+    tell("head", (&*issued.head).into());
+    tell("key", (&*issued.key).into());
+    tell("mode", issued.mode.as_str().into());
+    tell("seen", Value::Number(issued.seen));
+    tell("lost", Value::Number(issued.lost));
+    tell("findings", Value::Number(issued.findings));
 }
 
 fn of_end<'a>(ended: &'a JobEnded, tell: &mut impl FnMut(&'static str, Value<'a>)) {

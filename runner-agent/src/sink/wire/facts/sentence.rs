@@ -33,6 +33,15 @@ pub(in super::super) fn sentence(notice: &Notice) -> String {
             }
             let _ = write!(text, "; {} lost", ended.account.lost());
         }
+        Content::Checkpoint(signed) => {
+            let lines = signed.as_ref().map_or(0, |signed| signed.position.lines);
+            let _ = write!(text, "the log was signed up to line {lines}");
+        }
+        Content::Receipt(issued) => {
+            let (lines, lost) = (issued.lines, issued.lost);
+            let _ =
+                write!(text, "the job's receipt was issued: {lines} lines, {lost} lost, {} findings", issued.findings);
+        }
         Content::Agent(AgentState::Ready { tier, kernel, version, .. }) => {
             let _ = write!(text, "runner-agent {version} is ready on {kernel}, tier {tier}");
         }
