@@ -73,6 +73,7 @@ pub fn run(options: &Options) -> Result<()> {
 
     if options.filter.is_none() {
         suites.push(of_action());
+        suites.push(sinks::suite());
         suites.push(package::suite());
         suites.extend(in_guests(Duration::from_mins(options.guests_within)));
     }

@@ -3,6 +3,7 @@
 //! (`cargo xtask test sinks`).
 
 mod notices;
+mod receipt;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -179,6 +180,9 @@ fn bodies_are_handed_to_who_asks_for_them() {
     let framed: Vec<u8> = lines.flat_map(|line| [&line[..], b"\n"].concat()).collect();
     let name = format!("cef-in-syslog.0.{}.body", notices::table().len());
     std::fs::write(folder.join(name), framed).expect("the folder that was named");
+    let (receipt, statement) = receipt::signed();
+    std::fs::write(folder.join("receipt.0.1.body"), receipt).expect("the folder that was named");
+    std::fs::write(folder.join("statement.0.1.body"), statement).expect("the folder that was named");
 }
 
 /// The values of an element of structured data, by RFC 5424's rules, and what stands after it.

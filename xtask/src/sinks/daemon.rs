@@ -4,7 +4,6 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,15 +55,26 @@ impl Place {
         Ok(found.context("no folder of libraries was unpacked")?.path())
     }
 
+    /// A program that finds what its package has below `/usr/share`, in a mount namespace of its own. Who isn't root has none,
+    /// and a receiver that looks for such files says so.
+    fn command(&self, program: &str) -> Command {
+        const OVER: &str = "mount -t overlay overlay -o \"lowerdir=$0:/usr/share\" /usr/share && \
+                            exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+        let program = self.path("root").join(program);
+        if !step::is_root() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", OVER]).arg(self.path("root/usr/share")).arg(program);
+        command
+    }
+
     /// Starts one of the receivers.
     pub fn start(&self, program: &str, arguments: &[&Path]) -> Result<Daemon> {
         let log = fs::File::create(self.path("log")).context("the receiver's log")?;
-        let mut command = Command::new(self.path("root").join(program));
+        let mut command = self.command(program);
         command.args(arguments).current_dir(self.folder.path()).env("LD_LIBRARY_PATH", self.libraries()?);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        if step::is_root() {
-            command.uid(NOBODY).gid(NOBODY);
-        }
         let child = command.spawn().with_context(|| format!("{program} can't be started"))?;
         Ok(Daemon { child, log: self.path("log") })
     }

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
+use crate::suite::Suite;
 use crate::{setup, step};
 
 /// Names the folder that `runner-agent/tests/forms` writes to.
@@ -97,7 +98,32 @@ impl Row {
     }
 }
 
+/// Asks every reader, and prints what they said.
 pub fn run() -> Result<()> {
+    let rows = ask_all()?;
+    if rows.iter().any(|row| !row.is_good()) {
+        bail!("some receivers object, or lack something; what stands above says why");
+    }
+    Ok(())
+}
+
+/// The same as a row of the table of suites, each receiver a test.
+pub fn suite() -> Suite {
+    const NAME: &str = "sinks: receivers and validators";
+    eprintln!("── {NAME}");
+    let rows = match ask_all() {
+        Ok(rows) => rows,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return Suite::check(NAME, false);
+        }
+    };
+    let (passed, failed): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.is_good());
+    let names = |rows: Vec<&Row>| rows.into_iter().map(|row| row.receiver.to_owned()).collect();
+    Suite { name: NAME.to_owned(), passed: names(passed), failed: names(failed), skipped: Vec::new() }
+}
+
+fn ask_all() -> Result<Vec<Row>> {
     setup::run(&setup::Options { with_sinks: true, ..setup::Options::default() })?;
     // From here on a signal ends nothing by itself: receivers and folders go with their handles.
     let stop = step::stop_flag()?;
@@ -119,10 +145,7 @@ pub fn run() -> Result<()> {
             eprintln!("{}: {problem}", row.receiver);
         }
     }
-    if rows.iter().any(|row| !row.is_good()) {
-        bail!("some receivers object, or lack something; what stands above says why");
-    }
-    Ok(())
+    Ok(rows)
 }
 
 fn table(rows: &[Row]) -> String {

@@ -158,6 +158,99 @@ def cef(body, native):
     return len(lines), found, [problems(lines[0].replace("CEF:0|", "CEF|"), native[0]), problems(lines[1], native[0])]
 
 
+def public_key(encoded):
+    import base64
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    return Ed25519PublicKey.from_public_bytes(base64.b64decode(encoded, validate=True))
+
+
+def receipt(body, native):
+    """What is signed, made by somebody else's canonical JSON and looked at by somebody else's ed25519."""
+    import base64
+    import hashlib
+
+    import rfc8785
+    from cryptography.exceptions import InvalidSignature
+
+    def problems(fields):
+        fields = dict(fields)
+        signature = base64.b64decode(fields.pop("signature"), validate=True)
+        text = b"runner-agent receipt 1\n" + rfc8785.dumps(fields)
+        try:
+            public_key(fields["key"]).verify(signature, text)
+        except InvalidSignature:
+            return ["the signature is of something else"]
+        return []
+
+    fields = json.loads(body)
+    found = problems(fields)
+    key_id = hashlib.sha256(base64.b64decode(fields["key"])).hexdigest()[:16]
+    if fields["key_id"] != key_id:
+        found.append(f"key_id is {fields['key_id']} and not {key_id}")
+    wrong = {**fields, "account": {**fields["account"], "lost": fields["account"]["lost"] + 1}}
+    return 1, found, [problems(wrong), problems({**fields, "mode": "audit"})]
+
+
+def statement(body, native):
+    """The envelope by a verifier of DSSE, the statement by in-toto's own types, and every field that the predicate requires."""
+    import base64
+    import hashlib
+
+    from google.protobuf.json_format import ParseDict, ParseError
+    from in_toto_attestation.v1 import statement_pb2
+    from in_toto_attestation.v1.statement import Statement
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import VerificationError
+    from securesystemslib.signer import SSlibKey
+
+    def lacks(value, path):
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return value in (None, "", [], {})
+
+    def problems(envelope):
+        payload = json.loads(base64.b64decode(envelope["payload"], validate=True))
+        embedded = payload["predicate"]["urn:runner-agent:receipt:1"]
+        raw = base64.b64decode(embedded["key"])
+        key_id = hashlib.sha256(raw).hexdigest()[:16]
+        key = SSlibKey(key_id, "ed25519", "ed25519", {"public": raw.hex()})
+        found = []
+        try:
+            Envelope.from_dict(copy.deepcopy(envelope)).verify([key], 1)
+        except VerificationError as error:
+            found.append(str(error))
+        if envelope["payloadType"] != "application/vnd.in-toto+json":
+            found.append(f"payloadType is {envelope['payloadType']}")
+        try:
+            parsed = ParseDict(payload, statement_pb2.Statement())
+            wrapped = Statement([], parsed.predicate_type, {})
+            wrapped.pb.CopyFrom(parsed)
+            wrapped.validate()
+        except (ParseError, ValueError, TypeError) as error:
+            found.append(f"{type(error).__name__}: {error}")
+        predicate = payload["predicate"]
+        if payload["predicateType"] != "https://in-toto.io/attestation/runtime-trace/v0.1":
+            found.append(f"predicateType is {payload['predicateType']}")
+        required = ["monitor.type", "monitoredProcess.hostID", "monitoredProcess.type", "monitoredProcess.event", "monitorLog"]
+        optional = ["monitor.configSource.digest.sha256", "monitor.tracePolicy", "monitorLog.process", "monitorLog.network", "monitorLog.fileAccess", "metadata.buildStartedOn", "metadata.buildFinishedOn"]
+        found += [f"{path} is missing" for path in required + optional if lacks(predicate, path)]
+        for entry in predicate["monitorLog"]["network"]:
+            missing = {"ip", "hostname", "port", "protocol", "invokingProcess"} - set(entry)
+            found += [f"network: {name} is missing" for name in missing]
+        return found
+
+    envelope = json.loads(body)
+    payload = json.loads(base64.b64decode(envelope["payload"]))
+    payload["subject"] = []
+    spoilt = {**envelope, "payload": base64.b64encode(json.dumps(payload).encode()).decode()}
+    return 1, problems(envelope), [problems(spoilt), problems({**envelope, "payloadType": "text/plain"})]
+
+
+CHECKS = {"ocsf": ocsf, "otlp": otlp, "cloudevents": cloudevents, "cef": cef, "receipt": receipt, "statement": statement}
+
+
 def main():
     form, body, native = sys.argv[1:]
     with open(body, "rb") as file:
@@ -165,7 +258,7 @@ def main():
     with open(native, "rb") as file:
         native = [json.loads(line) for line in file.read().splitlines()]
     # `splitlines` of text would take U+2028 for the end of one; of bytes it doesn't.
-    received, problems, spoilt = {"ocsf": ocsf, "otlp": otlp, "cloudevents": cloudevents, "cef": cef}[form](body, native)
+    received, problems, spoilt = CHECKS[form](body, native)
     problems += [f"spoilt item {number} was accepted" for number, objections in enumerate(spoilt) if not objections]
     json.dump({"received": received, "problems": problems}, sys.stdout)
 

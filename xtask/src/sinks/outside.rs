@@ -12,11 +12,17 @@ use crate::{setup, step};
 const SCRIPT: &str = include_str!("outside.py");
 
 /// Form, receiver, validator.
-const FORMS: [(&str, &str, &str); 4] = [
+const FORMS: [(&str, &str, &str); 6] = [
     ("ocsf", "OCSF 1.8.0", "ocsf-json-schema: strict schema of each class"),
     ("otlp", "OTLP logs", "opentelemetry-proto: no unknown field; semantic-conventions: names"),
     ("cloudevents", "CloudEvents 1.0", "cloudevents: attributes; data is the log's line"),
     ("cef", "CEF", "pycef: header and extension, compared with the log"),
+    ("receipt", "receipt", "rfc8785: what is signed; cryptography: ed25519"),
+    (
+        "statement",
+        "in-toto, DSSE",
+        "securesystemslib: signature; in-toto-attestation: statement; the predicate's fields",
+    ),
 ];
 
 pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
