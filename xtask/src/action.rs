@@ -1,18 +1,64 @@
 //! The tests of the GitHub Action: node runs them, against a stand-in and against the binary that was built.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::step::root;
 use crate::suite::Suite;
+use crate::{setup, step};
 
 const NAME: &str = "the GitHub Action";
 
 /// The oldest node that the tests run on; the Action asks its runner for a newer one.
 const NODE: u32 = 20;
+
+/// What has a shape that others have written down: the schema, and the files.
+const SHAPES: [(&str, &str); 2] =
+    [("vendor.github-actions", "action.yml"), ("vendor.github-workflows", "examples/github")];
+
+/// Whether the Action and the workflows that show its use have the shapes that their reader wants.
+pub fn shapes() -> Suite {
+    let mut suite = Suite { name: "the GitHub Action's files".to_owned(), ..Suite::default() };
+    let options = setup::Options { with_action: true, ..setup::Options::default() };
+    let program = match setup::run(&options).and_then(|()| setup::action::check_jsonschema()) {
+        Ok(program) if program.is_file() => program,
+        Ok(_) => {
+            suite.skipped.push(("all".to_owned(), "check-jsonschema could not be installed".to_owned()));
+            return suite;
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            return Suite::check(&suite.name, false);
+        }
+    };
+    for (schema, place) in SHAPES {
+        for file in files(&root().join(place)) {
+            let name = file.strip_prefix(root()).unwrap_or(&file).display().to_string();
+            let mut check = Command::new(&program);
+            check.args(["--builtin-schema", schema]).arg(&file).stdin(Stdio::null());
+            match step::output(&mut check) {
+                Ok(_) => suite.passed.push(name),
+                Err(error) => {
+                    eprintln!("{name}: {error:#}");
+                    suite.failed.push(name);
+                }
+            }
+        }
+    }
+    suite
+}
+
+/// The file itself, or the YAML files of a folder.
+fn files(place: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(place) else { return vec![place.to_owned()] };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "yml"));
+    files.sort();
+    files
+}
 
 /// Runs them all.
 pub fn tests(binary: Option<&Path>) -> Result<Suite> {

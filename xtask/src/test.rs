@@ -72,6 +72,7 @@ pub fn run(options: &Options) -> Result<()> {
     guests.extend(more_guests);
 
     if options.filter.is_none() {
+        suites.push(action::shapes());
         suites.push(of_action());
         suites.push(sinks::suite());
         suites.push(package::suite());

@@ -5,6 +5,7 @@
 //! still works, so a failure there is told and not fatal.
 
 mod packages;
+pub mod action;
 mod packaging;
 mod python;
 pub mod receivers;
@@ -39,6 +40,9 @@ pub struct Options {
     /// Also what packing it as an RPM takes
     #[arg(long = "rpm")]
     pub with_rpm: bool,
+    /// Also what looks at the Action's files
+    #[arg(long = "action")]
+    pub with_action: bool,
     /// Also what validating the forms of sinks takes
     #[arg(long = "sinks")]
     pub with_sinks: bool,
@@ -78,6 +82,7 @@ pub fn run(options: &Options) -> Result<()> {
         .chain(GUEST_NEEDS.iter().filter(|_| options.with_guests))
         .chain(packaging::NEEDS.iter().filter(|_| options.with_package))
         .chain(packaging::RPM_NEEDS.iter().filter(|_| options.with_rpm))
+        .chain(action::NEEDS.iter().filter(|_| options.with_action))
         .chain(receivers::NEEDS.iter().filter(|_| options.with_sinks))
         .collect();
     let mut packages = Packages::default();
