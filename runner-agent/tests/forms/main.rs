@@ -2,6 +2,7 @@
 //! notices it takes. `RUNNER_AGENT_FORMS_DIR` names a folder that gets the bodies, for validators from outside
 //! (`cargo xtask test sinks`).
 
+mod fleet;
 mod notices;
 mod receipt;
 
@@ -180,6 +181,8 @@ fn bodies_are_handed_to_who_asks_for_them() {
     let framed: Vec<u8> = lines.flat_map(|line| [&line[..], b"\n"].concat()).collect();
     let name = format!("cef-in-syslog.0.{}.body", notices::table().len());
     std::fs::write(folder.join(name), framed).expect("the folder that was named");
+    let (count, events) = fleet::ocsf();
+    std::fs::write(folder.join(format!("fleet.0.{count}.body")), events).expect("the folder that was named");
     let (receipt, statement) = receipt::signed();
     std::fs::write(folder.join("receipt.0.1.body"), receipt).expect("the folder that was named");
     std::fs::write(folder.join("statement.0.1.body"), statement).expect("the folder that was named");

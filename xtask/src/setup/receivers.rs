@@ -24,6 +24,7 @@ const VALIDATORS: Environment = Environment {
         ("opentelemetry-semantic-conventions", "0.66b2"),
         ("cloudevents", "2.2.0"),
         ("pycef", "1.11"),
+        ("chdb", "4.4.0"),
         ("cryptography", "50.0.2"),
         ("in-toto-attestation", "0.9.3"),
         ("rfc8785", "0.1.4"),

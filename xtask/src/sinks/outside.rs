@@ -12,7 +12,7 @@ use crate::{setup, step};
 const SCRIPT: &str = include_str!("outside.py");
 
 /// Form, receiver, validator.
-const FORMS: [(&str, &str, &str); 6] = [
+const FORMS: [(&str, &str, &str); 7] = [
     ("ocsf", "OCSF 1.8.0", "ocsf-json-schema: strict schema of each class"),
     ("otlp", "OTLP logs", "opentelemetry-proto: no unknown field; semantic-conventions: names"),
     ("cloudevents", "CloudEvents 1.0", "cloudevents: attributes; data is the log's line"),
@@ -23,6 +23,7 @@ const FORMS: [(&str, &str, &str); 6] = [
         "in-toto, DSSE",
         "securesystemslib: signature; in-toto-attestation: statement; the predicate's fields",
     ),
+    ("fleet", "ClickHouse", "chdb: the queries of docs/fleet find what is in seven jobs"),
 ];
 
 pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
