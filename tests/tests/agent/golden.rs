@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{ACT, job};
 
 /// Fields that are another number on each run, or another word on each kernel.
-const BY_NATURE: [&str; 15] = [
+const BY_NATURE: [&str; 16] = [
     "/ts",
     "/seq",
     "/prev",
@@ -16,6 +16,7 @@ const BY_NATURE: [&str; 15] = [
     "/evidence",
     "/account",
     "/cgroup",
+    "/key",
     "/policy_sha256",
     // None is told for a program in a temporary folder, and where this is built may be one.
     "/fix",
@@ -60,7 +61,7 @@ fn script(text: &str) -> Job {
 /// The log in a form that is the same everywhere.
 fn normalised(run: &Run) -> String {
     let home = run.home.path().to_str().expect("test paths are text").to_owned();
-    let lines = run.log.lines().iter().filter(|line| line.text("kind") != "agent");
+    let lines = run.log.lines().iter().filter(|line| !matches!(line.text("kind"), "agent" | "checkpoint"));
     lines.map(|line| one(line, &home)).collect()
 }
 
