@@ -5,6 +5,7 @@
 
 pub mod format;
 pub mod read;
+pub mod tried;
 
 mod line;
 
