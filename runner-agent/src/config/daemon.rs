@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use super::check::walk::{Cursor, Fields, Findings};
 use super::problem::Problem;
 use super::raw::{self, At};
+use super::sinks;
 use crate::identity::TrustRules;
 use crate::policy::words;
+use crate::sink::settings::Settings;
 
 /// Keys of the file.
-pub const DAEMON_KEYS: &[&str] =
-    &["version", "socket", "policies", "floor", "logs", "state", "pins", "tier", "jobs", "on-end", "owner", "trust"];
+pub const DAEMON_KEYS: &[&str] = &[
+    "version", "socket", "policies", "floor", "logs", "state", "pins", "tier", "jobs", "on-end", "owner", "trust",
+    "sinks",
+];
 
 /// Keys of `on-end`.
 const ON_END_KEYS: &[&str] = &["leftovers"];
@@ -50,6 +54,8 @@ pub struct DaemonConfig {
     pub owner: Option<u32>,
     /// Whose word is believed, and what makes code trusted.
     pub trust: TrustRules,
+    /// Who is sent what the jobs did.
+    pub sinks: Vec<Settings>,
 }
 
 impl Default for DaemonConfig {
@@ -66,6 +72,7 @@ impl Default for DaemonConfig {
             leftovers: Leftovers::End,
             owner: None,
             trust: TrustRules::default(),
+            sinks: Vec::new(),
         }
     }
 }
@@ -104,7 +111,7 @@ words!(Leftovers, "end, keep", {
 /// Reads the configuration, or says everything that is wrong with it.
 pub fn read(file: &Path) -> Result<DaemonConfig, Vec<Problem>> {
     let bytes = std::fs::read(file).map_err(|error| {
-        let what = format!("can't be read: {error}; it is the daemon's configuration, YAML with `version: 1`");
+        let what = format!("can't be read: {error}; it is the agent's configuration, YAML with `version: 1`");
         vec![Problem::error(file, At::START, "", what)]
     })?;
     parse(file, &bytes)
@@ -146,6 +153,9 @@ fn config(root: &Cursor) -> DaemonConfig {
     }
     if let Some(cursor) = fields.get("trust") {
         config.trust = trust(&cursor);
+    }
+    if let Some(cursor) = fields.get("sinks") {
+        config.sinks = sinks::sinks(&cursor);
     }
     config
 }
@@ -238,6 +248,7 @@ mod tests {
                 release: ReleaseRules { tags: vec!["v*".to_owned()], ..ReleaseRules::default() },
                 ..TrustRules::default()
             },
+            sinks: Vec::new(),
         };
         assert_eq!(parse(Path::new("c"), text.as_bytes()).unwrap(), wanted);
     }
