@@ -18,6 +18,7 @@ use crate::order::Order;
 use crate::pipeline::{EngineAsked, Measure, Pipeline, Resolved};
 use crate::record_file::Recorder;
 use crate::report::summary::Summary;
+use crate::sink::courier::News;
 use crate::sink::{Outbox, SinkLoss};
 
 /// Name of the sink that has to have everything.
@@ -47,7 +48,7 @@ pub(super) struct Row {
 impl Row {
     fn sinks(&self) -> Vec<SinkLoss> {
         let outboxes = self.outboxes.iter().map(Outbox::loss);
-        outboxes.chain([SinkLoss { sink: "resolver", dropped: self.reports_lost, failed: 0 }]).collect()
+        outboxes.chain([SinkLoss { dropped: self.reports_lost, ..SinkLoss::none("resolver") }]).collect()
     }
 
     fn missing_in_log(&self) -> u64 {
@@ -212,6 +213,12 @@ impl Flow {
         let account = Account { notices_dropped: row.missing_in_log(), ..whole.since(row.told.beginning()) };
         let losses = row.told.news(&account, &row.sinks());
         (account, losses)
+    }
+
+    /// What is new about the sinks of a job: a state, and what it means, for people.
+    pub(super) fn sink_news(&mut self, slot: u32) -> Vec<News> {
+        let row = self.rows.get_mut(&slot);
+        row.map(|row| row.outboxes.iter_mut().flat_map(Outbox::news).collect()).unwrap_or_default()
     }
 
     /// Forgets a job and waits for its sinks. Returns the summary, and how many notices the log lacks.

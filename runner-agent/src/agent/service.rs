@@ -19,7 +19,7 @@ use runner_agent_common::record::ProcessKey;
 use super::arm::{JobOptions, Proof};
 use super::block::{Closed, Prepared};
 use super::flow::{LOG, now_ns};
-use super::run::{RunError, io_error};
+use super::run::{RunError, about, io_error};
 use super::station::{Station, StationOptions};
 use super::watched::watch_keys;
 use crate::config::Combined;
@@ -27,9 +27,9 @@ use crate::kernel::procfs::Snapshot;
 use crate::kernel::{LoadOptions, Room};
 use crate::policy::{Mode, Policy};
 use crate::redact::Redactor;
-use crate::sink::Outbox;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::wire::Encoder;
+use crate::sink::{Deliveries, Outbox};
 use moving::pidfd;
 pub use words::{BeginError, Begun, Ended, JobRequest, Standing};
 
@@ -51,6 +51,8 @@ pub struct ServiceOptions {
     pub pins: Option<PathBuf>,
     /// For the logs.
     pub encoder: Encoder,
+    /// Who else is sent what jobs do.
+    pub deliveries: Deliveries,
     /// When the daemon was started.
     pub started: Instant,
 }
@@ -82,12 +84,14 @@ struct Kept {
     ends_leftovers: bool,
     logs: PathBuf,
     encoder: Encoder,
+    deliveries: Deliveries,
 }
 
 impl Service {
     /// Loads the probes, and proves with a job of its own that they see what they should and refuse what they must.
     pub fn raise(options: ServiceOptions) -> Result<Self, RunError> {
-        let ServiceOptions { load, policies, jobs, ends_leftovers, logs, runtime, pins, encoder, started } = options;
+        let ServiceOptions { load, policies, jobs, ends_leftovers, logs, runtime, pins, encoder, deliveries, started } =
+            options;
         let room = room(&policies, jobs)?;
         let name = format!("runner-agent-daemon-{}", std::process::id());
         let closed = Closed::listen()?;
@@ -126,7 +130,7 @@ impl Service {
         station.end(slot, None)?;
         station.settle_in()?;
         station.proves_reset = true;
-        let options = Kept { jobs, ends_leftovers, logs, encoder };
+        let options = Kept { jobs, ends_leftovers, logs, encoder, deliveries };
         Ok(Self { station, sessions: BTreeMap::new(), last_slot: 0, options })
     }
 
@@ -165,11 +169,15 @@ impl Service {
         if Snapshot::read(request.worker).is_none_or(|now| now.rough_key() != key) {
             return Err(BeginError::Gone(request.worker));
         }
-        let JobRequest { provider, title, trust, policy, recorded, redactor, .. } = request;
+        let JobRequest { identity, title, trust, policy, recorded, redactor, .. } = request;
+        let provider = identity.provider.as_str();
         let id: Arc<str> = format!("{provider}-{}-{}", std::process::id(), now_ns()).into();
         let log = self.options.logs.join(format!("{id}.jsonl"));
         let file = JsonLines::create(&log, self.options.encoder).map_err(|error| cannot_log(&log, &error))?;
-        let outboxes = vec![Outbox::start(LOG, file, |_| true).map_err(io_error("start the log's thread"))?];
+        let mut outboxes = vec![Outbox::start(LOG, file, |_| true).map_err(io_error("start the log's thread"))?];
+        let about = about(self.options.encoder, &id, Some(identity), Some(trust.0), &policy);
+        outboxes.extend(self.options.deliveries.outboxes(&about).map_err(io_error("start a sink's thread"))?);
+        let trust = (trust.0.as_str(), trust.1);
         let prepared = match policy.mode {
             Mode::Audit => None,
             Mode::Block => Some(Prepared::new(&policy, slot)?),

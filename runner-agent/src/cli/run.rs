@@ -1,19 +1,22 @@
 //! `run`: one command as one job.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
+use super::clock::boot_ns;
 use super::words::{FailOn, ModeArg};
-use super::{USAGE, complain};
+use super::{USAGE, complain, sending};
 pub(super) use crate::agent::launch::NOT_ARMED;
 use crate::agent::{self, KeepOptions, Outcome, RunError, RunOptions};
-use crate::config::{self, Recorded, Runtime};
+use crate::config::{self, DaemonConfig, Recorded, Runtime};
+use crate::identity::{self, Environment};
 use crate::job::Scope;
 use crate::kernel::hooks::Way;
 use crate::kernel::{LoadOptions, Tier, TierChoice, procfs};
@@ -21,10 +24,10 @@ use crate::policy::Policy;
 use crate::record_file::Recorder;
 use crate::redact::Redactor;
 use crate::report::style::Style;
-use crate::sink::Outbox;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::terminal::{Format, Terminal};
 use crate::sink::wire::Encoder;
+use crate::sink::{Drained, Outbox};
 
 /// Exit code when the command succeeded and what was found or lost is more than was allowed.
 pub(super) const FOUND: u8 = 3;
@@ -47,6 +50,9 @@ pub struct RunArgs {
     /// Write the event log (JSON Lines) here.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Send what happens to the `sinks` of this configuration; its other keys are the daemon's.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How findings are shown on standard error.
     #[arg(long, default_value = "pretty")]
     format: FormatArg,
@@ -140,7 +146,19 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    let config = match args.config.as_deref().map(|file| sending::configuration(file, "the command was not started")) {
+        Some(Ok(config)) => config,
+        Some(Err(code)) => return code,
+        None => DaemonConfig::default(),
+    };
     let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
+    let deliveries = match sending::start(&config, args.state.as_deref()) {
+        Ok(deliveries) => deliveries,
+        Err(message) => {
+            complain(&format!("{message}; the command was not started"));
+            return ExitCode::from(NOT_ARMED);
+        }
+    };
     let outboxes = match outboxes(&args, encoder) {
         Ok(outboxes) => outboxes,
         Err(message) => {
@@ -173,6 +191,9 @@ pub fn run(args: RunArgs) -> ExitCode {
         },
         redactor: redactor(),
         outboxes,
+        deliveries: deliveries.clone(),
+        encoder,
+        identity: identity::identify(&Environment::from_os(std::env::vars_os()), None).ok(),
         recorder,
         started,
         scratch: std::env::temp_dir(),
@@ -181,8 +202,10 @@ pub fn run(args: RunArgs) -> ExitCode {
         log: args.log.as_deref().and_then(|log| std::path::absolute(log).ok()),
         recorded: sources,
     };
-    match agent::run(options) {
-        Ok(outcome) => finish(&args, &outcome),
+    let ran = agent::run(options);
+    let drained = deliveries.drain(args.log.as_deref());
+    match ran {
+        Ok(outcome) => finish(&args, &outcome, &drained),
         Err(error @ RunError::Started(_)) => {
             complain(&error);
             ExitCode::from(NOT_ARMED)
@@ -249,11 +272,19 @@ fn outboxes(args: &RunArgs, encoder: Encoder) -> Result<Vec<Outbox>, String> {
     Ok(outboxes)
 }
 
-fn finish(args: &RunArgs, outcome: &Outcome) -> ExitCode {
-    if matches!(args.format, FormatArg::Pretty) {
+fn finish(args: &RunArgs, outcome: &Outcome, drained: &[Drained]) -> ExitCode {
+    let is_pretty = matches!(args.format, FormatArg::Pretty);
+    if is_pretty {
         let log: Option<&Path> = args.log.as_deref();
-        let text = outcome.summary.render(Style::for_stderr(), log);
+        let style = Style::for_stderr();
+        let mut text = outcome.summary.render(style, log);
+        for drained in drained {
+            let _ = writeln!(text, "{}  {}", style.heading("undelivered "), sending::in_words(drained));
+        }
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+    if !is_pretty {
+        drained.iter().for_each(|drained| complain(&sending::in_words(drained)));
     }
     if let (Some(log), 1..) = (&args.log, outcome.account.notices_dropped) {
         let missing = outcome.account.notices_dropped;
@@ -299,14 +330,6 @@ fn die_of(signal: i32) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
     let _ = signal_hook::low_level::emulate_default_handler(signal);
-}
-
-/// Wall-clock time of boot, nanoseconds since 1970.
-pub(super) fn boot_ns() -> i128 {
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let since_boot = i128::from(boot.tv_sec) * 1_000_000_000 + i128::from(boot.tv_nsec);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_nanos() as i128 - since_boot
 }
 
 /// A ring must be a power of two of pages, and not larger than what one map may be.

@@ -40,9 +40,8 @@ fn start(service: &mut Service, wanted: Wanted) -> Answer {
     let Wanted { peer, worker, identity, chosen, redactor } = wanted;
     let Chosen { policy, recorded, trust, because, notes } = chosen;
     let title = title(&identity);
-    let provider = identity.provider.as_str();
-    let trust = (trust.as_str(), because);
-    match service.begin(peer.pid, JobRequest { provider, title, worker, trust, policy, recorded, redactor }) {
+    let trust = (trust, because);
+    match service.begin(peer.pid, JobRequest { identity, title, worker, trust, policy, recorded, redactor }) {
         Ok(begun) => {
             tracing::info!("{} began: pid {worker}, {}: {}", begun.id, begun.trust.0, begun.trust.1);
             Answer::Done(answer::begun(&begun, &notes))

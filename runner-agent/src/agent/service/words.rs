@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use crate::agent::run::{Outcome, RunError};
 use crate::config::Combined;
-use crate::policy::{Mode, Policy};
+use crate::identity::JobIdentity;
+use crate::policy::{Mode, Policy, Trust};
 use crate::redact::Redactor;
 
 /// A job as it is asked for.
 pub struct JobRequest {
-    /// What the job is, for its name: `github`, `gitlab`, …
-    pub provider: &'static str,
+    /// Which job it is; its provider's name is the first word of the job's.
+    pub identity: JobIdentity,
     /// What it is, for people.
     pub title: Vec<String>,
     /// The process whose descendants run its steps.
     pub worker: u32,
-    /// How far its code is trusted, in a word, and why.
-    pub trust: (&'static str, String),
+    /// How far its code is trusted, and why.
+    pub trust: (Trust, String),
     /// The policy.
     pub policy: Policy,
     /// What the policy was made of.
