@@ -189,8 +189,8 @@ impl Shared {
         std::fs::create_dir_all(folder).expect("the folder for requests can be made");
         // Several receivers write to one folder.
         let name = format!("{}-{:x}-{number:06}", std::process::id(), std::ptr::from_ref(self).addr());
-        let headers: String = received.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-        std::fs::write(folder.join(format!("{name}.headers")), headers).expect("a request can be written");
+        let headers: Vec<String> = received.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        std::fs::write(folder.join(format!("{name}.headers")), headers.concat()).expect("a request can be written");
         std::fs::write(folder.join(format!("{name}.body")), &received.body).expect("a request can be written");
     }
 }
@@ -215,7 +215,8 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
 /// Does what was decided. False when the connection is of no more use.
 fn answer(mut stream: &TcpStream, reply: &Reply) -> bool {
     let text = |status: u16, headers: &[(&str, String)], length: usize, body: &str| {
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
         format!("HTTP/1.1 {status} .\r\n{headers}content-length: {length}\r\n\r\n{body}")
     };
     match reply {

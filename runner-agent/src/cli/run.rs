@@ -50,7 +50,7 @@ pub struct RunArgs {
     /// Write the event log (JSON Lines) here.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Send what happens to the `sinks` of this configuration; its other keys are the daemon's.
+    /// Send what happens to the `sinks` of this configuration, by way of its `spool`; its other keys are the daemon's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How findings are shown on standard error.
@@ -284,7 +284,9 @@ fn finish(args: &RunArgs, outcome: &Outcome, drained: &[Drained]) -> ExitCode {
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
     if !is_pretty {
-        drained.iter().for_each(|drained| complain(&sending::in_words(drained)));
+        for drained in drained {
+            complain(&sending::in_words(drained));
+        }
     }
     if let (Some(log), 1..) = (&args.log, outcome.account.notices_dropped) {
         let missing = outcome.account.notices_dropped;

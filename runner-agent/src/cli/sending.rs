@@ -28,7 +28,11 @@ pub(super) fn start(config: &DaemonConfig, state: Option<&Path>) -> Result<Deliv
     if config.sinks.is_empty() {
         return Ok(Deliveries::default());
     }
-    Deliveries::start(&config.sinks, &folder(state)?)
+    let folder = match &config.spool {
+        Some(folder) => folder.clone(),
+        None => folder(state)?,
+    };
+    Deliveries::start(&config.sinks, &folder)
 }
 
 /// Where the spool is: below the state folder, or, where nobody named one and the usual one can't be written to, in a temporary
@@ -48,8 +52,8 @@ fn folder(state: Option<&Path>) -> Result<PathBuf, String> {
             let own =
                 std::env::temp_dir().join(format!("runner-agent-{}-{}", std::process::id(), super::clock::boot_ns()));
             // Not recursive: if it is there, somebody else made it.
-            let made = DirBuilder::new().mode(0o700).create(&own);
-            made.map(|()| own.clone()).map_err(|error| format!("can't make {}: {error}", own.display()))
+            let created = DirBuilder::new().mode(0o700).create(&own);
+            created.map(|()| own.clone()).map_err(|error| format!("can't make {}: {error}", own.display()))
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::notice::{Content, Notice};
 use crate::policy::{Mode, Severity};
 use crate::sink::receiver::{Answer, Attempt, Receiver};
 use crate::sink::settings::{Settings, Target};
+use crate::sink::sign::SigningKey;
 use crate::sink::wire::format::About;
 use crate::sink::wire::{Encoder, tried};
 use crate::text::{from_bytes, printable};
@@ -79,7 +80,7 @@ pub fn run(args: &SinkArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
                 let Settings { name, target, format, only, .. } = settings;
                 writeln!(out, "{name}: {} {target}, format {format}, gets {only}", target.kind())?;
                 if let Target::Webhook(webhook) = target {
-                    for public in webhook.keys.iter().filter_map(|key| key.public()) {
+                    for public in webhook.keys.iter().filter_map(SigningKey::public) {
                         writeln!(out, "  signs with the key whose public half is {public}")?;
                     }
                 }

@@ -13,7 +13,7 @@ use crate::sink::settings::Settings;
 /// Keys of the file.
 pub const DAEMON_KEYS: &[&str] = &[
     "version", "socket", "policies", "floor", "logs", "state", "pins", "tier", "jobs", "on-end", "owner", "trust",
-    "sinks",
+    "sinks", "spool",
 ];
 
 /// Keys of `on-end`.
@@ -56,6 +56,8 @@ pub struct DaemonConfig {
     pub trust: TrustRules,
     /// Who is sent what the jobs did.
     pub sinks: Vec<Settings>,
+    /// Where what waits for them is kept; `None` for a folder below the state's.
+    pub spool: Option<PathBuf>,
 }
 
 impl Default for DaemonConfig {
@@ -73,6 +75,7 @@ impl Default for DaemonConfig {
             owner: None,
             trust: TrustRules::default(),
             sinks: Vec::new(),
+            spool: None,
         }
     }
 }
@@ -145,6 +148,7 @@ fn config(root: &Cursor) -> DaemonConfig {
     }
     config.floor = path(&fields, "floor");
     config.pins = path(&fields, "pins");
+    config.spool = path(&fields, "spool");
     config.tier = fields.get("tier").and_then(|tier| tier.word()).unwrap_or(config.tier);
     config.jobs = fields.get("jobs").and_then(|jobs| jobs.number(1, MOST_JOBS)).unwrap_or(config.jobs);
     config.owner = fields.get("owner").and_then(|owner| owner.number(0, u32::MAX - 1));
@@ -226,7 +230,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let text = "version: 1\nsocket: /a/s\npolicies: /a/p\nfloor: /a/f.yml\nlogs: /a/l\nstate: /a/r\npins: /a/b\n\
+        let text = "version: 1\nsocket: /a/s\npolicies: /a/p\nfloor: /a/f.yml\nlogs: /a/l\nstate: /a/r\npins: /a/b\nspool: /a/w\n\
                     tier: tracepoint\njobs: 7\non-end: { leftovers: keep }\nowner: 1001\n\
                     trust: { believe: [github, gitlab], protected: 'release/*', internal-pull-requests: true, \
                     release: { tags: ['v*'], environments: [], events: [] } }\n";
@@ -249,6 +253,7 @@ mod tests {
                 ..TrustRules::default()
             },
             sinks: Vec::new(),
+            spool: Some("/a/w".into()),
         };
         assert_eq!(parse(Path::new("c"), text.as_bytes()).unwrap(), wanted);
     }

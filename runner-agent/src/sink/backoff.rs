@@ -35,8 +35,7 @@ pub fn asked(value: &str, now: SystemTime) -> Option<Duration> {
         return Some(value.parse().map_or(LONGEST_ASKED, Duration::from_secs).min(LONGEST_ASKED));
     }
     let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-    let at = SystemTime::try_from(date).ok()?;
-    Some(at.duration_since(now).unwrap_or_default().min(LONGEST_ASKED))
+    Some(SystemTime::from(date).duration_since(now).unwrap_or_default().min(LONGEST_ASKED))
 }
 
 #[cfg(test)]

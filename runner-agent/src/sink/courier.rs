@@ -41,11 +41,14 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 /// News that are kept for jobs that have not heard them.
 const MOST_NEWS: usize = 32;
 
+/// Items that are handed over together.
+type Handful = Vec<(Lane, Item)>;
+
 /// A courier at work.
 pub struct Courier {
     shared: Arc<Shared>,
     /// Numbers are given out and handed on under one lock, so that the spool has them in order.
-    keeper: Mutex<Option<SyncSender<Vec<(Lane, Item)>>>>,
+    keeper: Mutex<Option<SyncSender<Handful>>>,
     thread: Mutex<Option<JoinHandle<Spool>>>,
     /// What others left has numbers up to this.
     first: u64,
@@ -311,6 +314,3 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
         .spawn(with_priority)
         .map_err(|error| format!("can't start a thread for the sink {name}: {error}"))
 }
-
-#[cfg(test)]
-mod tests;

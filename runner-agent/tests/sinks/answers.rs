@@ -22,7 +22,7 @@ fn deliver(settings: Settings, folder: &std::path::Path, findings: u64) -> (Sink
     // What is told of the sink is asked for while it works, as the agent does.
     let mut states = Vec::new();
     let mut hear = |outbox: &mut runner_agent::sink::Outbox| {
-        states.extend(outbox.news().into_iter().map(|news| news.state.to_owned()))
+        states.extend(outbox.news().into_iter().map(|news| news.state.to_owned()));
     };
     let _ = wait_until(Duration::from_millis(1500), || {
         hear(&mut outboxes[0]);

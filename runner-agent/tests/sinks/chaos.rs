@@ -72,7 +72,7 @@ impl Arrived {
 /// What is done with a request, and whether what is in it has arrived nevertheless.
 fn fault(number: u64) -> (Reply, bool) {
     if number % FAULT_EVERY != FAULT_EVERY - 1 {
-        return (Reply::status(if number % 3 == 0 { 200 } else { 204 }), true);
+        return (Reply::status(if number.is_multiple_of(3) { 200 } else { 204 }), true);
     }
     match number / FAULT_EVERY % 9 {
         0 => (Reply::Slow(Duration::from_millis(400), 200), true),

@@ -29,7 +29,7 @@ fn settings(name: &'static str, url: &str) -> Settings {
         url: url.parse().unwrap(),
         keys: vec![SigningKey::hmac(&format!("whsec_{SECRET}")).unwrap()],
         hub: None,
-        headers: Default::default(),
+        headers: reqwest::header::HeaderMap::new(),
         ca: None,
         proxy: Proxy::None,
         gzip: false,

@@ -44,7 +44,7 @@ fn number(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 fn in_words(span: Duration) -> String {
     let millis = span.as_millis() as u64;
     let (unit, factor) =
-        TIMES.iter().rev().find(|(_, factor)| millis >= *factor && millis % factor == 0).unwrap_or(&TIMES[1]);
+        TIMES.iter().rev().find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor)).unwrap_or(&TIMES[1]);
     format!("{}{unit}", millis / factor)
 }
 

@@ -148,7 +148,7 @@ async fn attempt(shared: &Shared, lane: Lane, receiver: &mut Receiver, items: &[
             Attempt::Gone => {
                 shared.is_gone();
                 // Until it is told to stop.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Attempt::Failed { why, wait } => {
                 failures += 1;
