@@ -76,16 +76,32 @@ pub struct News {
 }
 
 /// How a courier ended.
-#[derive(Clone, Debug)]
 pub struct Finished {
-    /// What this process handed over and is still there, by lane, alerts first.
-    pub left: Vec<Item>,
+    /// Items that this process handed over and that are still there.
+    pub left: usize,
     /// Where it waits for the next agent.
     pub spool: PathBuf,
     /// Why it could not be delivered.
     pub why: Option<String>,
-    /// What was lost.
-    pub lost: Lost,
+    database: Arc<Database>,
+    first: u64,
+}
+
+impl Finished {
+    /// Everything that is left, alerts first, a little at a time: there may be more than fits in memory.
+    pub fn each(&self, mut take: impl FnMut(&Item) -> std::io::Result<()>) -> std::io::Result<()> {
+        const AT_ONCE: usize = 1 << 20;
+        for lane in Lane::ALL {
+            let mut after = self.first;
+            loop {
+                let items = waiting(&self.database, lane, after, usize::MAX, AT_ONCE).map_err(std::io::Error::other)?;
+                let Some(last) = items.last() else { break };
+                after = last.number;
+                items.iter().try_for_each(&mut take)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,18 +257,20 @@ impl Courier {
             tracing::error!("the keeper of the sink {} panicked", self.settings().name);
             return None;
         };
-        let left =
-            Lane::ALL.into_iter().map(|lane| waiting(&self.shared.database, lane, self.first, usize::MAX, usize::MAX));
-        let left = match left.collect::<Result<Vec<_>, _>>() {
-            Ok(left) => left.into_iter().flatten().collect(),
-            Err(error) => {
-                tracing::error!("can't read {}: {error}", self.path.display());
-                Vec::new()
-            }
-        };
         spool.close();
         let why = self.shared.state().why.clone();
-        Some(Finished { left, spool: self.path.clone(), why, lost: self.lost() })
+        let (spool, database) = (self.path.clone(), self.shared.database.clone());
+        let mut finished = Finished { left: 0, spool, why, database, first: self.first };
+        let mut left = 0;
+        let counted = finished.each(|_| {
+            left += 1;
+            Ok(())
+        });
+        if let Err(error) = counted {
+            tracing::error!("can't read {}: {error}", self.path.display());
+        }
+        finished.left = left;
+        Some(finished)
     }
 }
 

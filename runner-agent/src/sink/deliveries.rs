@@ -58,8 +58,8 @@ impl Deliveries {
         self.couriers.iter().for_each(|courier| courier.hurry());
         let finish = |courier: &Arc<Courier>| {
             let settings = courier.settings();
-            let Finished { left, spool, why, .. } = courier.finish(began + settings.drain)?;
-            if left.is_empty() {
+            let finished = courier.finish(began + settings.drain)?;
+            if finished.left == 0 {
                 return None;
             }
             let file = log.map(|log| {
@@ -67,30 +67,31 @@ impl Deliveries {
                 name.push(format!(".undelivered.{}.ndjson", settings.name));
                 PathBuf::from(name)
             });
-            let file = file.filter(|file| match write(file, left.iter().map(|item| &*item.bytes)) {
+            let file = file.filter(|file| match write(file, &finished) {
                 Ok(()) => true,
                 Err(error) => {
                     tracing::error!("can't write what was not delivered to {}: {error}", file.display());
                     false
                 }
             });
+            let Finished { left, spool, why, .. } = finished;
             let why = why.unwrap_or_else(|| "there was no time left".to_owned());
-            Some(Drained { sink: settings.name, left: left.len(), file, spool, why })
+            Some(Drained { sink: settings.name, left, file, spool, why })
         };
         self.couriers.iter().filter_map(finish).collect()
     }
 }
 
 /// One item a line, for its owner alone.
-fn write<'a>(file: &Path, items: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+fn write(file: &Path, finished: &Finished) -> io::Result<()> {
     let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(no_follow).open(file)?;
     let mut out = io::BufWriter::new(file);
-    for item in items {
-        out.write_all(item)?;
-        out.write_all(b"\n")?;
-    }
+    finished.each(|item| {
+        out.write_all(&item.bytes)?;
+        out.write_all(b"\n")
+    })?;
     out.flush()
 }
 

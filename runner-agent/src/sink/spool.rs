@@ -315,7 +315,10 @@ fn hold(path: &Path) -> Result<Option<Database>, redb::DatabaseError> {
 }
 
 fn create(file: File) -> Result<Database, redb::DatabaseError> {
-    redb::Builder::new().set_cache_size(CACHE).create_with_backend(redb::backends::FileBackend::new(file)?)
+    let mut builder = redb::Builder::new();
+    // A file that somebody changed is to be refused here, and not to end the agent later.
+    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+    builder.create_with_backend(redb::backends::FileBackend::new(file)?)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod answers;
 mod chaos;
+mod tls;
 
 use std::path::Path;
 use std::sync::Arc;
