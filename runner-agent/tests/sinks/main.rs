@@ -3,6 +3,7 @@
 
 mod answers;
 mod chaos;
+mod syslog;
 mod tls;
 
 use std::path::Path;

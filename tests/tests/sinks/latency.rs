@@ -10,10 +10,15 @@ use crate::{closing, job, webhook};
 /// Attempts, each at a port of its own: a finding is told once for each subject.
 const ATTEMPTS: u64 = 300;
 
-/// What the project promises where a machine has processors to spare; a test on a busy one says what it measured, and fails
-/// only where something waits that must not: a batch, a tick of a second, a disk.
-const MEDIAN: Duration = Duration::from_millis(5);
-const WORST: Duration = Duration::from_millis(500);
+/// What the project promises where a machine has processors to spare, median and 99th percentile; held to it with
+/// [`QUIET`] set.
+const PROMISED: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(30)];
+
+/// On a machine that others use, only where something waits that must not (a batch, a second's tick) the test fails.
+const AT_MOST: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
+
+/// Says that this machine has nothing else to do.
+const QUIET: &str = "RUNNER_AGENT_TEST_QUIET_MACHINE";
 
 #[test]
 fn an_alert_is_at_its_receiver_within_milliseconds_of_the_system_call() {
@@ -49,7 +54,8 @@ fn an_alert_is_at_its_receiver_within_milliseconds_of_the_system_call() {
         took[took.len() - 1]
     );
     std::io::stderr().write_all(told.as_bytes()).expect("it can be told");
-    assert!(at(50) <= MEDIAN && at(99) <= WORST, "{told}");
+    let [median, worst] = if std::env::var_os(QUIET).is_some() { PROMISED } else { AT_MOST };
+    assert!(at(50) <= median && at(99) <= worst, "{told}");
 }
 
 /// `2026-01-15T09:20:23.213088588Z` as a moment, by the civil calendar (days from March on, so that leap days come last).

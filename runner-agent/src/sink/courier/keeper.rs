@@ -11,7 +11,7 @@ use crate::sink::spool::{Committed, Item, Lane, Spool};
 const MOST: usize = 4096;
 
 /// How often is looked for what was delivered, when nothing comes in.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How often is looked for what has waited for too long.
 const LOOK_FOR_OLD: Duration = Duration::from_mins(1);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixDatagram, UnixStream};
 
 use super::{Attempt, Parcel};
@@ -42,7 +42,7 @@ impl Server {
     }
 
     async fn write(&mut self, parcel: &Parcel) -> std::io::Result<()> {
-        if let Some(connection) = &mut self.connection
+        if let Some(connection) = &self.connection
             && connection.is_closed()
         {
             self.connection = None;
@@ -66,16 +66,18 @@ impl Server {
 
 impl Connection {
     /// Whether the other side has closed it: the first write after that would succeed and go nowhere.
-    fn is_closed(&mut self) -> bool {
+    fn is_closed(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
         let mut byte = [0];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let read = match self {
-            Self::Tcp(stream) => stream.try_read(&mut byte),
-            Self::Stream(stream) => stream.try_read(&mut byte),
+            Self::Tcp(stream) => recv(stream, byte.as_mut_slice(), flags),
+            Self::Stream(stream) => recv(stream, byte.as_mut_slice(), flags),
             Self::Datagrams(_) => return false,
         };
         match read {
-            Ok(read) => read == 0,
-            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+            Ok((read, _)) => read == 0,
+            Err(error) => error != rustix::io::Errno::AGAIN,
         }
     }
 }
@@ -83,11 +85,8 @@ impl Connection {
 async fn connect(address: &Address) -> std::io::Result<Connection> {
     match address {
         Address::Tcp(host, port) => {
-            let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
             stream.set_nodelay(true)?;
-            // Registers interest, so that a closed connection is seen before something is written to it.
-            let nothing: &mut [u8] = &mut [];
-            let _ = stream.read(nothing).await?;
             Ok(Connection::Tcp(stream))
         }
         Address::Unix(path) => {
