@@ -45,6 +45,18 @@ impl Chain {
 pub struct Ledger {
     key: Arc<SigningKey>,
     written: Mutex<Written>,
+    signed: Mutex<Vec<Signed>>,
+}
+
+/// A signature that stands in the log, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Number of its notice.
+    pub seq: u64,
+    /// When it was asked for, nanoseconds since boot.
+    pub at_ns: u64,
+    /// The signature.
+    pub checkpoint: Checkpoint,
 }
 
 /// What of a log is on its file.
@@ -67,7 +79,7 @@ impl Default for Written {
 impl Ledger {
     /// A log of which nothing is written, and the key that signs it.
     pub fn new(key: Arc<SigningKey>) -> Self {
-        Self { key, written: Mutex::default() }
+        Self { key, written: Mutex::default(), signed: Mutex::default() }
     }
 
     /// The key that signs it.
@@ -78,6 +90,16 @@ impl Ledger {
     /// What is written by now.
     pub fn written(&self) -> Written {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes a signature that is on the disk, for others to be told of.
+    pub fn tell(&self, signed: Signed) {
+        self.signed.lock().unwrap_or_else(PoisonError::into_inner).push(signed);
+    }
+
+    /// The signatures since this was asked last.
+    pub fn take_signed(&self) -> Vec<Signed> {
+        std::mem::take(&mut self.signed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes what is written by now.

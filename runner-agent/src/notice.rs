@@ -151,7 +151,8 @@ pub enum AgentState {
     },
     /// Something about the agent changed while a job ran.
     Changed {
-        /// `upstream-failed`, `upstream-recovered`, `admit-failed`, `repaired`, `taken-over`, `tampered`, `disarmed`.
+        /// `upstream-failed`, `upstream-recovered`, `admit-failed`, `repaired`, `taken-over`, `tampered`, `disarmed`,
+        /// `sink-failing`, `sink-recovered`, `sink-refused`, `sink-disabled`, and those of the daemon's jobs.
         state: &'static str,
         /// What, for people.
         detail: String,
@@ -243,7 +244,7 @@ impl Account {
 pub struct Loss {
     /// Probe, or `user` for refused records, or the name of a sink for notices.
     pub place: &'static str,
-    /// Why: `ring full`, `oversize`, `busy`, `map full`, `refused`, `queue full`, `write failed`.
+    /// Why: `ring full`, `oversize`, `busy`, `map full`, `refused`, `queue full`, `write failed`, `spool full`.
     pub reason: &'static str,
     /// How many.
     pub count: u64,

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// Every subcommand that people type.
-const SUBCOMMANDS: [&str; 6] = ["run", "events", "policy", "doctor", "completions", "man"];
+const SUBCOMMANDS: [&str; 7] = ["run", "events", "policy", "doctor", "sink", "completions", "man"];
 
 fn agent(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_runner-agent")).args(arguments).stdin(Stdio::null()).output().unwrap()

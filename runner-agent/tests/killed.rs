@@ -28,7 +28,7 @@ fn a_writer_writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(WRITES) else { return };
     let ledger = Arc::new(Ledger::new(Arc::new(SigningKey::generate().unwrap())));
     let encoder = Encoder { boot_ns: 1_700_000_000_000_000_000, mount_namespace: 1 };
-    let mut log = JsonLines::create(path.as_ref(), encoder).unwrap().signed(ledger.clone(), Vec::new());
+    let mut log = JsonLines::create(path.as_ref(), encoder).unwrap().signed(ledger.clone());
     let started = JobStarted {
         command: Vec::new(),
         policy: "default".into(),

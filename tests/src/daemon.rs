@@ -163,7 +163,7 @@ impl Daemon {
     }
 
     /// The agent's program.
-    pub fn program(&self) -> &std::path::Path {
+    pub fn program(&self) -> &Path {
         &self.agent
     }
 

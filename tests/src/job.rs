@@ -192,6 +192,11 @@ impl Job {
 }
 
 impl Running {
+    /// The job's home.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// The agent's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

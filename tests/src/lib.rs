@@ -16,6 +16,7 @@ pub mod job;
 pub mod log;
 pub mod namespace;
 pub mod pattern;
+pub mod receiver;
 pub mod report;
 
 pub use cgroup::Cgroup;
@@ -25,3 +26,4 @@ pub use internet::Internet;
 pub use job::{Job, Run};
 pub use log::{Line, Log};
 pub use namespace::Namespace;
+pub use receiver::{Received, Receiver, Reply};

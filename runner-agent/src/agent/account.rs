@@ -68,6 +68,8 @@ impl Told {
         for loss in sinks {
             self.tell(loss.sink, "queue full", loss.dropped, &mut losses);
             self.tell(loss.sink, "write failed", loss.failed, &mut losses);
+            self.tell(loss.sink, "spool full", loss.expired, &mut losses);
+            self.tell(loss.sink, "refused", loss.refused, &mut losses);
         }
         losses
     }

@@ -14,6 +14,7 @@ use crate::event::ProcessKey;
 use crate::job::Job;
 use crate::kernel::{Kernel, LoadError};
 use crate::notice::{Account, Content, JobEnded, RuleUse};
+use crate::sink::courier::News;
 
 /// How long the last records may take to arrive after the job has ended.
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
@@ -47,6 +48,9 @@ impl Station {
             keys.into_iter().map(name).collect::<Vec<_>>()
         };
         let (leftovers, left_on_runner) = (named(left, &self.flow), named(runners, &self.flow));
+        for News { state, detail, .. } in self.flow.sink_news(slot) {
+            self.flow.changed(&job, state, detail);
+        }
         let (account, losses) = self.flow.settle_losses(slot, &whole);
         for loss in losses {
             self.flow.announce(&job, Content::Loss(loss));

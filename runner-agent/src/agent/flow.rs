@@ -13,11 +13,13 @@ use crate::decode::{Record, decode};
 use crate::job::Job;
 use crate::kernel::procfs::{self, Snapshot};
 use crate::kernel::{Kernel, LoadError};
+use crate::ledger::Signed;
 use crate::notice::{Account, Content, Loss, Notice};
 use crate::order::Order;
 use crate::pipeline::{EngineAsked, Measure, Pipeline, Resolved};
 use crate::record_file::Recorder;
 use crate::report::summary::Summary;
+use crate::sink::courier::News;
 use crate::sink::{Outbox, SinkLoss};
 
 /// Name of the sink that has to have everything.
@@ -47,7 +49,7 @@ pub(super) struct Row {
 impl Row {
     fn sinks(&self) -> Vec<SinkLoss> {
         let outboxes = self.outboxes.iter().map(Outbox::loss);
-        outboxes.chain([SinkLoss { sink: "resolver", dropped: self.reports_lost, failed: 0 }]).collect()
+        outboxes.chain([SinkLoss { dropped: self.reports_lost, ..SinkLoss::none("resolver") }]).collect()
     }
 
     fn missing_in_log(&self) -> u64 {
@@ -180,12 +182,23 @@ impl Flow {
         self.pipeline.changed(now_ns(), job, state, detail, &mut self.notices);
     }
 
-    /// Offers what was told to every sink of its job.
+    /// Tells the sinks but the log of signatures that stand in it.
+    pub(super) fn tell_signed(&self, job: &Job, signed: Vec<Signed>) {
+        let Some(row) = self.rows.get(&job.slot) else { return };
+        for Signed { seq, at_ns, checkpoint } in signed {
+            let content = Content::Checkpoint(Some(checkpoint));
+            let notice = Notice { seq, at_ns, slot: job.slot, job: Some(job.id.clone()), content };
+            row.outboxes.iter().filter(|outbox| outbox.name() != LOG).for_each(|outbox| outbox.offer(&notice));
+        }
+    }
+
+    /// Offers what was told to every sink of its job. What asks for a signature is for the log alone.
     pub(super) fn send(&mut self) {
         for notice in self.notices.drain(..) {
             let Some(row) = self.rows.get_mut(&notice.slot) else { continue };
             row.summary.observe(&notice);
-            for outbox in &row.outboxes {
+            let is_for_log = matches!(notice.content, Content::Checkpoint(None));
+            for outbox in row.outboxes.iter().filter(|outbox| !is_for_log || outbox.name() == LOG) {
                 outbox.offer(&notice);
             }
         }
@@ -214,6 +227,12 @@ impl Flow {
         (account, losses)
     }
 
+    /// What is new about the sinks of a job: a state, and what it means, for people.
+    pub(super) fn sink_news(&mut self, slot: u32) -> Vec<News> {
+        let row = self.rows.get_mut(&slot);
+        row.map(|row| row.outboxes.iter_mut().flat_map(Outbox::news).collect()).unwrap_or_default()
+    }
+
     /// Waits until the log of a job has everything, and closes it. Returns how many notices it lacks. What is told of the job from
     /// here on is for the other sinks.
     pub(super) fn close_log(&mut self, slot: u32) -> u64 {
@@ -223,7 +242,7 @@ impl Flow {
         missing_in_log(&sinks) + row.reports_lost
     }
 
-    /// Forgets a job and waits for its sinks; for the log first, which tells the others of what it signs.
+    /// Forgets a job and waits for its sinks.
     pub(super) fn end_job(&mut self, slot: u32) -> Summary {
         self.pipeline.end_job(slot);
         self.close_log(slot);

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
@@ -18,14 +19,17 @@ use super::signals::Arrived;
 use super::station::{Station, StationOptions};
 use super::{child, gating, signals};
 use crate::config::{Combined, Recorded};
+use crate::identity::JobIdentity;
 use crate::job::Scope;
 use crate::kernel::{Kernel, LoadError, LoadOptions, Room};
 use crate::notice::Account;
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Policy, Trust};
 use crate::record_file::Recorder;
 use crate::redact::Redactor;
 use crate::report::summary::Summary;
-use crate::sink::Outbox;
+use crate::sink::wire::Encoder;
+use crate::sink::wire::format::About;
+use crate::sink::{Deliveries, Outbox};
 
 /// How often the rings are drained when nothing fills them.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -48,6 +52,12 @@ pub struct RunOptions {
     pub redactor: Redactor,
     /// Where notices go.
     pub outboxes: Vec<Outbox>,
+    /// And who else is sent them.
+    pub deliveries: Deliveries,
+    /// Clock and view of the agent, for these.
+    pub encoder: Encoder,
+    /// Which job it is, where a provider says so.
+    pub identity: Option<JobIdentity>,
     /// Where raw records go, if anywhere.
     pub recorder: Option<Recorder>,
     /// When the agent was started.
@@ -137,10 +147,14 @@ fn arm(options: RunOptions) -> Result<Station, RunError> {
         recorder: options.recorder,
         started: options.started,
     })?;
+    let id: Arc<str> = format!("run-{}-{}", std::process::id(), now_ns()).into();
+    let about = about(options.encoder, &id, options.identity, None, &policy);
+    let mut outboxes = options.outboxes;
+    outboxes.extend(options.deliveries.outboxes(&about).map_err(io_error("start a sink's thread"))?);
     let words = options.command.iter().map(|word| crate::text::from_bytes(word.as_encoded_bytes()));
     station.begin(JobOptions {
         slot: SLOT,
-        id: format!("run-{}-{}", std::process::id(), now_ns()).into(),
+        id,
         name,
         command: words.collect(),
         policy,
@@ -148,12 +162,32 @@ fn arm(options: RunOptions) -> Result<Station, RunError> {
         prepared,
         proof: Some(Proof(closed)),
         redactor: options.redactor,
-        outboxes: options.outboxes,
+        outboxes,
         log: options.log,
         sealing: options.sealing,
     })?;
     station.settle_in()?;
     Ok(station)
+}
+
+/// What receivers are told of every notice of a job.
+pub(super) fn about(
+    encoder: Encoder,
+    job: &Arc<str>,
+    identity: Option<JobIdentity>,
+    trust: Option<Trust>,
+    policy: &Policy,
+) -> About {
+    About {
+        encoder,
+        job: job.clone(),
+        host: crate::text::from_bytes(rustix::system::uname().nodename().to_bytes()),
+        identity,
+        trust,
+        policy: policy.name.clone(),
+        policy_sha256: policy.origin.sha256.clone(),
+        mode: policy.mode,
+    }
 }
 
 /// Everything that can wake the loop.

@@ -87,11 +87,13 @@ pub(super) struct Over {
 }
 
 impl Station {
-    /// Has the logs signed whose time has come.
+    /// Tells the other sinks of signatures that are on the disk, and has the logs signed whose time has come.
     pub(super) fn checkpoints(&mut self) {
         let Self { flow, jobs, .. } = self;
         for AtWork { job, seal, .. } in jobs.values_mut() {
-            if let Some(seal) = seal.as_mut().filter(|seal| seal.signed.elapsed() >= seal.sealing.every) {
+            let Some(seal) = seal else { continue };
+            flow.tell_signed(job, seal.sealing.ledger.take_signed());
+            if seal.signed.elapsed() >= seal.sealing.every {
                 seal.signed = Instant::now();
                 flow.announce(job, Content::Checkpoint(None));
             }
@@ -104,6 +106,9 @@ impl Station {
         let slot = over.job.slot;
         let notices_dropped = self.flow.close_log(slot);
         let account = Account { notices_dropped, ..account };
+        if let Some(seal) = &over.seal {
+            self.flow.tell_signed(&over.job, seal.sealing.ledger.take_signed());
+        }
         let receipt = over.seal.as_ref().and_then(|seal| self.issue(&over, &seal.sealing, disarmed.clone(), &account));
         let summary = self.flow.end_job(slot);
         Outcome { status: None, disarmed, summary, account, receipt }

@@ -20,7 +20,7 @@ use runner_agent_common::record::ProcessKey;
 use super::arm::{JobOptions, Proof};
 use super::block::{Closed, Prepared};
 use super::flow::{LOG, now_ns};
-use super::run::{RunError, io_error};
+use super::run::{RunError, about, io_error};
 use super::sealing::Sealing;
 use super::station::{Station, StationOptions};
 use super::watched::watch_keys;
@@ -30,9 +30,9 @@ use crate::kernel::{LoadOptions, Room};
 use crate::ledger::{KeyError, SigningKey};
 use crate::policy::{Mode, Policy};
 use crate::redact::Redactor;
-use crate::sink::Outbox;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::wire::Encoder;
+use crate::sink::{Deliveries, Outbox};
 pub use figures::{Figures, Past};
 use moving::pidfd;
 pub use words::{BeginError, Begun, Ended, JobRequest, Standing};
@@ -55,6 +55,8 @@ pub struct ServiceOptions {
     pub pins: Option<PathBuf>,
     /// For the logs.
     pub encoder: Encoder,
+    /// Who else is sent what jobs do.
+    pub deliveries: Deliveries,
     /// When the daemon was started.
     pub started: Instant,
 }
@@ -89,12 +91,14 @@ struct Kept {
     encoder: Encoder,
     /// Signs the logs of all jobs, from the daemon's start to its end.
     key: Arc<SigningKey>,
+    deliveries: Deliveries,
 }
 
 impl Service {
     /// Loads the probes, and proves with a job of its own that they see what they should and refuse what they must.
     pub fn raise(options: ServiceOptions) -> Result<Self, RunError> {
-        let ServiceOptions { load, policies, jobs, ends_leftovers, logs, runtime, pins, encoder, started } = options;
+        let ServiceOptions { load, policies, jobs, ends_leftovers, logs, runtime, pins, encoder, deliveries, started } =
+            options;
         let no_key = |error: KeyError| io_error("make a key")(std::io::Error::other(error.to_string()));
         let key = Arc::new(SigningKey::generate().map_err(no_key)?);
         let room = room(&policies, jobs)?;
@@ -136,7 +140,7 @@ impl Service {
         station.end(slot, None)?;
         station.settle_in()?;
         station.proves_reset = true;
-        let options = Kept { jobs, ends_leftovers, logs, encoder, key };
+        let options = Kept { jobs, ends_leftovers, logs, encoder, key, deliveries };
         Ok(Self { station, sessions: BTreeMap::new(), last_slot: 0, past: Past::default(), options })
     }
 
@@ -178,16 +182,18 @@ impl Service {
         let JobRequest { identity, title, trust, policy, recorded, redactor, .. } = request;
         let id: Arc<str> = format!("{}-{}-{}", identity.provider, std::process::id(), now_ns()).into();
         let log = self.options.logs.join(format!("{id}.jsonl"));
-        let Kept { encoder, key: signing, .. } = &self.options;
+        let Kept { encoder, key: signing, deliveries, .. } = &self.options;
         let file = JsonLines::create(&log, *encoder).map_err(|error| cannot_log(&log, &error))?;
+        let about = about(*encoder, &id, Some(identity.clone()), Some(trust.0), &policy);
         let (tier, because) = trust.clone();
         let sealing = Sealing {
             identity: Some(identity),
             trust: Some(trust),
             ..Sealing::beside(&log, signing.clone(), *encoder)
         };
-        let file = file.signed(sealing.ledger.clone(), Vec::new());
-        let outboxes = vec![Outbox::start(LOG, file, |_| true).map_err(io_error("start the log's thread"))?];
+        let file = file.signed(sealing.ledger.clone());
+        let mut outboxes = vec![Outbox::start(LOG, file, |_| true).map_err(io_error("start the log's thread"))?];
+        outboxes.extend(deliveries.outboxes(&about).map_err(io_error("start a sink's thread"))?);
         let prepared = match policy.mode {
             Mode::Audit => None,
             Mode::Block => Some(Prepared::new(&policy, slot)?),

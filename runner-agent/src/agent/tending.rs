@@ -8,6 +8,7 @@ use super::run::RunError;
 use super::station::Station;
 use crate::job::Job;
 use crate::notice::Content;
+use crate::sink::courier::News;
 
 impl Station {
     /// Takes in what there is; under a flood only so much that signals and a command's end are seen too.
@@ -97,7 +98,7 @@ impl Station {
         tell_tampered(&mut self.flow, job, detail);
     }
 
-    /// Tells each job of losses since the last time.
+    /// Tells each job of losses since the last time, and of its sinks.
     pub(super) fn tell_losses(&mut self) -> Result<(), RunError> {
         let counters = self.kernel.counters()?;
         let whole = self.flow.book.account(&counters);
@@ -105,6 +106,9 @@ impl Station {
             let (_, losses) = self.flow.settle_losses(at_work.job.slot, &whole);
             for loss in losses {
                 self.flow.announce(&at_work.job, Content::Loss(loss));
+            }
+            for News { state, detail, .. } in self.flow.sink_news(at_work.job.slot) {
+                self.flow.changed(&at_work.job, state, detail);
             }
         }
         self.flow.send();

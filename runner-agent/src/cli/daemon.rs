@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::run::{NOT_ARMED, boot_ns};
-use super::{USAGE, complain};
+use super::clock::boot_ns;
+use super::run::NOT_ARMED;
+use super::{USAGE, complain, sending};
 use crate::agent::{Service, ServiceOptions};
 use crate::config::daemon::{self, Leftovers, WantedTier};
 use crate::control::{Place, Policies, serve};
@@ -28,13 +29,9 @@ pub struct DaemonArgs {
 /// Serves until it is ended.
 pub fn run(args: &DaemonArgs) -> ExitCode {
     let started = Instant::now();
-    let config = match daemon::read(&args.config) {
+    let config = match sending::configuration(&args.config, "the daemon was not started") {
         Ok(config) => config,
-        Err(problems) => {
-            problems.iter().for_each(complain);
-            complain(&"the configuration is not right; the daemon was not started");
-            return ExitCode::from(USAGE);
-        }
+        Err(code) => return code,
     };
     let policies = match Policies::read(&config) {
         Ok(policies) => policies,
@@ -61,6 +58,8 @@ fn serve_jobs(config: daemon::DaemonConfig, policies: Policies, started: Instant
     for folder in [&config.logs, &config.state] {
         std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
     }
+    // Before the probes: every thread of the agent is to be out of the jobs' reach.
+    let deliveries = sending::start(&config, Some(&config.state)).map_err(anyhow::Error::msg)?;
     let service = Service::raise(ServiceOptions {
         load: LoadOptions {
             tier: match config.tier {
@@ -77,8 +76,13 @@ fn serve_jobs(config: daemon::DaemonConfig, policies: Policies, started: Instant
         runtime: config.state,
         pins: config.pins,
         encoder: Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() },
+        deliveries: deliveries.clone(),
         started,
     })?;
     let place = Place { socket: config.socket, owner: config.owner, metrics_file: config.metrics_file };
-    Ok(serve(service, policies, &place)?)
+    let served = serve(service, policies, &place);
+    for drained in deliveries.drain(None) {
+        complain(&sending::in_words(&drained));
+    }
+    Ok(served?)
 }

@@ -1,5 +1,6 @@
 //! The command line, one file per subcommand.
 
+mod clock;
 mod daemon;
 mod doctor;
 mod events;
@@ -8,6 +9,8 @@ mod job;
 pub mod policy;
 mod run;
 mod verify;
+mod sending;
+mod sink;
 mod words;
 
 use std::ffi::OsString;
@@ -49,6 +52,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Everything about a policy that needs no kernel.
     Policy(policy::PolicyArgs),
+    /// Try the sinks of a configuration: who is sent what jobs did.
+    Sink(sink::SinkArgs),
     /// Say what this kernel and this runner can do, what is lost without it, and what to do about it.
     Doctor(doctor::DoctorArgs),
     /// Write a completion script for a shell.
@@ -108,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Events(args) => events::run(&args, &mut out.lock()),
         Command::Verify(args) => verify::run(&args, &mut out.lock()),
         Command::Policy(args) => policy::run(&args, &mut out.lock()),
+        Command::Sink(args) => sink::run(&args, &mut out.lock()),
         Command::Doctor(args) => doctor::run(&args, &mut out.lock()),
         Command::Completions(args) => generate::completions(&args, &mut out.lock()),
         Command::Man(args) => generate::man(&args, &mut out.lock()),

@@ -1,20 +1,23 @@
 //! `run`: one command as one job.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
+use super::clock::boot_ns;
 use super::words::{FailOn, ModeArg};
-use super::{USAGE, complain};
+use super::{USAGE, complain, sending};
 pub(super) use crate::agent::launch::NOT_ARMED;
 use crate::agent::{self, KeepOptions, Outcome, RunError, RunOptions, Sealing};
-use crate::config::{self, Recorded, Runtime};
+use crate::config::{self, DaemonConfig, Recorded, Runtime};
+use crate::identity::{self, Environment, JobIdentity};
 use crate::job::Scope;
 use crate::kernel::hooks::Way;
 use crate::kernel::{LoadOptions, Tier, TierChoice, procfs};
@@ -23,10 +26,10 @@ use crate::policy::Policy;
 use crate::record_file::Recorder;
 use crate::redact::Redactor;
 use crate::report::style::Style;
-use crate::sink::Outbox;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::terminal::{Format, Terminal};
 use crate::sink::wire::Encoder;
+use crate::sink::{Drained, Outbox};
 
 /// Exit code when the command succeeded and what was found or lost is more than was allowed.
 pub(super) const FOUND: u8 = 3;
@@ -58,6 +61,9 @@ pub struct RunArgs {
     /// How often the log is signed, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600), requires = "log")]
     checkpoint_every: u64,
+    /// Send what happens to the `sinks` of this configuration, by way of its `spool`; its other keys are the daemon's.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How findings are shown on standard error.
     #[arg(long, default_value = "pretty")]
     format: FormatArg,
@@ -151,7 +157,19 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    let config = match args.config.as_deref().map(|file| sending::configuration(file, "the command was not started")) {
+        Some(Ok(config)) => config,
+        Some(Err(code)) => return code,
+        None => DaemonConfig::default(),
+    };
     let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
+    let deliveries = match sending::start(&config, args.state.as_deref()) {
+        Ok(deliveries) => deliveries,
+        Err(message) => {
+            complain(&format!("{message}; the command was not started"));
+            return ExitCode::from(NOT_ARMED);
+        }
+    };
     let sealing = match sealing(&args, encoder) {
         Ok(sealing) => sealing,
         Err(message) => {
@@ -191,6 +209,9 @@ pub fn run(args: RunArgs) -> ExitCode {
         },
         redactor: redactor(),
         outboxes,
+        deliveries: deliveries.clone(),
+        encoder,
+        identity: own_identity(),
         recorder,
         started,
         scratch: std::env::temp_dir(),
@@ -200,8 +221,10 @@ pub fn run(args: RunArgs) -> ExitCode {
         recorded: sources,
         sealing,
     };
-    match agent::run(options) {
-        Ok(outcome) => finish(&args, &outcome),
+    let ran = agent::run(options);
+    let drained = deliveries.drain(args.log.as_deref());
+    match ran {
+        Ok(outcome) => finish(&args, &outcome, &drained),
         Err(error @ RunError::Started(_)) => {
             complain(&error);
             ExitCode::from(NOT_ARMED)
@@ -252,6 +275,11 @@ fn policy(args: &RunArgs) -> Result<(Policy, Recorded), ExitCode> {
     Ok((policy, sources))
 }
 
+/// Which job this is, by what this process was started with: its caller's word.
+fn own_identity() -> Option<JobIdentity> {
+    identity::identify(&Environment::from_os(std::env::vars_os()), None).ok()
+}
+
 /// What signs the log. One that is no file, such as a pipe, has no receipt beside it.
 fn sealing(args: &RunArgs, encoder: Encoder) -> Result<Option<Sealing>, String> {
     let Some(log) = args.log.as_deref().and_then(|log| std::path::absolute(log).ok()) else { return Ok(None) };
@@ -267,6 +295,7 @@ fn sealing(args: &RunArgs, encoder: Encoder) -> Result<Option<Sealing>, String> 
     }
     sealing.every = Duration::from_secs(args.checkpoint_every);
     sealing.subjects.clone_from(&args.subject);
+    sealing.identity = own_identity();
     Ok(Some(sealing))
 }
 
@@ -282,7 +311,7 @@ fn outboxes(args: &RunArgs, encoder: Encoder, sealing: Option<&Sealing>) -> Resu
         let log = JsonLines::create(path, encoder)
             .map_err(|error| format!("can't write the log {}: {error}; the command was not started", path.display()))?;
         let log = match sealing {
-            Some(sealing) => log.signed(sealing.ledger.clone(), outboxes.iter().filter_map(Outbox::inlet).collect()),
+            Some(sealing) => log.signed(sealing.ledger.clone()),
             None => log,
         };
         outboxes.push(Outbox::start(agent::LOG, log, |_| true).map_err(cannot)?);
@@ -290,11 +319,21 @@ fn outboxes(args: &RunArgs, encoder: Encoder, sealing: Option<&Sealing>) -> Resu
     Ok(outboxes)
 }
 
-fn finish(args: &RunArgs, outcome: &Outcome) -> ExitCode {
-    if matches!(args.format, FormatArg::Pretty) {
+fn finish(args: &RunArgs, outcome: &Outcome, drained: &[Drained]) -> ExitCode {
+    let is_pretty = matches!(args.format, FormatArg::Pretty);
+    if is_pretty {
         let log: Option<&Path> = args.log.as_deref();
-        let text = outcome.summary.render(Style::for_stderr(), log, outcome.receipt.as_deref());
+        let style = Style::for_stderr();
+        let mut text = outcome.summary.render(style, log, outcome.receipt.as_deref());
+        for drained in drained {
+            let _ = writeln!(text, "{}  {}", style.heading("undelivered "), sending::in_words(drained));
+        }
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+    if !is_pretty {
+        for drained in drained {
+            complain(&sending::in_words(drained));
+        }
     }
     if let (Some(log), 1..) = (&args.log, outcome.account.notices_dropped) {
         let missing = outcome.account.notices_dropped;
@@ -340,14 +379,6 @@ fn die_of(signal: i32) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
     let _ = signal_hook::low_level::emulate_default_handler(signal);
-}
-
-/// Wall-clock time of boot, nanoseconds since 1970.
-pub(super) fn boot_ns() -> i128 {
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let since_boot = i128::from(boot.tv_sec) * 1_000_000_000 + i128::from(boot.tv_nsec);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_nanos() as i128 - since_boot
 }
 
 /// A ring must be a power of two of pages, and not larger than what one map may be.

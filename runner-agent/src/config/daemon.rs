@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use super::check::walk::{Cursor, Fields, Findings};
 use super::problem::Problem;
 use super::raw::{self, At};
+use super::sinks;
 use crate::identity::TrustRules;
 use crate::policy::words;
+use crate::sink::settings::Settings;
 
 /// Keys of the file.
 pub const DAEMON_KEYS: &[&str] = &[
@@ -23,6 +25,8 @@ pub const DAEMON_KEYS: &[&str] = &[
     "owner",
     "trust",
     "metrics-file",
+    "sinks",
+    "spool",
 ];
 
 /// Keys of `on-end`.
@@ -65,6 +69,10 @@ pub struct DaemonConfig {
     pub metrics_file: Option<PathBuf>,
     /// Whose word is believed, and what makes code trusted.
     pub trust: TrustRules,
+    /// Who is sent what the jobs did.
+    pub sinks: Vec<Settings>,
+    /// Where what waits for them is kept; `None` for a folder below the state's.
+    pub spool: Option<PathBuf>,
 }
 
 impl Default for DaemonConfig {
@@ -82,6 +90,8 @@ impl Default for DaemonConfig {
             owner: None,
             metrics_file: None,
             trust: TrustRules::default(),
+            sinks: Vec::new(),
+            spool: None,
         }
     }
 }
@@ -120,7 +130,7 @@ words!(Leftovers, "end, keep", {
 /// Reads the configuration, or says everything that is wrong with it.
 pub fn read(file: &Path) -> Result<DaemonConfig, Vec<Problem>> {
     let bytes = std::fs::read(file).map_err(|error| {
-        let what = format!("can't be read: {error}; it is the daemon's configuration, YAML with `version: 1`");
+        let what = format!("can't be read: {error}; it is the agent's configuration, YAML with `version: 1`");
         vec![Problem::error(file, At::START, "", what)]
     })?;
     parse(file, &bytes)
@@ -155,6 +165,7 @@ fn config(root: &Cursor) -> DaemonConfig {
     config.floor = path(&fields, "floor");
     config.pins = path(&fields, "pins");
     config.metrics_file = path(&fields, "metrics-file");
+    config.spool = path(&fields, "spool");
     config.tier = fields.get("tier").and_then(|tier| tier.word()).unwrap_or(config.tier);
     config.jobs = fields.get("jobs").and_then(|jobs| jobs.number(1, MOST_JOBS)).unwrap_or(config.jobs);
     config.owner = fields.get("owner").and_then(|owner| owner.number(0, u32::MAX - 1));
@@ -163,6 +174,9 @@ fn config(root: &Cursor) -> DaemonConfig {
     }
     if let Some(cursor) = fields.get("trust") {
         config.trust = trust(&cursor);
+    }
+    if let Some(cursor) = fields.get("sinks") {
+        config.sinks = sinks::sinks(&cursor);
     }
     config
 }
@@ -233,7 +247,7 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let text = "version: 1\nsocket: /a/s\npolicies: /a/p\nfloor: /a/f.yml\nlogs: /a/l\nstate: /a/r\npins: /a/b\n\
+        let text = "version: 1\nsocket: /a/s\npolicies: /a/p\nfloor: /a/f.yml\nlogs: /a/l\nstate: /a/r\npins: /a/b\nspool: /a/w\n\
                     tier: tracepoint\njobs: 7\non-end: { leftovers: keep }\nowner: 1001\nmetrics-file: /a/m.prom\n\
                     trust: { believe: [github, gitlab], protected: 'release/*', internal-pull-requests: true, \
                     release: { tags: ['v*'], environments: [], events: [] } }\n";
@@ -256,6 +270,8 @@ mod tests {
                 release: ReleaseRules { tags: vec!["v*".to_owned()], ..ReleaseRules::default() },
                 ..TrustRules::default()
             },
+            sinks: Vec::new(),
+            spool: Some("/a/w".into()),
         };
         assert_eq!(parse(Path::new("c"), text.as_bytes()).unwrap(), wanted);
     }

@@ -14,6 +14,7 @@ pub mod cases;
 pub mod machine;
 pub mod recorded;
 pub mod combined;
+pub mod sinks;
 pub mod daemon;
 
 pub use combined::{Combined, combine};

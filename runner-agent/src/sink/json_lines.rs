@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::outbox::{Inlet, Sink};
+use super::outbox::Sink;
 use super::wire::{self, Encoder};
-use crate::ledger::{Chain, Checkpoint, Ledger, Position, Written, hex};
+use crate::ledger::{Chain, Checkpoint, Ledger, Position, Signed, Written, hex};
 use crate::notice::{Content, Notice};
 
 /// What is read of a log to go on with: a line holds at most an argument vector of two MiB, escaped.
@@ -22,7 +22,8 @@ pub struct JsonLines {
     end: End,
     encoder: Encoder,
     buffer: Vec<u8>,
-    signing: Option<Signing>,
+    /// What is told of each signature, and of how far the file is.
+    ledger: Option<Arc<Ledger>>,
 }
 
 /// How far the file has been written.
@@ -45,12 +46,6 @@ impl End {
     }
 }
 
-/// Signs the log, and tells others of each signature.
-struct Signing {
-    ledger: Arc<Ledger>,
-    also: Vec<Inlet>,
-}
-
 impl JsonLines {
     /// Goes on with a log that another agent began: after its last whole line, whose number is returned too. What that agent
     /// did not come to end is cut off.
@@ -71,7 +66,7 @@ impl JsonLines {
         file.set_len(end.bytes)?;
         file.seek(io::SeekFrom::End(0))?;
         let seq = wire::read::seq_of(last).unwrap_or_default();
-        Ok((Self { file, end, encoder, buffer: Vec::new(), signing: None }, seq))
+        Ok((Self { file, end, encoder, buffer: Vec::new(), ledger: None }, seq))
     }
 
     /// Starts a new log in place of what is there. A symbolic link is refused: in a directory that everybody writes to,
@@ -96,26 +91,26 @@ impl JsonLines {
         if file.metadata()?.is_file() {
             file.set_permissions(Permissions::from_mode(0o600))?;
         }
-        Ok(Self { file, end: End::default(), encoder, buffer: Vec::new(), signing: None })
+        Ok(Self { file, end: End::default(), encoder, buffer: Vec::new(), ledger: None })
     }
 
-    /// Signs the log where notices ask for it, and tells `also` of each signature.
+    /// Signs the log where notices ask for it, and tells the ledger of each signature.
     #[must_use]
-    pub fn signed(mut self, ledger: Arc<Ledger>, also: Vec<Inlet>) -> Self {
-        self.signing = Some(Signing { ledger, also });
+    pub fn signed(mut self, ledger: Arc<Ledger>) -> Self {
+        self.ledger = Some(ledger);
         self
     }
 
     /// A signature over all lines so far, where this notice asks for one.
     fn checkpoint(&self, notice: &Notice, end: &End) -> Option<Notice> {
-        let (Content::Checkpoint(None), Some(signing)) = (&notice.content, &self.signing) else { return None };
+        let (Content::Checkpoint(None), Some(ledger)) = (&notice.content, &self.ledger) else { return None };
         let position = Position {
             job: notice.job.as_deref().unwrap_or_default().to_owned(),
             lines: end.lines,
             head: end.chain.head().to_owned(),
             at: self.encoder.timestamp(notice.at_ns),
         };
-        let signed = Checkpoint::sign(position, signing.ledger.key());
+        let signed = Checkpoint::sign(position, ledger.key());
         Some(Notice { content: Content::Checkpoint(Some(signed)), ..notice.clone() })
     }
 }
@@ -146,14 +141,16 @@ impl Sink for JsonLines {
             let _ = self.file.sync_data();
         }
         self.end = end;
-        if let Some(Signing { ledger, also }) = &self.signing {
+        if let Some(ledger) = &self.ledger {
             ledger.note(Written {
                 lines: self.end.lines,
                 head: self.end.chain.head().to_owned(),
                 sha256: hex(&self.end.whole.clone().finalize()),
             });
-            for notice in &signed {
-                also.iter().for_each(|inlet| inlet.offer(notice));
+            for notice in signed {
+                if let Content::Checkpoint(Some(checkpoint)) = notice.content {
+                    ledger.tell(Signed { seq: notice.seq, at_ns: notice.at_ns, checkpoint });
+                }
             }
         }
         Ok(())

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use super::PRIORITY;
+use super::courier::{Courier, Lost, News};
 use crate::notice::{Content, Notice};
 
 /// Bytes that wait at most, by [`Notice::weight`]; several full rings fit, because on a busy machine the writer may get no
@@ -23,36 +25,19 @@ pub trait Sink: Send + 'static {
 /// The queue in front of a sink. Offering never waits.
 pub struct Outbox {
     name: &'static str,
-    inlet: Option<Inlet>,
+    sender: Option<Sender<Notice>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
-}
-
-/// The near end of a queue. The sink goes on until every one of them is gone.
-#[derive(Clone)]
-pub struct Inlet {
-    sender: Sender<Notice>,
-    shared: Arc<Shared>,
     wants: fn(&Notice) -> bool,
+    beyond: Option<Beyond>,
 }
 
-impl Inlet {
-    /// Queues a notice, or counts it as dropped when the queue is full of events. Findings and what the agent says of
-    /// itself always find room: a job can flood the queue with events, and these are bounded by themselves.
-    pub fn offer(&self, notice: &Notice) {
-        if !(self.wants)(notice) {
-            return;
-        }
-        let weight = notice.weight();
-        // Counted before it is sent: the thread takes it off again, and must not be first.
-        let waiting = self.shared.waiting.fetch_add(weight, Ordering::Relaxed) + weight;
-        let is_event = matches!(notice.content, Content::Event(_));
-        let sent = (waiting <= CAPACITY || !is_event) && self.sender.send(notice.clone()).is_ok();
-        if !sent {
-            self.shared.waiting.fetch_sub(weight, Ordering::Relaxed);
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+/// What is behind the thread, for a sink that sends to somebody else: it is there for all jobs.
+struct Beyond {
+    courier: Arc<Courier>,
+    /// What was lost before this job.
+    before: Lost,
+    heard: u64,
 }
 
 #[derive(Default)]
@@ -71,10 +56,18 @@ pub struct SinkLoss {
     pub dropped: u64,
     /// Notices that the sink failed to deliver.
     pub failed: u64,
+    /// Notices that were dropped from the spool, because more waited for the receiver than may, or for too long.
+    pub expired: u64,
+    /// Notices that the receiver refused.
+    pub refused: u64,
 }
 
-/// Nice value of the threads that empty the rings and write: before the job, behind the system's own.
-pub const PRIORITY: i32 = -10;
+impl SinkLoss {
+    /// No loss of this sink.
+    pub fn none(sink: &'static str) -> Self {
+        Self { sink, dropped: 0, failed: 0, expired: 0, refused: 0 }
+    }
+}
 
 impl Outbox {
     /// Starts the sink's thread. `wants` says which notices it takes.
@@ -88,8 +81,42 @@ impl Outbox {
             let _ = rustix::process::setpriority_process(None, PRIORITY);
             deliver_all(name, &receiver, &mut sink, &of_thread);
         })?;
-        let inlet = Some(Inlet { sender, shared: shared.clone(), wants });
-        Ok(Self { name, inlet, thread: Some(thread), shared })
+        Ok(Self { name, sender: Some(sender), thread: Some(thread), shared, wants, beyond: None })
+    }
+
+    /// The same for a sink behind which a courier is.
+    pub(super) fn to_courier(courier: Arc<Courier>, sink: impl Sink) -> std::io::Result<Self> {
+        let settings = courier.settings();
+        let mut outbox = Self::start(settings.name, sink, settings.only.wants())?;
+        let (before, heard) = (courier.lost(), courier.last_news());
+        outbox.beyond = Some(Beyond { courier, before, heard });
+        Ok(outbox)
+    }
+
+    /// What the job's log should tell of the sink since this was asked last.
+    pub fn news(&mut self) -> Vec<News> {
+        let Some(beyond) = &mut self.beyond else { return Vec::new() };
+        let news = beyond.courier.news(beyond.heard);
+        beyond.heard = news.last().map_or(beyond.heard, |last| last.number);
+        news
+    }
+
+    /// Queues a notice, or counts it as dropped when the queue is full of events. Findings and what the agent says of
+    /// itself always find room: a job can flood the queue with events, and these are bounded by themselves.
+    pub fn offer(&self, notice: &Notice) {
+        if !(self.wants)(notice) {
+            return;
+        }
+        let weight = notice.weight();
+        // Counted before it is sent: the thread takes it off again, and must not be first.
+        let waiting = self.shared.waiting.fetch_add(weight, Ordering::Relaxed) + weight;
+        let is_event = matches!(notice.content, Content::Event(_));
+        let sent = (waiting <= CAPACITY || !is_event)
+            && self.sender.as_ref().is_some_and(|sender| sender.send(notice.clone()).is_ok());
+        if !sent {
+            self.shared.waiting.fetch_sub(weight, Ordering::Relaxed);
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Its name.
@@ -97,30 +124,27 @@ impl Outbox {
         self.name
     }
 
-    /// Another near end, for a thread of its own.
-    pub fn inlet(&self) -> Option<Inlet> {
-        self.inlet.clone()
-    }
-
-    /// Queues a notice, as [`Inlet::offer`] does.
-    pub fn offer(&self, notice: &Notice) {
-        if let Some(inlet) = &self.inlet {
-            inlet.offer(notice);
-        }
-    }
-
     /// What was lost so far.
     pub fn loss(&self) -> SinkLoss {
+        let beyond = self.beyond.as_ref().map_or_else(Lost::default, |beyond| {
+            let Lost { dropped, refused } = beyond.courier.lost();
+            Lost {
+                dropped: dropped.saturating_sub(beyond.before.dropped),
+                refused: refused.saturating_sub(beyond.before.refused),
+            }
+        });
         SinkLoss {
             sink: self.name,
             dropped: self.shared.dropped.load(Ordering::Relaxed),
             failed: self.shared.failed.load(Ordering::Relaxed),
+            expired: beyond.dropped,
+            refused: beyond.refused,
         }
     }
 
     /// Waits until everything queued is delivered, and ends the thread. Returns what was lost.
     pub fn finish(mut self) -> SinkLoss {
-        drop(self.inlet.take());
+        drop(self.sender.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -184,7 +208,7 @@ mod tests {
         for seq in 0..fitting + 100 {
             outbox.offer(&notice(seq));
         }
-        assert_eq!(outbox.loss(), SinkLoss { sink: "gate", dropped: 100, failed: 0 });
+        assert_eq!(outbox.loss(), SinkLoss { dropped: 100, ..SinkLoss::none("gate") });
         let loss = Content::Loss(Loss { place: "x", reason: "y", count: 1 });
         outbox.offer(&Notice { seq: fitting, content: loss, ..notice(0) });
         drop(opener);
@@ -202,6 +226,6 @@ mod tests {
         }
         let outbox = Outbox::start("broken", Broken, |_| true).unwrap();
         (0..5).for_each(|seq| outbox.offer(&notice(seq)));
-        assert_eq!(outbox.finish(), SinkLoss { sink: "broken", dropped: 0, failed: 5 });
+        assert_eq!(outbox.finish(), SinkLoss { failed: 5, ..SinkLoss::none("broken") });
     }
 }

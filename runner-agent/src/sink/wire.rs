@@ -8,6 +8,7 @@ pub mod format;
 pub mod read;
 pub mod receipt;
 pub mod statement;
+pub mod tried;
 
 mod canonical;
 mod line;

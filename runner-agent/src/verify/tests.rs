@@ -30,7 +30,7 @@ fn job(lines: u64) -> Job {
     let path = folder.path().join("job.jsonl");
     let ledger = Arc::new(Ledger::new(Arc::new(SigningKey::generate().unwrap())));
     let encoder = Encoder { boot_ns: 1_700_000_000_000_000_000, mount_namespace: 1 };
-    let mut log = JsonLines::create(&path, encoder).unwrap().signed(ledger.clone(), Vec::new());
+    let mut log = JsonLines::create(&path, encoder).unwrap().signed(ledger.clone());
     let started = JobStarted {
         command: vec!["true".into()],
         policy: "default".into(),

@@ -11,7 +11,7 @@ use crate::redact::Redactor;
 
 /// A job as it is asked for.
 pub struct JobRequest {
-    /// Which job it is.
+    /// Which job it is; its provider's name is the first word of the job's.
     pub identity: JobIdentity,
     /// What it is, for people.
     pub title: Vec<String>,

@@ -1,0 +1,63 @@
+//! `run --config`: two sinks, and a receiver that is open to the agent alone.
+
+use end_to_end::{Receiver, Reply, needs};
+
+use crate::{closing, job, lines, same_as_log, webhook};
+
+#[test]
+fn two_sinks_get_what_the_log_has_and_the_job_can_not_reach_the_receiver() {
+    needs!();
+    let (receiver, kept) = Receiver::keeping();
+    let port = receiver.port();
+    let script =
+        format!("(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>&1 | grep -o 'not permitted'; cat \"$HOME/.aws/credentials\"");
+    let sinks = webhook(&receiver, "") + "  - { name: copy, type: file, path: HOME/copy.ndjson, only: all }\n";
+    let place = tempfile::tempdir().expect("a folder for the copy");
+    let run = job(&script, &sinks.replace("HOME", &place.path().display().to_string()))
+        .file(".aws/credentials", "[default]\naws_access_key_id = dummy\n")
+        .policy(&closing(&port.to_string()))
+        .run()
+        .whole();
+    assert!(run.stdout.starts_with("not permitted\n"), "{}", run.stdout);
+    assert!(!run.stderr.contains("undelivered"), "{}", run.stderr);
+    let got = lines(&kept);
+    same_as_log(&got, &run);
+    assert!(run.log.finding_ids().contains(&"egress-denied"), "{:?}", run.log.finding_ids());
+    let copy = std::fs::read_to_string(place.path().join("copy.ndjson")).expect("the second sink is a file");
+    assert_eq!(copy.lines().count(), got.len());
+    let kept = kept.lock().expect("no holder panicked");
+    assert!(kept.iter().all(|received| received.header("webhook-signature").starts_with("v1,")));
+    let alerts = kept.iter().filter(|received| !received.header("webhook-id").contains(".."));
+    assert!(alerts.count() >= 4, "ready, begun, a finding, ended: each alone");
+}
+
+#[test]
+fn what_is_not_delivered_at_the_deadline_lies_beside_the_log_and_the_summary_says_so() {
+    needs!();
+    let receiver =
+        Receiver::start(|_, _| Reply::Answer(503, vec![("retry-after", "60".to_owned())], "later".to_owned()));
+    let run = job("true", &webhook(&receiver, ", drain: 300ms")).run().whole();
+    let file = run.path("job.jsonl.undelivered.soc.ndjson");
+    let left = std::fs::read_to_string(&file).expect("what is left is written");
+    assert_eq!(left.lines().count(), run.log.lines().len());
+    let said = format!(
+        "{} notices were not delivered to soc (503 Service Unavailable: later); {file} has them",
+        left.lines().count()
+    );
+    assert!(run.stderr.contains(&said), "{said}\n{}", run.stderr);
+}
+
+#[test]
+fn a_configuration_that_is_not_right_is_told_whole_and_the_command_is_not_started() {
+    needs!();
+    let run = job(
+        "echo started",
+        "  - { name: soc, type: webhook, url: 'http://siem.example.org/' }\n  - { name: x, type: pager }\n",
+    )
+    .without_log()
+    .run();
+    assert_eq!((run.code(), run.stdout.as_str()), (2, ""));
+    assert!(run.stderr.contains("config.yml:3:38: sinks[0].url: is http"), "{}", run.stderr);
+    assert!(run.stderr.contains("sinks[1].type: \"pager\" is no type of sink"), "{}", run.stderr);
+    assert!(run.agent_said("the configuration is not right; the command was not started"));
+}
