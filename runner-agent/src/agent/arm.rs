@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::at_work::AtWork;
 use super::block::{Closed, Hooks, Prepared};
@@ -22,6 +23,7 @@ use crate::notice::{Account, Content, JobStarted};
 use crate::policy::{Mode, Policy};
 use crate::redact::Redactor;
 use crate::sink::Outbox;
+use crate::sink::outbox::Awaited;
 
 /// A job as it is asked for.
 pub(super) struct JobOptions {
@@ -58,12 +60,35 @@ impl Station {
     /// Makes a job, of which nothing has started. Whatever fails, nothing that was made for it stays.
     pub(super) fn begin(&mut self, options: JobOptions) -> Result<(), RunError> {
         let slot = options.slot;
-        let begun = self.arm(options);
-        if begun.is_err() {
+        if let Err(error) = self.arm(options) {
             self.flow.end_job(slot);
             self.kernel.remove_job(slot)?;
+            return Err(error);
         }
-        begun
+        if let Err(error) = self.announced(slot) {
+            self.end(slot, None)?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Waits until those who must know of the job do. The key that signs its log is in what they are told: once they have it,
+    /// nothing that the job does can put another in its place.
+    fn announced(&mut self, slot: u32) -> Result<(), RunError> {
+        const LOOK_EVERY: Duration = Duration::from_millis(1);
+        let began = Instant::now();
+        while let Some(Awaited { sink, within, complaint }) = self.flow.awaits(slot) {
+            if began.elapsed() >= within {
+                let why = complaint.map(|why| format!(" ({why})")).unwrap_or_default();
+                return Err(io_error("announce the job")(std::io::Error::other(format!(
+                    "the sink {sink} is `required`, and did not take the job's start within {} s{why}",
+                    within.as_secs_f32()
+                ))));
+            }
+            self.take_in();
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
     }
 
     fn arm(&mut self, options: JobOptions) -> Result<(), RunError> {

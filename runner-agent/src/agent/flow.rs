@@ -20,6 +20,7 @@ use crate::pipeline::{EngineAsked, Measure, Pipeline, Resolved};
 use crate::record_file::Recorder;
 use crate::report::summary::Summary;
 use crate::sink::courier::News;
+use crate::sink::outbox::Awaited;
 use crate::sink::{Outbox, SinkLoss};
 
 /// Name of the sink that has to have everything.
@@ -225,6 +226,11 @@ impl Flow {
         let account = Account { notices_dropped: row.missing_in_log(), ..whole.since(row.told.beginning()) };
         let losses = row.told.news(&account, &row.sinks());
         (account, losses)
+    }
+
+    /// A sink that the job may not begin without, and that hasn't taken what it was told.
+    pub(super) fn awaits(&self, slot: u32) -> Option<Awaited> {
+        self.rows.get(&slot)?.outboxes.iter().find_map(Outbox::awaits)
     }
 
     /// What is new about the sinks of a job: a state, and what it means, for people.

@@ -34,6 +34,10 @@ use crate::sink::{Deliveries, Outbox};
 /// How often the rings are drained when nothing fills them.
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
+/// The same where somebody waits for alerts: records alone don't wake the agent until a ring has filled to a part, so half of
+/// this is what an alert waits at the median.
+pub(super) const TICK_WITH_SINKS: Duration = Duration::from_millis(2);
+
 /// How often losses are looked for.
 const LOOK_FOR_LOSSES: Duration = Duration::from_millis(500);
 
@@ -119,10 +123,11 @@ pub(super) fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> RunError
 pub fn run(options: RunOptions) -> Result<Outcome, RunError> {
     let signals = signals::receive().map_err(io_error("receive signals"))?;
     let command = options.command.clone();
+    let tick = if options.deliveries.is_empty() { TICK } else { TICK_WITH_SINKS };
     let station = arm(options)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io_error("start the event loop"))?;
-    runtime.block_on(run_armed(station, &command, signals)).map_err(|error| RunError::Started(Box::new(error)))
+    runtime.block_on(run_armed(station, &command, signals, tick)).map_err(|error| RunError::Started(Box::new(error)))
 }
 
 /// A station with one job, of which nothing has started.
@@ -202,9 +207,10 @@ async fn run_armed(
     mut station: Station,
     command: &[OsString],
     mut signals: tokio::sync::mpsc::UnboundedReceiver<Arrived>,
+    tick: Duration,
 ) -> Result<Outcome, RunError> {
     let rings = Rings::of(&station.kernel)?;
-    let mut tick = tokio::time::interval(TICK);
+    let mut tick = tokio::time::interval(tick);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looked_for_losses = Instant::now();
     let mut child = launcher(&station, command)?.spawn().map_err(io_error("start the launcher"))?;

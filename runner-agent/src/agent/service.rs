@@ -13,14 +13,14 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use runner_agent_common::record::ProcessKey;
 
 use super::arm::{JobOptions, Proof};
 use super::block::{Closed, Prepared};
 use super::flow::{LOG, now_ns};
-use super::run::{RunError, about, io_error};
+use super::run::{RunError, TICK_WITH_SINKS, about, io_error};
 use super::sealing::Sealing;
 use super::station::{Station, StationOptions};
 use super::watched::watch_keys;
@@ -60,6 +60,9 @@ pub struct ServiceOptions {
     /// When the daemon was started.
     pub started: Instant,
 }
+
+/// How often the rings are drained where nobody waits for alerts.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Room that each job's policy may take beyond what the known ones do: rules, files of programs.
 const SPARE: Room = Room { entries: 4096, exes: 256, rules: 256, carries: true, refuses_reads: false, audits: true };
@@ -153,6 +156,11 @@ impl Service {
     /// Name of the tier.
     pub fn tier(&self) -> &'static str {
         self.station.kernel.tier().name()
+    }
+
+    /// How often the rings are to be drained while there are jobs, when nothing fills them.
+    pub fn tick(&self) -> Duration {
+        if self.options.deliveries.is_empty() { TICK } else { TICK_WITH_SINKS }
     }
 
     /// Whether there is a job.

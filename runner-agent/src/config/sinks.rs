@@ -12,7 +12,7 @@ use crate::sink::settings::{Batch, Bounds, Only, Settings};
 use crate::sink::wire::format::Format;
 
 /// Keys of every sink.
-const COMMON: [&str; 8] = ["name", "type", "format", "only", "timeout", "batch", "spool", "drain"];
+const COMMON: [&str; 9] = ["name", "type", "format", "only", "required", "timeout", "batch", "spool", "drain"];
 /// Keys of a webhook besides.
 const WEBHOOK: [&str; 7] = ["url", "sign", "hub-signature", "headers", "ca", "proxy", "compress"];
 /// Keys of a syslog server besides.
@@ -81,6 +81,7 @@ fn sink(cursor: &Cursor) -> Option<Settings> {
         None => Some(Format::Native),
     };
     let only = fields.get("only").map_or(Some(Only::Findings), |word| word.word());
+    let required = fields.get("required").map_or(Some(false), |truth| required(&truth, format));
     let span = |fields: &Fields, key: &str, otherwise, least, most| {
         fields.get(key).map_or(Some(otherwise), |cursor| unit::duration(&cursor, least, most))
     };
@@ -101,11 +102,24 @@ fn sink(cursor: &Cursor) -> Option<Settings> {
         target: target?,
         format: format?,
         only: only?,
+        required: required?,
         batch: batch?,
         timeout: timeout?,
         bounds: bounds?,
         drain: drain?,
     })
+}
+
+/// A form that has no place for a job's start can't be waited for.
+fn required(cursor: &Cursor, format: Option<Format>) -> Option<bool> {
+    let truth = cursor.truth()?;
+    if truth && let Some(form @ (Format::Slack | Format::Alertmanager)) = format {
+        cursor.error(format!(
+            "a job's start has no place in the form {form}; leave `required` out, or take another form"
+        ));
+        return None;
+    }
+    Some(truth)
 }
 
 /// The type as it stands there, if it is one.

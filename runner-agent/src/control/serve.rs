@@ -18,9 +18,6 @@ use super::metrics;
 use super::policies::Policies;
 use crate::agent::{Ended, RunError, Service};
 
-/// How often jobs are looked after when nothing else happens.
-const TICK: Duration = Duration::from_millis(10);
-
 /// The same where there is none.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -96,7 +93,7 @@ async fn run(mut service: Service, policies: Policies, place: &Place) -> Result<
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     let _ = rustix::process::setpriority_process(None, crate::sink::PRIORITY);
     loop {
-        let wait = if service.is_idle() { IDLE } else { TICK };
+        let wait = if service.is_idle() { IDLE } else { service.tick() };
         tokio::select! {
             biased;
             _ = terminate.recv() => break,

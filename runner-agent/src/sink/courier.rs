@@ -227,6 +227,17 @@ impl Courier {
         self.shared.lost()
     }
 
+    /// Whether every alert that was handed over has been taken.
+    pub fn has_delivered_alerts(&self) -> bool {
+        let (state, alerts) = (self.shared.state(), Lane::Alerts as usize);
+        state.done[alerts] == state.issued[alerts]
+    }
+
+    /// What the receiver said last, if it did not take something.
+    pub fn complaint(&self) -> Option<String> {
+        self.shared.state().why.clone()
+    }
+
     /// What is new since a number.
     pub fn news(&self, after: u64) -> Vec<News> {
         self.shared.state().news.iter().filter(|news| news.number > after).cloned().collect()

@@ -42,6 +42,11 @@ impl Deliveries {
         Ok(Self { couriers: couriers.collect::<Result<_, String>>()? })
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.couriers.is_empty()
+    }
+
     /// An outbox for each sink, for one job.
     pub fn outboxes(&self, about: &About) -> io::Result<Vec<Outbox>> {
         let outbox = |courier: &Arc<Courier>| {

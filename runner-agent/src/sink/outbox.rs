@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::PRIORITY;
 use super::courier::{Courier, Lost, News};
@@ -45,6 +46,17 @@ struct Shared {
     waiting: AtomicUsize,
     dropped: AtomicU64,
     failed: AtomicU64,
+}
+
+/// A sink that a job may not begin without, and that hasn't taken its start yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Name of the sink.
+    pub sink: &'static str,
+    /// How long it may take.
+    pub within: Duration,
+    /// What it said.
+    pub complaint: Option<String>,
 }
 
 /// Notices that a sink did not get, or could not deliver.
@@ -119,6 +131,16 @@ impl Outbox {
         }
     }
 
+    /// The sink that a job may not begin without, as long as it hasn't taken what it was offered.
+    pub fn awaits(&self) -> Option<Awaited> {
+        let courier = &self.beyond.as_ref()?.courier;
+        let settings = courier.settings();
+        let is_idle = self.shared.waiting.load(Ordering::Acquire) == 0;
+        let has_all = is_idle && courier.has_delivered_alerts();
+        let awaited = || Awaited { sink: self.name, within: settings.timeout, complaint: courier.complaint() };
+        (settings.required && !has_all).then(awaited)
+    }
+
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.name
@@ -168,7 +190,7 @@ fn deliver_all(name: &str, receiver: &Receiver<Notice>, sink: &mut impl Sink, sh
             }
         }
         // Only now: what is being delivered takes memory too.
-        shared.waiting.fetch_sub(weight, Ordering::Relaxed);
+        shared.waiting.fetch_sub(weight, Ordering::Release);
         batch.clear();
     }
 }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How much waits, and for how long.
     pub bounds: Bounds,
+    /// Whether a job may begin only when this sink has taken its start.
+    pub required: bool,
     /// How long the end of a job may be put off for what still waits.
     pub drain: Duration,
 }

@@ -44,6 +44,7 @@ fn settings(name: &'static str, url: &str) -> Settings {
         batch: Batch { bytes: 64 << 10, wait: Duration::from_millis(200) },
         timeout: Duration::from_secs(1),
         bounds: Bounds { bytes: 256 << 20, age: Duration::from_hours(1) },
+        required: false,
         drain: Duration::from_secs(10),
     }
 }
