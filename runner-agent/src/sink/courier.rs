@@ -10,7 +10,7 @@ mod lane;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -23,8 +23,9 @@ use super::receiver::Receiver;
 use super::settings::Settings;
 use super::spool::{Item, Lane, Spool, waiting};
 
-/// Handfuls of items that wait for the keeper; the outbox in front of it has the rest.
-const HANDFULS: usize = 8;
+/// Bytes that wait for the keeper; the outbox in front of it has the rest. A slow disk takes a tenth of a second for a commit,
+/// and alerts must not wait for that.
+const MOST_UNWRITTEN: u64 = 8 << 20;
 
 /// Bytes of alerts that are sent from memory; what is more comes from the spool.
 const FRESH: u64 = 1 << 20;
@@ -48,7 +49,7 @@ type Handful = Vec<(Lane, Item)>;
 pub struct Courier {
     shared: Arc<Shared>,
     /// Numbers are given out and handed on under one lock, so that the spool has them in order.
-    keeper: Mutex<Option<SyncSender<Handful>>>,
+    keeper: Mutex<Option<Sender<Handful>>>,
     thread: Mutex<Option<JoinHandle<Spool>>>,
     /// What others left has numbers up to this.
     first: u64,
@@ -133,6 +134,8 @@ struct State {
     issued: [u64; 2],
     committed: [u64; 2],
     done: [u64; 2],
+    /// Bytes that wait for the keeper.
+    unwritten: u64,
     /// Telemetry in the spool.
     telemetry: u64,
     /// Alerts go from memory, as none waits in the spool.
@@ -188,7 +191,7 @@ impl Courier {
             let of_thread = shared.clone();
             spawn(name, move || lane::run(&of_thread, lane, receiver))?;
         }
-        let (sender, handfuls) = sync_channel(HANDFULS);
+        let (sender, handfuls) = channel();
         let of_thread = shared.clone();
         let thread = spawn(name, move || keeper::run(spool, &handfuls, &of_thread))?;
         Ok(Self { shared, keeper: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), first, path })
@@ -209,6 +212,7 @@ impl Courier {
                 state.last += 1;
                 let item = Item { number: state.last, id, bytes };
                 state.issued[lane as usize] = item.number;
+                state.unwritten += item.weight();
                 if lane == Lane::Alerts && state.direct {
                     state.keep_fresh(&item);
                 }
@@ -219,7 +223,11 @@ impl Courier {
         let count = numbered.len() as u64;
         if keeper.as_ref().is_none_or(|keeper| keeper.send(numbered).is_err()) {
             self.shared.dropped.fetch_add(count, Ordering::Relaxed);
+            return;
         }
+        // After it was handed over, so that what is in the handful is on its way already.
+        let state = self.shared.state();
+        drop(self.shared.progress.wait_while(state, |state| state.unwritten > MOST_UNWRITTEN));
     }
 
     /// What was lost so far.

@@ -62,8 +62,11 @@ pub(super) fn run(mut spool: Spool, handfuls: &Receiver<Vec<(Lane, Item)>>, shar
             for (lane, item) in &added {
                 state.committed[*lane as usize] = item.number;
             }
+            let weight: u64 = added.iter().map(|(_, item)| item.weight()).sum();
+            state.unwritten = state.unwritten.saturating_sub(weight);
             state.telemetry = spool.bytes(Lane::Telemetry);
         }
+        shared.progress.notify_all();
         shared.wake.iter().for_each(tokio::sync::Notify::notify_one);
     }
 }
