@@ -94,7 +94,7 @@ fn test(settings: &Settings, format: FormatArg, out: &mut impl Write) -> anyhow:
     let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
     let (about, notice) = sample(encoder);
     let mut bytes = Vec::new();
-    if !settings.format.encode(&notice, &about, &mut bytes) {
+    if !settings.encode(&notice, &about, &mut bytes) {
         anyhow::bail!("the form {} has no place for a finding; choose another for {}", settings.format, settings.name);
     }
     let mut receiver =

@@ -70,16 +70,7 @@ fn sink(cursor: &Cursor) -> Option<Settings> {
         named.error(format!("{word:?} is no type of sink; write one of {}", TYPES.join(", ")));
     }
     let target = kind.and_then(|kind| target::target(kind, &fields));
-    // Lines of the log are no syslog messages, so there is no form to take unasked.
-    let asked = if kind == Some("syslog") {
-        fields.need("format", "say in which form, as in `format: syslog`")
-    } else {
-        fields.get("format")
-    };
-    let format = match asked {
-        Some(word) => word.word(),
-        None => Some(Format::Native),
-    };
+    let format = form(&fields, kind == Some("syslog"));
     let only = fields.get("only").map_or(Some(Only::Findings), |word| word.word());
     let required = fields.get("required").map_or(Some(false), |truth| required(&truth, format));
     let span = |fields: &Fields, key: &str, otherwise, least, most| {
@@ -108,6 +99,19 @@ fn sink(cursor: &Cursor) -> Option<Settings> {
         bounds: bounds?,
         drain: drain?,
     })
+}
+
+/// The form; a syslog server takes those that are messages for it.
+fn form(fields: &Fields, is_syslog: bool) -> Option<Format> {
+    let Some(cursor) = fields.get("format") else {
+        return Some(if is_syslog { Format::Syslog } else { Format::Native });
+    };
+    let format: Format = cursor.word()?;
+    if is_syslog && !matches!(format, Format::Syslog | Format::Cef) {
+        cursor.error(format!("{format} is no form for a syslog server; write syslog or cef"));
+        return None;
+    }
+    Some(format)
 }
 
 /// A form that has no place for a job's start can't be waited for.

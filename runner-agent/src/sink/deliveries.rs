@@ -108,11 +108,11 @@ struct Posting {
 
 impl Sink for Posting {
     fn deliver(&mut self, batch: &[Notice]) -> io::Result<()> {
-        let format = self.courier.settings().format;
+        let settings = self.courier.settings();
         let encoded = |notice: &Notice| {
             let mut bytes = Vec::new();
             let lane = if is_alert(notice) { Lane::Alerts } else { Lane::Telemetry };
-            format.encode(notice, &self.about, &mut bytes).then(|| (lane, self.about.id(notice), bytes.into()))
+            settings.encode(notice, &self.about, &mut bytes).then(|| (lane, self.about.id(notice), bytes.into()))
         };
         let items: Vec<_> = batch.iter().filter_map(encoded).collect();
         if !items.is_empty() {

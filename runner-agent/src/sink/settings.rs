@@ -9,7 +9,7 @@ use reqwest::Url;
 use reqwest::header::HeaderMap;
 
 use super::sign::SigningKey;
-use super::wire::format::Format;
+use super::wire::format::{About, Format};
 use crate::notice::{Content, Notice};
 use crate::policy::words;
 
@@ -34,6 +34,19 @@ pub struct Settings {
     pub required: bool,
     /// How long the end of a job may be put off for what still waits.
     pub drain: Duration,
+}
+
+impl Settings {
+    /// Appends a notice as one item that this sink sends. False, and nothing is appended, when its form has no place for it.
+    pub fn encode(&self, notice: &Notice, about: &About, out: &mut Vec<u8>) -> bool {
+        if !matches!(self.target, Target::Syslog(_)) {
+            return self.format.encode(notice, about, out);
+        }
+        let mut item = Vec::new();
+        let is_taken = self.format.encode(notice, about, &mut item);
+        let message = is_taken.then(|| self.format.syslog_message(&item, &about.host)).flatten();
+        message.map(|message| out.extend(message)).is_some()
+    }
 }
 
 /// Who gets it.

@@ -6,15 +6,25 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use runner_agent::sink::settings::{Address, Settings, Target};
+use runner_agent::sink::wire::format::Format;
 use runner_agent::sink::{Deliveries, Outbox};
 
-use super::{about, finding, lines, settings};
+use super::{about, finding, settings};
 
 fn start(address: Address, folder: &Path) -> (Deliveries, Outbox) {
-    let settings = Settings { target: Target::Syslog(address), ..settings("sys", "http://127.0.0.1:9/") };
+    let settings =
+        Settings { target: Target::Syslog(address), format: Format::Syslog, ..settings("sys", "http://127.0.0.1:9/") };
     let deliveries = Deliveries::start(&[settings], folder).unwrap();
     let outbox = deliveries.outboxes(&about("job")).unwrap().remove(0);
     (deliveries, outbox)
+}
+
+/// The number of the notice that a message is of.
+fn seq_of(message: &[u8]) -> u64 {
+    let text = str::from_utf8(message).unwrap();
+    assert!(text.starts_with('<'), "a message begins with its priority: {text}");
+    let rest = text.split_once(" seq=\"").unwrap().1;
+    rest.split_once('"').unwrap().0.parse().unwrap()
 }
 
 /// The next message of a stream, by the length that stands before it.
@@ -24,7 +34,7 @@ fn message(stream: &mut BufReader<TcpStream>) -> u64 {
     let length: usize = str::from_utf8(&length).unwrap().trim_end().parse().unwrap();
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
-    lines(&body)[0].1
+    seq_of(&body)
 }
 
 #[test]
@@ -59,7 +69,7 @@ fn over_a_unix_socket_each_message_is_a_datagram() {
     let mut bytes = [0; 4096];
     let seqs = [(); 3].map(|()| {
         let count = socket.recv(&mut bytes).unwrap();
-        lines(&bytes[..count])[0].1
+        seq_of(&bytes[..count])
     });
     assert_eq!(seqs, [1, 2, 3]);
 }

@@ -1,6 +1,10 @@
 //! `run --config`: two sinks, and a receiver that is open to the agent alone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
 use end_to_end::{Receiver, Reply, needs};
+use serde_json::Value;
 
 use crate::{closing, job, lines, same_as_log, webhook};
 
@@ -39,12 +43,50 @@ fn what_is_not_delivered_at_the_deadline_lies_beside_the_log_and_the_summary_say
     let run = job("true", &webhook(&receiver, ", drain: 300ms")).run().whole();
     let file = run.path("job.jsonl.undelivered.soc.ndjson");
     let left = std::fs::read_to_string(&file).expect("what is left is written");
-    assert_eq!(left.lines().count(), run.log.lines().len());
+    assert_eq!(left.lines().count(), run.log.lines().len() + 1, "the log's lines, and the word of the receipt");
     let said = format!(
         "{} notices were not delivered to soc (503 Service Unavailable: later); {file} has them",
         left.lines().count()
     );
     assert!(run.stderr.contains(&said), "{said}\n{}", run.stderr);
+}
+
+#[test]
+fn a_job_begins_when_a_sink_that_is_required_has_its_start_and_key() {
+    needs!();
+    let place = tempfile::tempdir().expect("a folder for a mark");
+    let mark = place.path().join("began");
+    let (is_early, announced) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
+    let (early, key, looked_at) = (is_early.clone(), announced.clone(), mark.clone());
+    // Takes a job's start the second time it comes, and looks whether the job went ahead meanwhile.
+    let receiver = Receiver::start(move |count, received| {
+        let line: Value = serde_json::from_slice(&received.body).unwrap_or_default();
+        let mut key = key.lock().expect("no holder panicked");
+        if key.is_none() {
+            early.fetch_or(looked_at.exists(), Ordering::Relaxed);
+            if line["state"] == "started" && count > 2 {
+                *key = line["key"].as_str().map(str::to_owned);
+            }
+        }
+        Reply::status(if count <= 2 { 503 } else { 204 })
+    });
+    let run = job(&format!("touch {}", mark.display()), &webhook(&receiver, ", required: true")).run().whole();
+    assert!(mark.exists() && !is_early.load(Ordering::Relaxed), "the job did not wait");
+    let receipt = std::fs::read_to_string(run.path("job.jsonl.receipt.json")).expect("the job has a receipt");
+    let key = announced.lock().expect("no holder panicked").clone().expect("the start announces the key");
+    assert!(receipt.contains(&format!("\"key\": \"{key}\"")), "{key} signed\n{receipt}");
+}
+
+#[test]
+fn without_a_sink_that_is_required_the_command_is_not_started() {
+    needs!();
+    let receiver = Receiver::start(|_, _| Reply::Answer(503, Vec::new(), "later".to_owned()));
+    let run = job("touch ~/started", &webhook(&receiver, ", required: true, timeout: 1s, drain: 100ms")).run();
+    assert_eq!(run.code(), 125, "{}", run.stderr);
+    let said =
+        "the sink soc is `required`, and did not take the job's start within 1 s (503 Service Unavailable: later)";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    assert!(!std::path::Path::new(&run.path("started")).exists());
 }
 
 #[test]

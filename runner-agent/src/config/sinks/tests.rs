@@ -34,8 +34,8 @@ fn every_key_is_read_and_what_is_left_out_is_as_documented() {
          headers: {{ Authorization: {{ file: {token} }}, X-Team: ci }}\n  proxy: http://proxy.example.org:3128\n  \
          timeout: 500ms\n  batch: {{ bytes: 64KiB, wait: 2s }}\n  compress: gzip\n  spool: {{ bytes: 1GiB, age: 1d }}\n  \
          drain: 1m\n- {{ name: near, type: webhook, url: 'http://[::1]:9/' }}\n\
-         - {{ name: sys, type: syslog, format: native, address: 'unix:/dev/log' }}\n\
-         - {{ name: old, type: syslog, format: native, address: 'tcp://127.0.0.1:601' }}\n\
+         - {{ name: sys, type: syslog, address: 'unix:/dev/log' }}\n\
+         - {{ name: old, type: syslog, format: cef, address: 'tcp://127.0.0.1:601', required: true }}\n\
          - {{ name: out, type: file, path: /tmp/out.ndjson }}\n"
     ));
     assert_eq!(problems, Vec::<String>::new());
@@ -54,6 +54,7 @@ fn every_key_is_read_and_what_is_left_out_is_as_documented() {
     assert_eq!((near.only, near.batch, near.bounds, near.drain), (Only::Findings, BATCH, BOUNDS, DRAIN));
     assert_eq!(sys.target, Target::Syslog(Address::Unix("/dev/log".into())));
     assert_eq!(old.target, Target::Syslog(Address::Tcp("127.0.0.1".into(), 601)));
+    assert_eq!((sys.format, old.format, sys.required, old.required), (Format::Syslog, Format::Cef, false, true));
     assert_eq!(out.target, Target::File("/tmp/out.ndjson".into()));
 }
 
@@ -68,7 +69,7 @@ fn everything_that_is_wrong_is_said_at_once_and_what_would_be_right() {
          sign: {{ hmac: [{{ file: {open} }}, {{ file: {short} }}, {{ file: {empty} }}, {{ file: rel }}, {{ credential: no }}, {{}}] }}\n  \
          timeout: 5\n  batch: {{ bytes: 1GB }}\n  compress: zip\n  headers: {{ Host: me, 'a b': c }}\n  proxy: ftp\n  ca: {short}\n  \
          path: /x\n- {{ name: b, type: webhook, url: https://me@siem.example.org/, hub-signature: true }}\n\
-         - {{ name: log, type: file, path: x }}\n- {{ name: c, type: syslog, address: 'udp://127.0.0.1:514' }}\n\
+         - {{ name: log, type: file, path: x }}\n- {{ name: c, type: syslog, format: ocsf, address: 'udp://127.0.0.1:514' }}\n\
          - {{ name: d, type: file, path: /d }}\n- {{ name: d, type: file, path: /d }}\n"
     ));
     assert_eq!(read.iter().map(|sink| sink.name).collect::<Vec<_>>(), ["d"]);
@@ -96,7 +97,7 @@ fn everything_that_is_wrong_is_said_at_once_and_what_would_be_right() {
         "\"log\" is the name of a part of the agent",
         "\"x\" is no absolute path",
         "\"udp://127.0.0.1:514\" is no address",
-        "has no `format`; say in which form",
+        "ocsf is no form for a syslog server; write syslog or cef",
         "is a second sink named \"d\"",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");

@@ -10,10 +10,10 @@ use super::{Answer, Attempt, Parcel};
 use crate::sink::backoff;
 use crate::sink::settings::{Proxy, Webhook};
 use crate::sink::sign;
-use crate::sink::wire::format::Format;
+use crate::sink::wire::format::{Format, Objection};
 
 /// What is read of an answer.
-const MOST_READ: usize = 64 << 10;
+const MOST_READ: usize = 1 << 20;
 
 /// What is kept of it.
 const KEPT: usize = 200;
@@ -74,18 +74,25 @@ impl Endpoint {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let wait = retry_after.and_then(|value| backoff::asked(value, SystemTime::now()));
-        let mut body = Vec::new();
-        let mut read = 0;
+        let mut whole = Vec::new();
         // Read to its end, or the connection is of no more use; what of it can't be read changes nothing.
         while let Ok(Some(chunk)) = response.chunk().await {
-            read += chunk.len();
-            body.extend(chunk.iter().take(KEPT - body.len()));
-            if read > MOST_READ {
+            whole.extend(chunk.iter().take(MOST_READ - whole.len()));
+            if whole.len() == MOST_READ {
                 break;
             }
         }
+        let body = whole[..whole.len().min(KEPT)].to_vec();
         let answer = Answer { status: Some(status.as_u16()), body };
-        (meaning(status, wait, &answer.body), answer)
+        let attempt = match meaning(status, wait, &answer.body) {
+            Attempt::Delivered => match self.format.objection(&whole, parcel.items.len()) {
+                None => Attempt::Delivered,
+                Some(Objection::Now(why)) => Attempt::Failed { why, wait },
+                Some(Objection::Ever(why)) => Attempt::Refused { why },
+            },
+            other => other,
+        };
+        (attempt, answer)
     }
 
     fn request(&self, parcel: &Parcel) -> reqwest::RequestBuilder {

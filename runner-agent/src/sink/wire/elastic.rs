@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use super::format::About;
+use super::format::{About, Objection};
 use super::line::Line;
 use super::{attributes, facts, key_text};
 use crate::event::{Activity, Process};
@@ -234,5 +234,63 @@ fn ecs_process<'a>(process: &'a Process, content: &'a Content) -> EcsProcess<'a>
         working_directory: &process.program.cwd,
         exit_code: None,
         parent: process.parent_key.map(key_text),
+    }
+}
+
+/// What a bulk request's answer objects to: `errors` says that some item was not taken, each has its own status. An item that is
+/// there already (409) came before; with several it is left to who sends them one by one to find out which.
+pub(super) fn objection(answer: &[u8], items: usize) -> Option<Objection> {
+    let Ok(answer) = serde_json::from_slice::<serde_json::Value>(answer) else {
+        return Some(Objection::Now("the answer is none of a bulk request".to_owned()));
+    };
+    if answer["errors"] == false {
+        return None;
+    }
+    let results: Vec<&serde_json::Value> =
+        answer["items"].as_array().into_iter().flatten().filter_map(|item| item.as_object()?.values().next()).collect();
+    let is_bad = |result: &&&serde_json::Value| !matches!(result["status"].as_u64(), Some(200..=299 | 409));
+    let bad: Vec<_> = results.iter().filter(is_bad).collect();
+    if bad.is_empty() && results.len() == items {
+        return None;
+    }
+    let why = bad.first().map_or_else(
+        || "it answers for other items".to_owned(),
+        |result| format!("{}: {}", result["status"], result["error"]["reason"].as_str().unwrap_or("no reason given")),
+    );
+    let is_busy = |result: &&&&serde_json::Value| matches!(result["status"].as_u64(), None | Some(429 | 500..));
+    Some(if bad.is_empty() || bad.iter().any(|result| is_busy(&result)) {
+        Objection::Now(why)
+    } else {
+        Objection::Ever(why)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(answer: &str, items: usize) -> Option<Objection> {
+        objection(answer.as_bytes(), items)
+    }
+
+    #[test]
+    fn an_item_that_was_not_taken_is_found_in_an_answer_that_says_200() {
+        assert_eq!(said(r#"{"took":1,"errors":false,"items":[]}"#, 2), None);
+        let refused = r#"{"errors":true,"items":[{"create":{"status":201}},{"create":{"status":400,"error":{"reason":"no mapping"}}}]}"#;
+        assert_eq!(said(refused, 2), Some(Objection::Ever("400: no mapping".to_owned())));
+        let busy = r#"{"errors":true,"items":[{"create":{"status":429,"error":{"reason":"queue full"}}},{"create":{"status":400}}]}"#;
+        assert_eq!(said(busy, 2), Some(Objection::Now("429: queue full".to_owned())));
+    }
+
+    #[test]
+    fn an_item_that_came_before_is_there() {
+        let known = r#"{"errors":true,"items":[{"create":{"status":409,"error":{"reason":"version conflict"}}}]}"#;
+        assert_eq!(said(known, 1), None);
+        assert_eq!(said(known, 2), Some(Objection::Now("it answers for other items".to_owned())));
+    }
+
+    #[test]
+    fn what_is_no_answer_to_a_bulk_request_is_no_delivery() {
+        assert!(matches!(said("ok", 1), Some(Objection::Now(_))));
     }
 }

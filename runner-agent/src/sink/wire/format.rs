@@ -47,6 +47,15 @@ words!(Format, "native, ocsf, otlp, syslog, cef, cloudevents, splunk-hec, elasti
     Format::Alertmanager => "alertmanager",
 });
 
+/// Why something isn't there although the request was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// It may be taken at another time.
+    Now(String),
+    /// It never will be.
+    Ever(String),
+}
+
 /// What is the same for every notice of a job.
 #[derive(Clone, Debug)]
 pub struct About {
@@ -127,6 +136,15 @@ impl Format {
         }
     }
 
+    /// What a receiver objects to although it says that all is well: bulk requests have a verdict for each item. `items` is how many
+    /// were sent.
+    pub fn objection(self, answer: &[u8], items: usize) -> Option<Objection> {
+        match self {
+            Self::ElasticBulk => elastic::objection(answer, items),
+            _ => None,
+        }
+    }
+
     /// An item as one message after RFC 5424, for transports that carry those; `None` where the form is none for them. `host`
     /// is the machine's name. Framing is the transport's matter.
     pub fn syslog_message(self, item: &[u8], host: &str) -> Option<Vec<u8>> {
@@ -153,6 +171,8 @@ impl Format {
         match self {
             // A webhook takes one message a call.
             Self::Slack => 1,
+            // The answer has a verdict for each, and is read whole.
+            Self::ElasticBulk => 500,
             _ => usize::MAX,
         }
     }
