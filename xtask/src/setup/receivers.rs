@@ -29,6 +29,7 @@ const VALIDATORS: Environment = Environment {
         ("in-toto-attestation", "0.9.3"),
         ("rfc8785", "0.1.4"),
         ("securesystemslib", "1.6.0"),
+        ("standardwebhooks", "1.1.0"),
     ],
 };
 

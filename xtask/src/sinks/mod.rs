@@ -133,7 +133,7 @@ fn ask_all() -> Result<Vec<Row>> {
     step::run("the forms' own tests, which write bodies", &mut cargo)?;
     let bodies = Bodies::read(folder.path())?;
     let mut rows = Vec::new();
-    for readers in [outside::rows, rsyslog::rows, alertmanager::rows, structure::rows] {
+    for readers in [outside::rows, outside::webhooks, rsyslog::rows, alertmanager::rows, structure::rows] {
         if stop.load(Ordering::Relaxed) {
             bail!("stopped by a signal");
         }

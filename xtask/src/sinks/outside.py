@@ -292,13 +292,51 @@ def fleet(body, native):
     return len(lines), problems, [[name] if other[name] != value else [] for name, value in wanted.items() if name != "rare"]
 
 
-CHECKS = {"ocsf": ocsf, "otlp": otlp, "cloudevents": cloudevents, "cef": cef, "receipt": receipt, "statement": statement, "fleet": fleet}
+def webhook(folder, native):
+    """Requests as they were received: a library for receivers has to take each, and none that was changed."""
+    import datetime
+    import pathlib
+
+    from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+    hook = Webhook("whsec_cnVubmVyLWFnZW50LXRlc3RzLXNpZ24tdGhpcw==")
+
+    def problems(headers, body):
+        """The library takes JSON alone; of what is none, it makes the signature that there should be."""
+        try:
+            json.loads(body)
+        except ValueError:
+            moment = datetime.datetime.fromtimestamp(int(headers["webhook-timestamp"]), datetime.timezone.utc)
+            wanted = hook.sign(headers["webhook-id"], moment, body.decode("latin-1")) if body.isascii() else None
+            signatures = headers["webhook-signature"].split(" ")
+            return [] if wanted is None or wanted in signatures else ["the signature is of something else"]
+        try:
+            hook.verify(body, headers)
+        except WebhookVerificationError as error:
+            return [f"{headers['webhook-id']}: {error}"]
+        return []
+
+    requests = []
+    for path in sorted(pathlib.Path(folder).glob("*.headers")):
+        headers = dict(line.split(": ", 1) for line in path.read_text().splitlines())
+        requests.append((headers, path.with_suffix(".body").read_bytes()))
+    signed = [request for request in requests if "webhook-signature" in request[0]]
+    found = [problem for headers, body in signed for problem in problems(headers, body)]
+    if not signed:
+        found.append("nothing that arrived was signed")
+    headers, body = next(request for request in signed if request[1].startswith(b"{") and request[1].count(b"\n") < 2)
+    spoilt = [problems(headers, body.replace(b"{", b"{ ", 1)), problems({**headers, "webhook-id": "x"}, body)]
+    return len(requests), found, spoilt
+
+
+CHECKS = {"ocsf": ocsf, "otlp": otlp, "cloudevents": cloudevents, "cef": cef, "receipt": receipt, "statement": statement, "fleet": fleet, "webhook": webhook}
 
 
 def main():
     form, body, native = sys.argv[1:]
-    with open(body, "rb") as file:
-        body = file.read()
+    if form != "webhook":
+        with open(body, "rb") as file:
+            body = file.read()
     with open(native, "rb") as file:
         native = [json.loads(line) for line in file.read().splitlines()]
     # `splitlines` of text would take U+2028 for the end of one; of bytes it doesn't.

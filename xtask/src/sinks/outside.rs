@@ -1,5 +1,7 @@
 //! Forms that libraries from outside know: `outside.py` asks them, each in its pinned version.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -30,17 +32,54 @@ pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
     FORMS.iter().map(|&(form, receiver, validator)| row(bodies, form, receiver, validator)).collect()
 }
 
+/// Names the folder that the tests' receiver writes requests to.
+const RECORD: &str = "RUNNER_AGENT_SINKS_RECORD";
+
+/// Webhooks as they arrived at the tests' own receiver, which writes them down: their signatures, by libraries for receivers.
+pub fn webhooks(bodies: &Bodies) -> Result<Vec<Row>> {
+    let receiver = "Standard Webhooks";
+    eprintln!("── {receiver}");
+    let folder = tempfile::tempdir().context("a folder for requests")?;
+    let mut cargo = step::cargo("test");
+    cargo.args(["--quiet", "--package", "runner-agent", "--test", "sinks", "answers"]).env(RECORD, folder.path());
+    step::run("tests of delivery, which write down what arrived", &mut cargo)?;
+    let sent = fs::read_dir(folder.path())?
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "body"));
+    let sent = sent.count();
+    asked(
+        "webhook",
+        receiver,
+        "standardwebhooks: each signature, and that a changed body has none",
+        folder.path(),
+        sent,
+        bodies,
+    )
+    .map(|row| vec![row])
+}
+
 fn row(bodies: &Bodies, form: &str, receiver: &'static str, validator: &'static str) -> Result<Row> {
     eprintln!("── {receiver}");
     let body = bodies.one(form)?;
+    asked(form, receiver, validator, &body.path, body.items, bodies)
+}
+
+fn asked(
+    form: &str,
+    receiver: &'static str,
+    validator: &'static str,
+    body: &Path,
+    sent: usize,
+    bodies: &Bodies,
+) -> Result<Row> {
     let mut python = Command::new(setup::receivers::python()?);
-    python.args(["-c", SCRIPT, form]).arg(&body.path).arg(&bodies.one("native")?.path).stdin(Stdio::null());
+    python.args(["-c", SCRIPT, form]).arg(body).arg(&bodies.one("native")?.path).stdin(Stdio::null());
     let said: Value = serde_json::from_str(&step::output(&mut python)?).context("what the validator said")?;
     let problems = said["problems"].as_array().context("the validator said nothing of problems")?;
     let items = said["received"].as_u64().context("the validator counted nothing")?;
     Ok(Row {
         receiver,
-        sent: body.items,
+        sent,
         received: usize::try_from(items)?,
         validator,
         problems: problems.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
