@@ -109,18 +109,23 @@ pub fn read(path: &Path) -> Result<Vec<u8>, SyntaxError> {
     Ok(bytes)
 }
 
-/// Makes a tree of a file's bytes.
-pub fn parse(bytes: &[u8]) -> Result<Node, SyntaxError> {
+/// A file's bytes as text, if they are not too many.
+pub fn text(bytes: &[u8]) -> Result<&str, SyntaxError> {
     if bytes.len() > MAX_BYTES {
         return Err(SyntaxError::whole(format!("has more than {MAX_BYTES} bytes; split it and include the parts")));
     }
-    let text = str::from_utf8(bytes).map_err(|error| {
+    str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
         let line = before.split(|&byte| byte == b'\n').count();
         let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |index| index + 1);
         let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
         SyntaxError::new(At { line: line as u32, column: column as u32 }, "is not UTF-8; save the file as UTF-8")
-    })?;
+    })
+}
+
+/// Makes a tree of a file's bytes.
+pub fn parse(bytes: &[u8]) -> Result<Node, SyntaxError> {
+    let text = text(bytes)?;
     within_budget(text)?;
     let mut events = Parser::new_from_str(text);
     let mut tree = None;

@@ -81,6 +81,16 @@ fn exact(name: &str) -> Option<HostPattern> {
 
 /// A rule as it stands below `egress.allow`, without the `- ` in front; what is the default is left out.
 pub fn line(rule: &EgressRule) -> String {
+    let is_default = matches!(rule.target, Target::Host(_)) && rule.ports == Ports::one(HTTPS);
+    written(rule, !is_default)
+}
+
+/// As [`line`], with the ports written out: for rules of somebody who had another default.
+pub fn line_with_ports(rule: &EgressRule) -> String {
+    written(rule, true)
+}
+
+fn written(rule: &EgressRule, has_ports: bool) -> String {
     let mut line = "{ ".to_owned();
     match &rule.target {
         Target::Host(pattern) => drop(write!(line, "host: {}", plain(&pattern.to_string()))),
@@ -88,7 +98,7 @@ pub fn line(rule: &EgressRule) -> String {
         // A colon inside braces begins a value for some readers of YAML.
         Target::Cidr(IpNet::V6(network)) => drop(write!(line, "cidr: \"{network}\"")),
     }
-    if !matches!(rule.target, Target::Host(_)) || rule.ports != Ports::one(HTTPS) {
+    if has_ports {
         let _ = write!(line, ", ports: {}", rule.ports);
     }
     if rule.protocol != ProtocolMatch::Tcp {
@@ -315,6 +325,7 @@ mod tests {
                 why: why.as_str().into(),
                 source: None,
             };
+            prop_assert_eq!(&read(&line_with_ports(&rule)), &rule);
             prop_assert_eq!(read(&line(&rule)), rule);
         }
     }
