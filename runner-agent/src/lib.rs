@@ -28,6 +28,7 @@ pub mod receipt;
 pub mod sink;
 pub mod verify;
 pub mod config;
+pub mod import;
 pub mod explain;
 pub mod agent;
 pub mod control;
