@@ -1,6 +1,7 @@
-//! `policy check`, `explain` and `schema`: everything about a policy without a kernel.
+//! `policy check`, `explain`, `import` and `schema`: everything about a policy without a kernel.
 
 mod explain;
+mod import;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,11 @@ pub enum PolicyCommand {
     /// With the rules that nearly matched, and the smallest line that would allow it. Ends with 0 when it could be
     /// explained, whatever the verdict.
     Explain(Box<explain::ExplainArgs>),
+    /// Make a policy of what users of another action have: a workflow, its step, or the text of its list.
+    ///
+    /// The policy means the same, or less: what has no rule of the same meaning is left out with a warning, and stands in the
+    /// policy as a comment. Ends with 2 if nothing can be made of the file.
+    Import(import::ImportArgs),
     /// Write the JSON Schema of a policy file.
     Schema,
 }
@@ -103,6 +109,7 @@ pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         PolicyCommand::Check(args) => check(args, &Runtime::from_env(), out),
         PolicyCommand::Explain(args) => explain::run(args, &Runtime::from_env(), out),
+        PolicyCommand::Import(args) => import::run(args, out, &mut std::io::stderr().lock()),
         PolicyCommand::Schema => {
             serde_json::to_writer_pretty(&mut *out, &schema())
                 .map_err(std::io::Error::from)

@@ -47,6 +47,10 @@ pub const ROOMS: &[Room] = &[
             ),
             ("runner-agent/src/cli/policy/explain.rs", "writes that result"),
             (
+                "runner-agent/src/cli/policy/import.rs",
+                "`policy import --format json` is a result of its own and no notice",
+            ),
+            (
                 "runner-agent/src/agent/succession.rs",
                 "what an agent leaves for its successor is between the two, and no notice",
             ),
