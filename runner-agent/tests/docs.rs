@@ -164,6 +164,7 @@ fn each_capability_has_a_page_with_an_example_that_runs() {
         "events.md",
         "explain.md",
         "findings.md",
+        "import.md",
         "policy.md",
         "guard.md",
         "receipt.md",
@@ -211,13 +212,14 @@ fn every_finding_and_every_kind_of_line_is_documented() {
 
 #[test]
 fn every_option_stands_on_the_page_of_its_command() {
-    let commands: [(&[&str], &str); 6] = [
+    let commands: [(&[&str], &str); 7] = [
         (&["run"], "run"),
         (&["events"], "events"),
         (&["doctor"], "doctor"),
         (&["verify"], "verify"),
         (&["policy", "check"], "policy"),
         (&["policy", "explain"], "explain"),
+        (&["policy", "import"], "import"),
     ];
     for (command, page_name) in commands {
         let out = Command::new(BINARY).args(command).arg("--help").output().unwrap();
