@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::ledger::PublicKey;
+use crate::sink::wire::statement::{self, what_is};
 use crate::verify::{Evidence, LogCheck, LogState, Verdict, verify};
 
 /// Exit code when something is not as an agent wrote it.
@@ -122,15 +123,13 @@ fn holds(path: &Path) -> Result<Holds> {
     // Only the first line of a log that may be large; a receipt's is `{`.
     let mut first = Vec::new();
     file.read_until(b'\n', &mut first).with_context(cannot)?;
-    let first_value: Option<Value> = serde_json::from_slice(&first).ok();
-    if first_value.as_ref().is_some_and(|value| value.get("kind").is_some()) || metadata.len() > MOST_BYTES {
+    if what_is(&first) == Some(statement::Evidence::Line) || metadata.len() > MOST_BYTES {
         return Ok(Holds::Log);
     }
     let bytes = fs::read(path).with_context(cannot)?;
-    let whole: Option<Value> = serde_json::from_slice(&bytes).ok();
-    Ok(match whole {
-        Some(value) if value.get("payloadType").is_some() => Holds::Statement(bytes),
-        Some(value) if value.get("schema").is_some() => Holds::Receipt(bytes),
+    Ok(match what_is(&bytes) {
+        Some(statement::Evidence::Envelope) => Holds::Statement(bytes),
+        Some(statement::Evidence::Receipt) => Holds::Receipt(bytes),
         // Named as one and no JSON any more: that is what is to be found.
         _ if is_named(path, ".receipt.json") => Holds::Receipt(bytes),
         _ if is_named(path, ".intoto.json") => Holds::Statement(bytes),

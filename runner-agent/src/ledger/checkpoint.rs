@@ -65,9 +65,9 @@ mod tests {
             |position| position.at.push('Z'),
         ];
         for change in changes {
-            let mut changed = whole.clone();
-            change(&mut changed.position);
-            assert!(!changed.is_by(key.public()), "{:?}", changed.position);
+            let mut forged = whole.clone();
+            change(&mut forged.position);
+            assert!(!forged.is_by(key.public()), "{:?}", forged.position);
         }
     }
 }

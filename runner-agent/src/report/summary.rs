@@ -1,6 +1,7 @@
 //! The end-of-job summary: processes, destinations by name, secret reads, findings with their evidence, the account.
 
 mod facts;
+mod gaps;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -19,9 +20,6 @@ const MAX_ROWS: usize = 25;
 
 /// Events whose description is kept for evidence.
 const MAX_DESCRIBED: usize = 20_000;
-
-/// What the agent says of itself that leaves holes in what it can say of the job.
-const GAPS: &[&str] = &["disarmed", "repaired", "tampered", "taken-over", "went-on"];
 
 /// Collects what the summary needs, notice by notice.
 #[derive(Debug, Default)]
@@ -63,11 +61,9 @@ impl Summary {
             Content::Finding(finding) => self.finding(finding),
             Content::JobStarted(started) => self.started = Some(started.clone()),
             Content::JobEnded(ended) => self.ended = Some(ended.clone()),
-            Content::Loss(loss) => self.gap(&format!("{} of {} lost: {}", loss.count, loss.place, loss.reason)),
-            Content::Agent(AgentState::Changed { state, detail }) if GAPS.contains(state) => {
-                self.gap(&format!("{state}: {detail}"));
-            }
-            Content::Agent(_) | Content::Checkpoint(_) | Content::Receipt(_) => {}
+            Content::Loss(loss) => self.lost(loss),
+            Content::Agent(AgentState::Changed { state, detail }) => self.changed(state, detail),
+            Content::Agent(AgentState::Ready { .. }) | Content::Checkpoint(_) | Content::Receipt(_) => {}
         }
     }
 
@@ -154,12 +150,6 @@ impl Summary {
             add(&mut reached.addresses, &connection.address.to_string());
         } else if let Some(name) = connection.claimed_names.first() {
             add(&mut reached.addresses, &format!("said to be {name}"));
-        }
-    }
-
-    fn gap(&mut self, what: &str) {
-        if self.gaps.len() < MAX_DESCRIBED {
-            self.gaps.push(what.to_owned());
         }
     }
 

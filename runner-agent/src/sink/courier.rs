@@ -159,7 +159,7 @@ impl Courier {
         let spool = Spool::open(folder, settings.name, settings.bounds)
             .map_err(|error| format!("can't keep what the sink {} is to deliver: {error}", settings.name))?;
         let (first, path) = (spool.last(), spool.path().to_owned());
-        let state = State {
+        let mut state = State {
             last: first,
             issued: [first; 2],
             committed: [first; 2],
@@ -168,11 +168,8 @@ impl Courier {
             lanes: Lane::ALL.len(),
             ..State::default()
         };
-        let mut state = state;
-        for lane in Lane::ALL {
-            if spool.bytes(lane) == 0 {
-                state.done[lane as usize] = first;
-            }
+        for lane in Lane::ALL.into_iter().filter(|lane| spool.bytes(*lane) == 0) {
+            state.done[lane as usize] = first;
         }
         let shared = Arc::new(Shared {
             database: spool.database(),

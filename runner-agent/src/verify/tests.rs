@@ -46,7 +46,9 @@ fn job(lines: u64) -> Job {
         seq => Content::Agent(AgentState::Changed { state: "repaired", detail: format!("entry {seq}") }),
     };
     let notices: Vec<Notice> = (1..=lines).map(|seq| notice(seq, content(seq))).collect();
-    notices.chunks(512).for_each(|batch| log.deliver(batch).unwrap());
+    for batch in notices.chunks(512) {
+        log.deliver(batch).unwrap();
+    }
     let receipt = receipt(&path, &ledger);
     let key = ledger.key();
     let bytes = std::fs::read(&path).unwrap();
@@ -80,7 +82,9 @@ fn read(lines: &[Vec<u8>]) -> LogState {
     let mut check = LogCheck::default();
     // As the lines of the file are, whatever stands in them now.
     let text = lines.concat();
-    text.split_inclusive(|&byte| byte == b'\n').for_each(|line| check.take(line));
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        check.take(line);
+    }
     check.finish()
 }
 
@@ -144,7 +148,9 @@ fn tampered(job: &Job, at: usize, change: impl Fn(&mut Vec<Vec<u8>>, usize)) -> 
     change(&mut window, at - from);
     let mut check = LogCheck::default();
     check.skip_to(&job.lines[..from]);
-    window.iter().for_each(|line| check.take(line));
+    for line in &window {
+        check.take(line);
+    }
     let mut problems: Vec<Option<u64>> = check.finish().problems.iter().map(|problem| problem.line).collect();
     if to == job.lines.len() && problems.is_empty() {
         // What no line behind it shows, the receipt does.

@@ -45,6 +45,24 @@ pub fn read(bytes: &[u8]) -> Option<Envelope> {
     })
 }
 
+/// What a piece of evidence is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A line of a log.
+    Line,
+    /// A receipt.
+    Receipt,
+    /// An envelope with a statement.
+    Envelope,
+}
+
+/// What these bytes are, by what they say of themselves.
+pub fn what_is(bytes: &[u8]) -> Option<Evidence> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    let known = [("kind", Evidence::Line), ("payloadType", Evidence::Envelope), ("schema", Evidence::Receipt)];
+    known.into_iter().find(|(field, _)| value.get(field).is_some()).map(|(_, evidence)| evidence)
+}
+
 /// The receipt's canonical text that a statement holds, without its signature.
 pub fn receipt_in(payload: &[u8]) -> Option<String> {
     let statement: Value = serde_json::from_slice(payload).ok()?;
