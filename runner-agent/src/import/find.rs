@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn indented(text: &str, spaces: usize) -> String {
-        text.lines().map(|line| format!("{:spaces$}{line}\n", "")).collect()
+        text.lines().flat_map(|line| [" ".repeat(spaces), line.to_owned(), "\n".to_owned()]).collect()
     }
 
     #[test]

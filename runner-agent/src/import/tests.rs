@@ -29,7 +29,7 @@ fn round(imported: &Imported) {
 }
 
 fn messages(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems.iter().flat_map(|problem| [problem.to_string(), "\n".to_owned()]).collect()
 }
 
 #[test]
@@ -104,7 +104,8 @@ fn nothing_is_made_of_nothing() {
             .contains("w.yml:1:16: egress-policy: \"strict\" is not one of audit, block")
     );
     assert!(told(Peer::Bullfrog, "allowed-domains: a\nenable-sudo: perhaps\n").contains("write true or false"));
-    let many: String = (0..1001).map(|index| format!("h{index}.example.org\n")).collect();
+    let many: String =
+        (0..1001).flat_map(|index| ["h".to_owned(), index.to_string(), ".example.org\n".to_owned()]).collect();
     assert!(told(Peer::Bullfrog, &many).contains("1001 rules"));
 }
 

@@ -180,11 +180,10 @@ impl Summary {
         self.render_reads(&mut out, style);
         self.render_findings(&mut out, style);
         self.render_account(&mut out, style);
-        if let Some(log) = log {
-            let _ = writeln!(out, "{}  {}", style.heading("log         "), log.display());
-        }
-        if let Some(receipt) = receipt {
-            let _ = writeln!(out, "{}  {}", style.heading("receipt     "), receipt.display());
+        for (name, path) in [("log         ", log), ("receipt     ", receipt)] {
+            if let Some(path) = path {
+                let _ = writeln!(out, "{}  {}", style.heading(name), path.display());
+            }
         }
         out
     }
