@@ -102,6 +102,12 @@ fn chosen(peer: Peer, job: Option<&str>, tree: &Node) -> Result<Step, Wrong> {
         [only] => only.read(),
         [] if all.is_empty() && !is_workflow => match pasted(peer, tree) {
             Some(step) => step,
+            None if peer == Peer::Cargowall && get(tree, "rules").is_some() => Err((
+                tree.at,
+                "is cargowall's configuration file, which import doesn't read; write its rules as text, a name or network on \
+                 a line, with :443;80 for ports"
+                    .to_owned(),
+            )),
             None => Err((
                 tree.at,
                 format!(
@@ -301,6 +307,9 @@ mod tests {
                 .unwrap_err()
                 .contains("w.yml:2:1: \"allowed-ips\" stands here")
         );
+        let config = "{\"defaultAction\": \"deny\", \"rules\": []}";
+        let told = find(Peer::Cargowall, None, Path::new("c.json"), config).unwrap_err().to_string();
+        assert!(told.starts_with("c.json:1:1: is cargowall's configuration file"), "{told}");
         assert!(found("a: [\n", None).unwrap_err().contains("is no YAML"));
     }
 }
