@@ -14,6 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::agent::Figures;
+use crate::sink::courier::Standing;
 
 /// Stands in front of every name.
 const PREFIX: &str = "runner_agent";
@@ -49,6 +50,17 @@ struct OfProbe {
 #[derive(Clone, Debug, EncodeLabelSet)]
 struct Lost {
     probe: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+struct OfSink {
+    sink: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+struct LostBySink {
+    sink: &'static str,
     reason: &'static str,
 }
 
@@ -108,8 +120,26 @@ impl Collector for Figured {
             .findings
             .iter()
             .map(|(&(id, severity), &count)| (OfFinding { id, severity: severity.as_str() }, count));
-        counts(encoder, "findings_told", "Findings in ended jobs", findings)
+        counts(encoder, "findings_told", "Findings in ended jobs", findings)?;
+        sinks(encoder, &self.0.sinks)
     }
+}
+
+fn sinks(encoder: &mut DescriptorEncoder, standings: &[Standing]) -> Encoded {
+    let handed = standings.iter().map(|standing| (OfSink { sink: standing.sink }, standing.handed));
+    counts(encoder, "sink_notices_handed", "Notices that a sink was handed", handed)?;
+    let lost = standings.iter().flat_map(|Standing { sink, lost, .. }| {
+        let reasons = [("spool full", lost.dropped), ("refused", lost.refused)];
+        reasons.map(|(reason, count)| (LostBySink { sink, reason }, count))
+    });
+    counts(encoder, "sink_notices_lost", "Notices that a sink lost", lost)?;
+    let help = "Whether a sink's receiver has failed since it last took something";
+    let mut family = encoder.encode_descriptor("sink_failing", help, None, ConstGauge::new(0_i64).metric_type())?;
+    for standing in standings {
+        let labels = OfSink { sink: standing.sink };
+        ConstGauge::new(i64::from(standing.is_failing)).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -122,6 +152,7 @@ mod tests {
     use crate::agent::Past;
     use crate::notice::Account;
     use crate::policy::Severity;
+    use crate::sink::courier::Lost;
 
     fn figures() -> Figures {
         let counters = Counters { seen: 9, submitted: 7, ring_full: 2, ..Counters::default() };
@@ -141,6 +172,7 @@ mod tests {
                 decoded: 7,
                 ..Account::default()
             },
+            sinks: vec![Standing { sink: "soc", handed: 12, lost: Lost { dropped: 1, refused: 2 }, is_failing: true }],
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod keeper;
 mod lane;
+mod standing;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use super::PRIORITY;
 use super::receiver::Receiver;
 use super::settings::Settings;
 use super::spool::{Item, Lane, Spool, waiting};
+pub use standing::Standing;
 
 /// Bytes that wait for the keeper; the outbox in front of it has the rest. A slow disk takes a tenth of a second for a commit,
 /// and alerts must not wait for that.
@@ -230,17 +232,6 @@ impl Courier {
     /// What was lost so far.
     pub fn lost(&self) -> Lost {
         self.shared.lost()
-    }
-
-    /// Whether every alert that was handed over has been taken.
-    pub fn has_delivered_alerts(&self) -> bool {
-        let (state, alerts) = (self.shared.state(), Lane::Alerts as usize);
-        state.done[alerts] == state.issued[alerts]
-    }
-
-    /// What the receiver said last, if it did not take something.
-    pub fn complaint(&self) -> Option<String> {
-        self.shared.state().why.clone()
     }
 
     /// What is new since a number.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::courier::{Courier, Finished};
+use super::courier::{Courier, Finished, Standing};
 use super::outbox::{Outbox, Sink};
 use super::settings::{Settings, is_alert};
 use super::spool::Lane;
@@ -54,6 +54,11 @@ impl Deliveries {
             Outbox::to_courier(courier.clone(), posting)
         };
         self.couriers.iter().map(outbox).collect()
+    }
+
+    /// How each sink stands.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.couriers.iter().map(|courier| courier.standing()).collect()
     }
 
     /// Waits until everything was delivered, for each sink until its deadline at most. What is left is written beside `log`,

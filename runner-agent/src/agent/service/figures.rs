@@ -8,6 +8,7 @@ use super::Service;
 use crate::agent::run::{Outcome, RunError};
 use crate::notice::Account;
 use crate::policy::Severity;
+use crate::sink::courier::Standing;
 
 /// Figures; all but `jobs_running` only grow.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Figures {
     pub past: Past,
     /// Where records went, over all jobs.
     pub account: Account,
+    /// How the sinks stand.
+    pub sinks: Vec<Standing>,
 }
 
 /// What came of jobs.
@@ -64,6 +67,7 @@ impl Service {
     pub fn figures(&mut self) -> Result<Figures, RunError> {
         self.station.take_in();
         let account = self.station.flow.whole_account(&mut self.station.kernel)?;
-        Ok(Figures { tier: self.tier(), jobs_running: self.sessions.len(), past: self.past.clone(), account })
+        let sinks = self.options.deliveries.standings();
+        Ok(Figures { tier: self.tier(), jobs_running: self.sessions.len(), past: self.past.clone(), account, sinks })
     }
 }
