@@ -6,6 +6,7 @@
 
 mod packages;
 pub mod action;
+mod npm;
 mod packaging;
 mod python;
 pub mod receivers;

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::npm::Package;
 use super::packages::Packages;
 use super::python::Environment;
 use super::{Need, dpkg};
@@ -45,7 +46,22 @@ pub(super) const NEEDS: &[Need] = &[
         supply: |packages| VALIDATORS.supply(packages),
     },
     Need { name: "rsyslog and Alertmanager", only_for: None, look, supply },
+    Need {
+        name: "a verifier of webhooks from npm",
+        only_for: Some("one of two verifiers of webhooks"),
+        look: || WEBHOOKS.look(),
+        supply: |_| WEBHOOKS.supply(),
+    },
 ];
+
+/// What receivers that are written in JavaScript verify with.
+const WEBHOOKS: Package = Package { name: "standardwebhooks", version: "1.1.1" };
+
+/// The folder of npm's verifier of webhooks, if it is there.
+pub fn webhooks() -> Option<PathBuf> {
+    WEBHOOKS.look().ok()?;
+    WEBHOOKS.folder().ok()
+}
 
 /// The Python that has the validators.
 pub fn python() -> Result<PathBuf> {

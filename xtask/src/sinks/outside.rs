@@ -13,6 +13,9 @@ use crate::{setup, step};
 /// Comes with this program, so that it and the forms' names can't drift apart.
 const SCRIPT: &str = include_str!("outside.py");
 
+/// The same for npm's.
+const BY_NODE: &str = include_str!("outside.mjs");
+
 /// Form, receiver, validator.
 const FORMS: [(&str, &str, &str); 7] = [
     ("ocsf", "OCSF 1.8.0", "ocsf-json-schema: strict schema of each class"),
@@ -47,15 +50,16 @@ pub fn webhooks(bodies: &Bodies) -> Result<Vec<Row>> {
         .flatten()
         .filter(|entry| entry.path().extension().is_some_and(|end| end == "body"));
     let sent = sent.count();
-    asked(
-        "webhook",
-        receiver,
-        "standardwebhooks: each signature, and that a changed body has none",
-        folder.path(),
-        sent,
-        bodies,
-    )
-    .map(|row| vec![row])
+    let by_python = "standardwebhooks (Python): each signature, and that a changed body has none";
+    let mut rows = vec![asked("webhook", receiver, by_python, folder.path(), sent, bodies)?];
+    if let Some(packages) = setup::receivers::webhooks() {
+        let mut node = Command::new("node");
+        node.args(["--input-type=module", "-e", BY_NODE, "-"]).arg(packages).arg(folder.path()).stdin(Stdio::null());
+        let (received, problems) = verdict(&step::output(&mut node)?)?;
+        let validator = "standardwebhooks (npm): the same, of what is one JSON object";
+        rows.push(Row { receiver, sent: received, received, validator, problems });
+    }
+    Ok(rows)
 }
 
 fn row(bodies: &Bodies, form: &str, receiver: &'static str, validator: &'static str) -> Result<Row> {
@@ -74,14 +78,14 @@ fn asked(
 ) -> Result<Row> {
     let mut python = Command::new(setup::receivers::python()?);
     python.args(["-c", SCRIPT, form]).arg(body).arg(&bodies.one("native")?.path).stdin(Stdio::null());
-    let said: Value = serde_json::from_str(&step::output(&mut python)?).context("what the validator said")?;
+    let (received, problems) = verdict(&step::output(&mut python)?)?;
+    Ok(Row { receiver, sent, received, validator, problems })
+}
+
+/// How many items a validator has read, and what it objects to.
+fn verdict(said: &str) -> Result<(usize, Vec<String>)> {
+    let said: Value = serde_json::from_str(said).context("what the validator said")?;
     let problems = said["problems"].as_array().context("the validator said nothing of problems")?;
     let items = said["received"].as_u64().context("the validator counted nothing")?;
-    Ok(Row {
-        receiver,
-        sent,
-        received: usize::try_from(items)?,
-        validator,
-        problems: problems.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-    })
+    Ok((usize::try_from(items)?, problems.iter().filter_map(Value::as_str).map(str::to_owned).collect()))
 }
