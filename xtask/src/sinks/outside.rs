@@ -55,9 +55,9 @@ pub fn webhooks(bodies: &Bodies) -> Result<Vec<Row>> {
     if let Some(packages) = setup::receivers::webhooks() {
         let mut node = Command::new("node");
         node.args(["--input-type=module", "-e", BY_NODE, "-"]).arg(packages).arg(folder.path()).stdin(Stdio::null());
-        let (received, problems) = verdict(&step::output(&mut node)?)?;
+        let (items, problems) = verdict(&step::output(&mut node)?)?;
         let validator = "standardwebhooks (npm): the same, of what is one JSON object";
-        rows.push(Row { receiver, sent: received, received, validator, problems });
+        rows.push(Row { receiver, sent: items, received: items, validator, problems });
     }
     Ok(rows)
 }
@@ -78,8 +78,8 @@ fn asked(
 ) -> Result<Row> {
     let mut python = Command::new(setup::receivers::python()?);
     python.args(["-c", SCRIPT, form]).arg(body).arg(&bodies.one("native")?.path).stdin(Stdio::null());
-    let (received, problems) = verdict(&step::output(&mut python)?)?;
-    Ok(Row { receiver, sent, received, validator, problems })
+    let (items, problems) = verdict(&step::output(&mut python)?)?;
+    Ok(Row { receiver, sent, received: items, validator, problems })
 }
 
 /// How many items a validator has read, and what it objects to.
