@@ -15,6 +15,7 @@ export const needsRoot = process.platform !== 'linux' ? 'not Linux' : process.ge
 export const JOB = {
   schema: 'runner-agent/job/1', job: 'job-1', state: 'running', mode: 'audit', tier: 'tracing', trust: 'untrusted',
   trust_reason: 'a pull request', policy: 'workflow', policy_sha256: 'ab'.repeat(32), log: '/var/log/runner-agent/job-1.jsonl',
+  receipt: '/var/log/runner-agent/job-1.jsonl.receipt.json',
 };
 
 export const DONE = {
