@@ -38,13 +38,19 @@ cat "$HOME/.aws/credentials" >/dev/null && echo "a secret was read"
 /usr/lib/runner-agent/hooks/job-completed.sh
 echo "completed hook: $?"
 JOB
-env -i "${variables[@]}" setpriv --reuid=$runner --regid=$runner --clear-groups bash /tmp/job.sh
+env -i "${variables[@]}" setpriv --reuid=$runner --regid=$runner --clear-groups bash /tmp/job.sh 2>&1 | tee /tmp/said
+for line in 'started hook: 0' 'a public address: not permitted' 'completed hook: 0'; do
+    grep -q "^$line\$" /tmp/said || { echo "not said: $line"; cat /tmp/daemon.log; exit 1; }
+done
+grep -q 'CRITICAL secret-read' /tmp/said || { echo "the summary lacks the secret that was read"; exit 1; }
 
 until runner-agent job list | grep -q 'no jobs'; do sleep 0.2; done
 log=$(ls /var/log/runner-agent/*.jsonl)
 runner-agent verify "$log"
-runner-agent events "$log" --severity medium || true
-runner-agent job metrics | grep -E 'jobs_ended|receipts_issued|records_unaccounted'
+runner-agent job metrics >/tmp/figures
+for line in 'jobs_ended_total 1' 'receipts_issued_total 1' 'records_unaccounted_total 0'; do
+    grep -q "^runner_agent_$line\$" /tmp/figures || { echo "not among the figures: $line"; cat /tmp/figures; exit 1; }
+done
 kill $daemon
 wait $daemon || true
 cat /tmp/daemon.log

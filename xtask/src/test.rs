@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, pipe};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -75,8 +76,9 @@ pub fn run(options: &Options) -> Result<()> {
         suites.push(action::shapes());
         suites.push(of_action());
         suites.push(sinks::suite());
-        suites.push(package::suite());
-        suites.extend(in_guests(Duration::from_mins(options.guests_within)));
+        let (packing, package) = package::suite();
+        suites.push(packing);
+        suites.extend(in_guests(Duration::from_mins(options.guests_within), package.as_deref()));
     }
 
     println!("\n{}\n{}", table(&suites), total(&suites));
@@ -149,17 +151,21 @@ fn of_action() -> Suite {
 }
 
 /// The tests that guests run. Without kernels to boot that is one thing that could not run, with its reason.
-fn in_guests(within: Duration) -> Vec<Suite> {
+fn in_guests(within: Duration, package: Option<&Path>) -> Vec<Suite> {
     const NAME: &str = "guests";
     eprintln!("── end-to-end tests in guests");
     if let Err(error) = vm::prepare() {
         let skipped = vec![("tests on other kernels".to_owned(), format!("{error:#}"))];
         return vec![Suite { name: NAME.to_owned(), skipped, ..Suite::default() }];
     }
-    vm::test_run::suites(within).unwrap_or_else(|error| {
+    let failed = |error: anyhow::Error| {
         eprintln!("{error:#}");
-        vec![Suite::check(NAME, false)]
-    })
+        Suite::check(NAME, false)
+    };
+    let mut suites = Vec::new();
+    suites.extend(package.map(|package| vm::installed(package).unwrap_or_else(failed)));
+    suites.extend(vm::test_run::suites(within).unwrap_or_else(|error| vec![failed(error)]));
+    suites
 }
 
 /// A test binary that has a table for reading, alone.

@@ -71,20 +71,20 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What `cargo xtask test` makes of it: one row. What can't be had here is one thing that could not run.
-pub fn suite() -> Suite {
+/// What `cargo xtask test` makes of it: one row, and the package. What can't be had here is one thing that could not run.
+pub fn suite() -> (Suite, Option<PathBuf>) {
     const NAME: &str = "package";
     eprintln!("── the package");
     let needs = setup::Options { with_static: true, with_package: true, ..Default::default() };
     if let Err(error) = setup::run(&needs) {
         let skipped = vec![("the package and all its checks".to_owned(), format!("{error:#}"))];
-        return Suite { name: NAME.to_owned(), skipped, ..Suite::default() };
+        return (Suite { name: NAME.to_owned(), skipped, ..Suite::default() }, None);
     }
     match make(QUICK) {
-        Ok(package) => checks::all(&package),
+        Ok(package) => (checks::all(&package), Some(package.deb)),
         Err(error) => {
             eprintln!("{error:#}");
-            Suite::check("package: building it", false)
+            (Suite::check("package: building it", false), None)
         }
     }
 }

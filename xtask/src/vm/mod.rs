@@ -15,7 +15,7 @@ pub mod test_run;
 mod userland;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
+use crate::suite::Suite;
 use crate::{setup, step};
 use frame::Frame;
 use image::Contents;
@@ -110,7 +111,11 @@ struct Built {
 
 pub fn run(options: &Options) -> Result<()> {
     if !options.command.is_empty() {
-        return one_command(options);
+        let ended = one_command(options);
+        if let Some(Ended(code)) = ended.as_ref().err().and_then(|error| error.downcast_ref()) {
+            std::process::exit(*code);
+        }
+        return ended;
     }
     let columns = columns(options)?;
     show(options, &columns);
@@ -149,6 +154,18 @@ fn columns(options: &Options) -> Result<Vec<Column>> {
     suites::run(options, series, &build()?, &stop)
 }
 
+/// A command in a guest that ended with another code than 0.
+#[derive(Debug)]
+struct Ended(i32);
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the command in the guest ended with {}", self.0)
+    }
+}
+
+impl std::error::Error for Ended {}
+
 /// Runs a command in a guest as if it ran here.
 fn one_command(options: &Options) -> Result<()> {
     let [name] = options.kernels.as_slice() else { bail!("a command runs on one kernel: name it before the --") };
@@ -174,9 +191,35 @@ fn one_command(options: &Options) -> Result<()> {
     }
     match (outcome.end, code) {
         (End::Done, Some(0)) => Ok(()),
-        (End::Done, Some(code)) => std::process::exit(code),
+        (End::Done, Some(code)) => Err(Ended(code).into()),
         (end, _) => bail!("the guest ended before the command did: {end:?}\n{}", tail(&outcome.console)),
     }
+}
+
+/// Lays a package out in a guest, starts its service, and runs its hooks around a job (`tests/guest/installed.sh`).
+pub fn installed(package: &Path) -> Result<Suite> {
+    const NAME: &str = "guest: the package laid out, its hooks around a job";
+    eprintln!("── {NAME}");
+    let recorded = step::root().join("runner-agent/src/identity/recorded");
+    let script = step::root().join("tests/guest/installed.sh");
+    let arguments = [
+        package.to_owned(),
+        recorded.join("github-pull-request-fork.env"),
+        recorded.join("github-pull-request-fork.json"),
+    ];
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("paths of the build are text");
+    let mut words = vec!["vm".to_owned(), "6.12".to_owned()];
+    for file in arguments.iter().chain([&script, &"/usr/bin/dpkg-deb".into(), &"/usr/bin/mountpoint".into()]) {
+        words.extend(["--file".to_owned(), text(file)?]);
+    }
+    words.extend(["--".to_owned(), "bash".to_owned(), text(&script)?]);
+    words.extend(arguments.iter().map(|argument| text(argument)).collect::<Result<Vec<_>>>()?);
+    let options = test_run::options(&words)?;
+    let held = one_command(&options);
+    if let Err(error) = &held {
+        eprintln!("{error:#}");
+    }
+    Ok(Suite::check(NAME, held.is_ok()))
 }
 
 fn tail(console: &str) -> String {

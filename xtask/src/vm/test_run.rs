@@ -18,6 +18,11 @@ struct Alone {
     options: Options,
 }
 
+/// Options from words of `cargo xtask vm`, its name first.
+pub fn options(words: &[String]) -> Result<Options> {
+    Ok(Alone::try_parse_from(words)?.options)
+}
+
 /// Words of `cargo xtask vm`, a guest each, what tells most first.
 const GUESTS: &[&[&str]] = &[
     &["6.12", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
