@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::text::hex;
+
 /// What stands in the first line's place for a hash: 64 zeros.
 pub const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -106,12 +108,6 @@ impl Ledger {
     pub fn note(&self, written: Written) {
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = written;
     }
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)] as char).collect()
 }
 
 #[cfg(test)]

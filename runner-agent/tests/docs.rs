@@ -185,23 +185,7 @@ fn every_finding_and_every_kind_of_line_is_documented() {
         assert!(findings.contains(&format!("## `{id}`")), "docs/findings.md has no section on {id}");
     }
     let log = read("event-log.md");
-    let kinds = [
-        "agent",
-        "job",
-        "exec",
-        "exit",
-        "file",
-        "connect",
-        "socket",
-        "device",
-        "io-uring",
-        "cgroup",
-        "dns",
-        "finding",
-        "loss",
-        "checkpoint",
-    ];
-    for kind in kinds {
+    for kind in runner_agent::sink::wire::KINDS {
         assert!(log.contains(&format!("### `{kind}`")), "docs/event-log.md has no section on {kind}");
     }
     let doctor = read("doctor.md");

@@ -86,7 +86,7 @@ impl Station {
                 ))));
             }
             self.take_in();
-            std::thread::sleep(LOOK_EVERY);
+            self.kernel.wait_readable(LOOK_EVERY);
         }
         Ok(())
     }

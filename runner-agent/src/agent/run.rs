@@ -21,7 +21,7 @@ use super::{child, gating, signals};
 use crate::config::{Combined, Recorded};
 use crate::identity::JobIdentity;
 use crate::job::Scope;
-use crate::kernel::{Kernel, LoadError, LoadOptions, Room};
+use crate::kernel::{Kernel, LoadError, LoadOptions, Room, procfs};
 use crate::notice::Account;
 use crate::policy::{Mode, Policy, Trust};
 use crate::record_file::Recorder;
@@ -186,7 +186,7 @@ pub(super) fn about(
     About {
         encoder,
         job: job.clone(),
-        host: crate::text::from_bytes(rustix::system::uname().nodename().to_bytes()),
+        host: procfs::host_name(),
         identity,
         trust,
         policy: policy.name.clone(),

@@ -14,12 +14,13 @@ use super::run::Outcome;
 use super::station::Station;
 use crate::identity::JobIdentity;
 use crate::job::Job;
-use crate::kernel::{Kernel, hooks};
-use crate::ledger::{Ledger, SigningKey, hex};
+use crate::kernel::{Kernel, hooks, procfs};
+use crate::ledger::{Ledger, SigningKey};
 use crate::notice::{Account, Content, ReceiptIssued};
 use crate::policy::Trust;
 use crate::receipt::{Artifact, Facts, LogState, Receipt, Setup};
 use crate::sink::wire::{Encoder, receipt, statement};
+use crate::text::hex;
 
 /// How often a log is signed while its job runs; also the sign of life that whoever receives checkpoints can miss.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -128,7 +129,7 @@ impl Station {
         let key = sealing.ledger.key();
         let receipt = Receipt {
             job: over.job.id.clone(),
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: procfs::host_name(),
             identity: sealing.identity.clone(),
             trust: sealing.trust.clone(),
             time: (sealing.encoder.timestamp(over.began_ns), sealing.encoder.timestamp(over.ended_ns)),

@@ -53,7 +53,8 @@ pub fn run(args: RunArgs) -> ExitCode {
             return ExitCode::from(NOT_ARMED);
         }
     };
-    let sealing = match sealing(&args, encoder) {
+    let identity = own_identity();
+    let sealing = match sealing(&args, encoder, identity.clone()) {
         Ok(sealing) => sealing,
         Err(message) => {
             complain(&message);
@@ -94,7 +95,7 @@ pub fn run(args: RunArgs) -> ExitCode {
         outboxes,
         deliveries: deliveries.clone(),
         encoder,
-        identity: own_identity(),
+        identity,
         recorder,
         started,
         scratch: std::env::temp_dir(),
@@ -164,7 +165,7 @@ fn own_identity() -> Option<JobIdentity> {
 }
 
 /// What signs the log. One that is no file, such as a pipe, has no receipt beside it.
-fn sealing(args: &RunArgs, encoder: Encoder) -> Result<Option<Sealing>, String> {
+fn sealing(args: &RunArgs, encoder: Encoder, identity: Option<JobIdentity>) -> Result<Option<Sealing>, String> {
     let Some(log) = args.log.as_deref().and_then(|log| std::path::absolute(log).ok()) else { return Ok(None) };
     let is_file = std::fs::metadata(&log).map_or(true, |there| there.is_file());
     if !is_file && args.receipt.is_none() {
@@ -178,7 +179,7 @@ fn sealing(args: &RunArgs, encoder: Encoder) -> Result<Option<Sealing>, String> 
     }
     sealing.every = Duration::from_secs(args.checkpoint_every);
     sealing.subjects.clone_from(&args.subject);
-    sealing.identity = own_identity();
+    sealing.identity = identity;
     Ok(Some(sealing))
 }
 

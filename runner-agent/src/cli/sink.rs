@@ -158,7 +158,7 @@ fn sample(encoder: Encoder) -> (About, Notice) {
     let about = About {
         encoder,
         job,
-        host: from_bytes(rustix::system::uname().nodename().to_bytes()),
+        host: procfs::host_name(),
         identity: None,
         trust: None,
         policy: "sink-test".to_owned(),

@@ -69,5 +69,5 @@ pub fn combine(
 /// SHA-256 in lower-case hex over two such hashes, one after the other.
 fn hash_of(first: &str, second: &str) -> String {
     let digest = Sha256::new().chain_update(first).chain_update(second).finalize();
-    digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    crate::text::hex(&digest)
 }

@@ -108,7 +108,7 @@ fn assemble(
     loader.proxies(&mut policy);
     loader.closed(&policy);
     policy.egress.resolvers = surroundings.resolvers();
-    policy.origin.sha256 = loader.hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    policy.origin.sha256 = crate::text::hex(&loader.hash.finalize());
     if loader.problems.iter().any(Problem::is_error) { Err(loader.problems) } else { Ok((policy, loader.problems)) }
 }
 

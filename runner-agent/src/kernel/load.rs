@@ -27,7 +27,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ru
 /// SHA-256 of the kernel side in lower-case hex: maps and programs of one hash fit together.
 pub fn object_hash() -> String {
     use sha2::{Digest as _, Sha256};
-    Sha256::digest(OBJECT).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    crate::text::hex(&Sha256::digest(OBJECT))
 }
 
 /// How to load.

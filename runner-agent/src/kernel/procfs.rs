@@ -54,6 +54,11 @@ impl Kin {
     }
 }
 
+/// Name of the machine.
+pub fn host_name() -> String {
+    text::from_bytes(rustix::system::uname().nodename().to_bytes())
+}
+
 /// Every process, and where it belongs.
 pub fn processes() -> Vec<(u32, Kin)> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -9,7 +9,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use sha2::{Digest as _, Sha256};
 
-use super::hex;
+use crate::text::hex;
 
 /// What stands before the 32 bytes of an ed25519 key in its SubjectPublicKeyInfo (RFC 8410, section 4).
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -112,12 +112,6 @@ impl PublicKey {
         key.try_into().map(Self).map_err(|_| KeyError::NoKey("it has not 32 bytes"))
     }
 
-    /// The same as a PEM block, which other tools read.
-    pub fn to_pem(self) -> String {
-        let body = STANDARD.encode([&SPKI[..], &self.0].concat());
-        format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
-    }
-
     /// What tells it from others: the first 16 hex digits of the SHA-256 of its bytes.
     pub fn id(self) -> String {
         hex(&Sha256::digest(self.0)[..8])
@@ -161,7 +155,9 @@ mod tests {
     fn keys_are_read_as_they_are_written() {
         let key = SigningKey::generate().unwrap().public();
         assert_eq!(PublicKey::parse(&key.to_string()), Ok(key));
-        assert_eq!(PublicKey::parse(&key.to_pem()), Ok(key));
+        let body = STANDARD.encode([&SPKI[..], &key.0].concat());
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
+        assert_eq!(PublicKey::parse(&pem), Ok(key));
         let signature = SigningKey::generate().unwrap().sign(b"");
         assert_eq!(Signature::parse(&signature.to_string()), Some(signature));
     }

@@ -10,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::outbox::Sink;
 use super::wire::{self, Encoder};
-use crate::ledger::{Chain, Checkpoint, Ledger, Position, Signed, Written, hex};
+use crate::ledger::{Chain, Checkpoint, Ledger, Position, Signed, Written};
 use crate::notice::{Content, Notice};
+use crate::text::hex;
 
 /// What is read of a log to go on with: a line holds at most an argument vector of two MiB, escaped.
 const TAIL: u64 = 16 << 20;

@@ -106,7 +106,7 @@ fn decoded(text: &str, prefix: &str) -> Option<Vec<u8>> {
 /// Value of `X-Hub-Signature-256`: HMAC-SHA256 of the body alone, in hex.
 pub fn hub(secret: &Secret, body: &[u8]) -> String {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.bytes()), body);
-    tag.as_ref().iter().fold("sha256=".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
+    format!("sha256={}", crate::text::hex(tag.as_ref()))
 }
 
 #[cfg(test)]

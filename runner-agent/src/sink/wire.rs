@@ -33,6 +33,26 @@ use crate::notice::{Account, AgentState, Content, JobEnded, JobStarted, Loss, No
 /// Version of the form.
 pub const LOG_VERSION: u32 = 1;
 
+/// Every `kind`. The last is for sinks alone: a receipt is about the log, and not in it.
+pub const KINDS: &[&str] = &[
+    "agent",
+    "job",
+    "exec",
+    "exit",
+    "file",
+    "connect",
+    "socket",
+    "device",
+    "io-uring",
+    "cgroup",
+    "dns",
+    "attempt",
+    "finding",
+    "loss",
+    "checkpoint",
+    "receipt",
+];
+
 /// Turns notices into lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
@@ -50,28 +70,26 @@ impl Encoder {
 
     /// A notice's line as a value, for forms that carry it within their own.
     fn line<'a>(&self, notice: &'a Notice, prev: &'a str) -> Line<'a> {
-        let (kind, process, detail) = match &notice.content {
+        let detail = match &notice.content {
             Content::Event(event) => Self::event(event),
-            Content::Finding(finding) => ("finding", finding.process.as_deref(), finding_detail(finding)),
-            Content::Loss(Loss { place, reason, count }) => {
-                ("loss", None, Detail::Loss { place, reason, count: *count })
-            }
-            Content::Checkpoint(signed) => ("checkpoint", None, checkpoint_detail(signed.as_ref())),
-            Content::Receipt(issued) => ("receipt", None, receipt_detail(issued)),
-            Content::JobStarted(started) => ("job", None, started_detail(started)),
-            Content::JobEnded(ended) => ("job", None, ended_detail(ended)),
-            Content::Agent(AgentState::Changed { state, detail }) => ("agent", None, Detail::Changed { state, detail }),
+            Content::Finding(finding) => finding_detail(finding),
+            Content::Loss(Loss { place, reason, count }) => Detail::Loss { place, reason, count: *count },
+            Content::Checkpoint(signed) => checkpoint_detail(signed.as_ref()),
+            Content::Receipt(issued) => receipt_detail(issued),
+            Content::JobStarted(started) => started_detail(started),
+            Content::JobEnded(ended) => ended_detail(ended),
+            Content::Agent(AgentState::Changed { state, detail }) => Detail::Changed { state, detail },
             Content::Agent(AgentState::Ready { ready_ms, tier, kernel, version }) => {
                 let ready_ms = (ready_ms * 1000.0).round() / 1000.0;
-                ("agent", None, Detail::Ready { state: "ready", ready_ms, tier, kernel, version, log: LOG_VERSION })
+                Detail::Ready { state: "ready", ready_ms, tier, kernel, version, log: LOG_VERSION }
             }
         };
         Line {
             ts: self.timestamp(notice.at_ns),
             seq: notice.seq,
-            kind,
+            kind: facts::kind(&notice.content),
             job: notice.job.as_deref(),
-            process: process.map(|process| self.process(process, &notice.content)),
+            process: facts::process(&notice.content).map(|process| self.process(process, &notice.content)),
             scope: matches!(&notice.content, Content::Event(event) if event.is_runners).then_some("runner"),
             detail,
             prev,
@@ -90,11 +108,7 @@ impl Encoder {
     }
 
     fn process<'a>(&self, process: &'a Process, content: &'a Content) -> ProcessLine<'a> {
-        // The exec's own line has every argument, later ones what is remembered of them.
-        let (argv, argv_whole) = match content {
-            Content::Event(Event { activity: Activity::Exec { argv, argv_whole, .. }, .. }) => (argv, *argv_whole),
-            _ => (&process.program.argv, process.program.argv_whole),
-        };
+        let (argv, argv_whole) = facts::arguments(process, content);
         ProcessLine {
             key: key_text(process.key),
             pid: process.key.tgid,
@@ -111,29 +125,28 @@ impl Encoder {
         }
     }
 
-    fn event(event: &Event) -> (&'static str, Option<&Process>, Detail<'_>) {
-        let (kind, detail) = match &event.activity {
-            Activity::Exec { outside_cgroup, .. } => ("exec", Detail::Exec { outside_cgroup: *outside_cgroup }),
-            Activity::Exit { status } => ("exit", exit_detail(*status)),
-            Activity::File(file) => ("file", file_detail(file)),
-            Activity::Connect(connection) => ("connect", connect_detail(connection)),
+    fn event(event: &Event) -> Detail<'_> {
+        match &event.activity {
+            Activity::Exec { outside_cgroup, .. } => Detail::Exec { outside_cgroup: *outside_cgroup },
+            Activity::Exit { status } => exit_detail(*status),
+            Activity::File(file) => file_detail(file),
+            Activity::Connect(connection) => connect_detail(connection),
             Activity::Socket { family, socket_type, protocol, verdict, killed } => {
                 let (family, socket_type, protocol) = (*family, *socket_type, *protocol);
                 let verdict = verdict.as_str();
-                ("socket", Detail::Socket { family, socket_type, protocol, verdict, killed: *killed })
+                Detail::Socket { family, socket_type, protocol, verdict, killed: *killed }
             }
             Activity::Device { major, minor, killed } => {
-                ("device", Detail::Device { major: *major, minor: *minor, killed: *killed })
+                Detail::Device { major: *major, minor: *minor, killed: *killed }
             }
-            Activity::IoUring => ("io-uring", Detail::Nothing {}),
+            Activity::IoUring => Detail::Nothing {},
             Activity::CgroupMove { by, to, inside, killed, shares } => {
                 let (by, to, inside) = (key_text(*by), *to, *inside);
-                ("cgroup", Detail::CgroupMove { by, to, inside, killed: *killed, shares_descriptors: *shares })
+                Detail::CgroupMove { by, to, inside, killed: *killed, shares_descriptors: *shares }
             }
-            Activity::Dns(message) => ("dns", dns_detail(message)),
-            Activity::Attempt(attempt) => ("attempt", attempt_detail(attempt)),
-        };
-        (kind, event.process.as_deref(), detail)
+            Activity::Dns(message) => dns_detail(message),
+            Activity::Attempt(attempt) => attempt_detail(attempt),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Problem;
-use crate::ledger::{Checkpoint, Position, PublicKey, Signature, hex};
+use crate::ledger::{Checkpoint, Position, PublicKey, Signature};
 use crate::sink::wire::read::{Entry, Flaw, LogReader};
+use crate::text::hex;
 
 /// Problems that are kept; whoever changed more is found all the same.
 const MOST_PROBLEMS: usize = 100;

@@ -6,6 +6,7 @@ mod fleet;
 mod notices;
 mod receipt;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -61,6 +62,15 @@ fn attributes(pairs: &[KeyValue]) -> String {
         writeln!(text, "{} = {}", pair.key, serde_json::to_string(&pair.value).expect("JSON")).expect("a string");
     }
     text
+}
+
+#[test]
+fn the_table_has_every_kind_and_no_other() {
+    let kinds: BTreeSet<String> = notices::table()
+        .iter()
+        .map(|(_, notice)| json(Format::Native, notice)["kind"].as_str().expect("a line has a kind").to_owned())
+        .collect();
+    assert_eq!(kinds, runner_agent::sink::wire::KINDS.iter().map(|&kind| kind.to_owned()).collect());
 }
 
 #[test]

@@ -246,6 +246,7 @@ fn shell_line<'a>(words: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::wire::KINDS;
     use crate::sink::wire::read::LogReader;
 
     fn said(line: &str) -> String {
@@ -272,23 +273,7 @@ mod tests {
 
     #[test]
     fn every_field_may_be_missing() {
-        for kind in [
-            "agent",
-            "job",
-            "exec",
-            "exit",
-            "file",
-            "connect",
-            "socket",
-            "device",
-            "io-uring",
-            "cgroup",
-            "attempt",
-            "dns",
-            "finding",
-            "loss",
-            "checkpoint",
-        ] {
+        for kind in KINDS {
             said(&format!("{{\"kind\":\"{kind}\"}}"));
         }
     }

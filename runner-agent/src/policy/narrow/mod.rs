@@ -73,7 +73,7 @@ pub fn narrow(floor: &Policy, wanted: Policy) -> Result<Narrowed, Vec<Widening>>
 /// The hash of a policy that was made of two: over both hashes as they stand, the floor's first.
 fn both(floor: &str, wanted: &str) -> String {
     let hash = Sha256::digest([floor, wanted].concat());
-    hash.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    crate::text::hex(&hash)
 }
 
 /// A rule's id says where it is written. Two rules of one id would make every verdict ambiguous, and let a repository's
