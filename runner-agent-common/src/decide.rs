@@ -127,11 +127,18 @@ pub fn decide<'a>(
     let zero = u64::from(asking.zero);
     let class = u64::from(destination.class()) + zero;
     let wanted = Wanted { class, port: u64::from(destination.port) };
-    let mut found = Found { rule: u32::MAX, flags: 0, exes: 0, until_ns: NEVER_NS, rule_without_secret: u32::MAX };
-    let bits = KEY_BITS + if destination.family == FAMILY_V4 { 32 } else { 128 };
+    let no_rule = u32::MAX.wrapping_add(asking.zero);
+    let mut found = Found {
+        rule: no_rule,
+        flags: asking.zero as u8,
+        exes: zero,
+        until_ns: NEVER_NS.wrapping_add(zero),
+        rule_without_secret: no_rule,
+    };
+    let bits = KEY_BITS + asking.zero + if destination.family == FAMILY_V4 { 32 } else { 128 };
     let mut key = RuleKey {
         job: asking.job,
-        family: destination.family,
+        family: destination.family + asking.zero as u8,
         protocol: destination.protocol,
         port: destination.port.to_be_bytes(),
         address: zerocopy::transmute!(destination.words),

@@ -26,8 +26,9 @@ pub fn count(counter: *mut u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
 }
 
+/// Where a probe's records are counted.
 #[inline(always)]
-fn counters(probe: u16) -> Option<*mut Counters> {
+pub fn counters(probe: u16) -> Option<*mut Counters> {
     COUNTERS.get_ptr_mut(u32::from(probe))
 }
 
@@ -64,11 +65,29 @@ pub fn scratch(ring: &RingBuf, probe: u16, scratch: &Scratch, len: u64) {
     unsafe { output(ring, probe, scratch.record.as_ptr(), len) };
 }
 
+/// Sends the first `len` bytes of the scratch record, of which there are fewer than [`RECORD_BYTES`]: no question is asked here,
+/// because it would be one in every round of a loop that sends.
+#[inline(always)]
+pub fn part(ring: &RingBuf, counters: *mut Counters, scratch: &Scratch, len: u64) {
+    const { assert!(RECORD_BYTES.is_power_of_two()) };
+    let len = core::hint::black_box(len) & (RECORD_BYTES as u64 - 1);
+    // SAFETY: `record` has more than `len` bytes by the mask; scratch memory is always initialised.
+    unsafe { output_counted(ring, counters, scratch.record.as_ptr(), len) };
+}
+
 /// # Safety
 /// `record` points to `len` initialised bytes.
 #[inline(always)]
 unsafe fn output(ring: &RingBuf, probe: u16, record: *const u8, len: u64) {
     let Some(counters) = counters(probe) else { return };
+    // SAFETY: the caller vouches for `record` and `len`.
+    unsafe { output_counted(ring, counters, record, len) };
+}
+
+/// # Safety
+/// `record` points to `len` initialised bytes, and `counters` is a live map value.
+#[inline(always)]
+unsafe fn output_counted(ring: &RingBuf, counters: *mut Counters, record: *const u8, len: u64) {
     // SAFETY: field address of a live map value.
     count(unsafe { &raw mut (*counters).seen });
     let flags = wake_flag(ring);
@@ -106,21 +125,30 @@ pub fn put<T: IntoBytes + Immutable>(scratch: &mut Scratch, record: &T) {
 #[inline(always)]
 pub fn with_scratch(probe: u16, build: impl FnOnce(&mut Scratch)) {
     let mut slot = 0;
-    while slot < SCRATCH_SLOTS {
+    // What is built stands behind the loop and not in it: the verifier would go through it once for each slot.
+    let held = loop {
+        if slot == SCRATCH_SLOTS {
+            return is_busy(probe);
+        }
         let Some(held) = SCRATCH_HELD.get_ptr_mut(slot) else { return };
         count(held);
         // SAFETY: a live map value; volatile because a preempting probe may have raised it too.
         if unsafe { core::ptr::read_volatile(held) } == 1 {
-            if let Some(scratch) = SCRATCH.get_ptr_mut(slot) {
-                // SAFETY: a live map value, and the count of one says that no other probe on this CPU uses it.
-                build(unsafe { &mut *scratch });
-            }
-            release(held);
-            return;
+            break held;
         }
         release(held);
         slot += 1;
+    };
+    if let Some(scratch) = SCRATCH.get_ptr_mut(slot) {
+        // SAFETY: a live map value, and the count of one says that no other probe on this CPU uses it.
+        build(unsafe { &mut *scratch });
     }
+    release(held);
+}
+
+/// Counts a record that found no scratch buffer.
+#[inline(always)]
+fn is_busy(probe: u16) {
     if let Some(counters) = counters(probe) {
         // SAFETY: field addresses of a live map value.
         count(unsafe { &raw mut (*counters).seen });

@@ -3,11 +3,11 @@
 use runner_agent_common::record::{File, flag, kind, probe};
 
 use crate::emit;
-use crate::kernel::{Address, offset, pointer, read};
+use crate::kernel::{Address, any, offset, pointer, read};
 use crate::maps::RING_CRITICAL;
 use crate::path::{self, Place};
 use crate::task::{self, Member};
-use crate::watch::{self, Watched};
+use crate::watch;
 
 /// `FMODE_READ`, `FMODE_WRITE` and `FMODE_EXEC` of `file::f_mode`.
 pub const READ: u32 = 1;
@@ -16,10 +16,10 @@ pub const WRITE: u32 = 2;
 /// See [`READ`].
 pub const EXEC: u32 = 0x20;
 
-/// Why an open file is watched, if it is. A function of its own: what the filter needs of the stack is free again when the
+/// Why an open file is watched, one of [`watch::watched`]. A function of its own: what the filter needs of the stack is free again when the
 /// record is made.
 #[inline(never)]
-pub fn watched(file: Address) -> Option<Watched> {
+pub fn watched(file: Address) -> u32 {
     watch::watched(Place::of(file + offset!(file_path)))
 }
 
@@ -27,6 +27,7 @@ pub fn watched(file: Address) -> Option<Watched> {
 /// watched by name only user space can tell.
 #[inline(never)]
 pub fn tell(member: &Member, file: Address, syscall: u32, flags: u32) {
+    let flags = any(u64::from(flags)) as u32;
     if flags & flag::REFUSED == 0
         && read::<u32>(file + offset!(file_mode)) & READ != 0
         && watch::is_watched_by_identity(file)

@@ -6,7 +6,7 @@ use runner_agent_common::map::task_flag;
 use runner_agent_common::record::{Guard, ProcessKey, flag, kind, probe};
 
 use crate::emit;
-use crate::kernel::{Address, offset, pointer, read};
+use crate::kernel::{Address, any, offset, pointer, read};
 use crate::maps::{AGENTS, GUARDED, GUARDS, JOBS, RING_CRITICAL, Scratch, TASKS};
 use crate::path;
 use crate::secret;
@@ -37,6 +37,7 @@ impl Attempt {
     /// An attempt that is about no process.
     #[inline(always)]
     pub fn new(operation: u16, detail: u64) -> Self {
+        let operation = any(u64::from(operation)) as u16;
         Self { operation, target: ProcessKey { start_ns: 0, tgid: 0, reserved: 0 }, detail, failed: 0, is_over: false }
     }
 

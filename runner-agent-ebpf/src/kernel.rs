@@ -17,6 +17,19 @@ macro_rules! offset {
 }
 pub(crate) use offset;
 
+/// Always zero, which the verifier can't know.
+#[unsafe(no_mangle)]
+static mut UNKNOWN_ZERO: u64 = 0;
+
+/// A value of which the verifier doesn't know what it is. What comes after a choice among constants it would go through once for
+/// each of them; after this, once.
+#[inline(always)]
+pub fn any(value: u64) -> u64 {
+    let zero = &raw const UNKNOWN_ZERO;
+    // SAFETY: a plain load of a value that nobody writes; volatile because the compiler must not know it either.
+    value + unsafe { core::ptr::read_volatile(zero) }
+}
+
 /// Reads one value of plain integers from kernel memory; zero when the address can't be read.
 #[inline(always)]
 pub fn read<T: zerocopy::FromBytes>(address: Address) -> T {

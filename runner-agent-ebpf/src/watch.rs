@@ -13,19 +13,20 @@ use crate::kernel::{Address, offset, read};
 use crate::maps::{FILES, NAME_FILTER, NAMES, UNWATCHED};
 use crate::path::{Dentry, INLINE_NAME, Place};
 
-/// Why an open is let through.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Watched {
+/// Why an open is let through: numbers and no `Option` of an enum, so that the verifier can be kept from following each of them.
+pub mod watched {
+    /// It isn't.
+    pub const NOT: u32 = 0;
     /// By the name of the file or of a directory above it.
-    ByName,
+    pub const BY_NAME: u32 = 1;
     /// By device and inode.
-    ByInode,
+    pub const BY_INODE: u32 = 2;
 }
 
 /// Asks about an open file's place. Most opens are of files that were opened before: those are known by a few words.
 #[inline(always)]
-pub fn watched(place: Place) -> Option<Watched> {
-    let filter = NAME_FILTER.get(0)?;
+pub fn watched(place: Place) -> u32 {
+    let Some(filter) = NAME_FILTER.get(0) else { return watched::NOT };
     let key: NameAndInode = read(place.dentry + offset!(dentry_parent) + NAME_HASH);
     let unwatched = Unwatched {
         dentry: place.dentry,
@@ -34,17 +35,17 @@ pub fn watched(place: Place) -> Option<Watched> {
         inode: read(key.inode + offset!(inode_ino)),
         generation: filter.generation,
     };
-    let remembered = UNWATCHED.get_ptr_mut(table_place(place.dentry))?;
+    let Some(remembered) = UNWATCHED.get_ptr_mut(table_place(place.dentry)) else { return watched::NOT };
     // SAFETY: a live map value; a torn read matches nothing.
     if unsafe { core::ptr::read(remembered) } == unwatched {
-        return None;
+        return watched::NOT;
     }
-    let watched = judge(filter, place, key.inode, unwatched.inode);
-    if watched.is_none() {
+    let why = judge(filter, place, key.inode, unwatched.inode);
+    if why == watched::NOT {
         // SAFETY: a live map value; see UNWATCHED for writes at once.
         unsafe { core::ptr::write(remembered, unwatched) };
     }
-    watched
+    why
 }
 
 /// Makes every file be judged anew: something moved in the file tree.
@@ -76,25 +77,25 @@ fn table_place(dentry: Address) -> u32 {
 
 /// Asks the filter: the file's inode, its name, the directories above it.
 #[inline(always)]
-fn judge(filter: &NameFilter, mut place: Place, inode: Address, inode_number: u64) -> Option<Watched> {
+fn judge(filter: &NameFilter, mut place: Place, inode: Address, inode_number: u64) -> u32 {
     // First, because a file that is known by identity mostly has a watched name too, and only its identity says for sure that
     // it is secret.
     if bit(filter, hash_word(part::INODE, inode_number)) && is_watched_file(inode, inode_number) {
-        return Some(Watched::ByInode);
+        return watched::BY_INODE;
     }
     let entry = place.entry();
     let (words, last_three) = name_words(place.dentry, &entry);
     let len = u64::from(entry.len);
     let name = hash_words(part::NAME, words, len);
     if hit(filter, name) {
-        return Some(Watched::ByName);
+        return watched::BY_NAME;
     }
     if len >= 3 {
         if hit(filter, hash_word(part::PREFIX, words[0] & 0xff_ffff)) {
-            return Some(Watched::ByName);
+            return watched::BY_NAME;
         }
         if hit(filter, hash_word(part::SUFFIX, last_three)) {
-            return Some(Watched::ByName);
+            return watched::BY_NAME;
         }
     }
     let mut parent = entry.parent;
@@ -109,11 +110,11 @@ fn judge(filter: &NameFilter, mut place: Place, inode: Address, inode_number: u6
         let directory = place.entry();
         let (words, _) = name_words(place.dentry, &directory);
         if hit(filter, hash_words(part::DIRECTORY, words, u64::from(directory.len))) {
-            return Some(Watched::ByName);
+            return watched::BY_NAME;
         }
         parent = directory.parent;
     }
-    None
+    watched::NOT
 }
 
 #[inline(always)]

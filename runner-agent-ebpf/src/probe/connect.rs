@@ -15,6 +15,7 @@ use runner_agent_common::egress::{JobRules, NEVER_NS, job_flag, rule, socket_fla
 use runner_agent_common::record::{Connect, Socket, kind, probe};
 
 use crate::emit;
+use crate::kernel::any;
 use crate::maps::RING_CRITICAL;
 use crate::runner;
 use crate::socket;
@@ -99,6 +100,7 @@ impl Call {
             0 | 17 | 136 => IPPROTO_UDP,
             other => other as u8,
         };
+        let protocol = any(u64::from(protocol)) as u8;
         if family == AF_INET {
             Destination { words: self.words, port: self.port, family: FAMILY_V4, protocol }
         } else {

@@ -15,11 +15,11 @@ use super::{process_access, reach};
 use crate::doors;
 use crate::file::{self, EXEC, READ, WRITE};
 use crate::guard::{PASS, REFUSE};
-use crate::kernel::{Address, argument, offset, pointer, read};
+use crate::kernel::{Address, any, argument, offset, pointer, read};
 use crate::secret;
 use crate::task;
 use crate::verdict as rules;
-use crate::watch::Watched;
+use crate::watch::watched;
 
 /// `MAY_READ`.
 const MAY_READ: u64 = 4;
@@ -43,18 +43,18 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     if mode & READ != 0 && process_access::opening(&member, file) != PASS {
         return REFUSE;
     }
-    let watched = file::watched(file);
+    let watched = any(u64::from(file::watched(file))) as u32;
     let class = match watched {
         _ if mode & READ == 0 || !secret::is_decided(member.job) => 0,
-        Some(_) => class_of(file),
         // A file whose name says nothing, and which had another when it was first looked at.
-        None => secret::class_by_identity(pointer(file, offset!(file_inode))),
+        watched::NOT => secret::class_by_identity(pointer(file, offset!(file_inode))),
+        _ => class_of(file),
     };
-    if watched.is_none() && class == 0 {
+    if watched == watched::NOT && class == 0 {
         return PASS;
     }
     let mut flags = if task::is_compat(member.task) { flag::COMPAT } else { 0 };
-    if watched != Some(Watched::ByName) {
+    if watched != watched::BY_NAME {
         flags |= flag::BY_INODE;
     }
     let is_refused = class != 0 && !secret::may_read(&member, class);

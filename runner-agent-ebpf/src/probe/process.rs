@@ -189,13 +189,11 @@ fn send_continuations(member: &Member, at_ns: u64, arguments: &Arguments, scratc
         len: 0,
     };
     record.header.at_ns = at_ns;
+    let Some(counters) = emit::counters(probe::EXEC_ARGS) else { return };
     for i in 0..CHUNKS {
-        let rest = arguments.total.saturating_sub(record.offset);
-        if rest == 0 {
-            return;
-        }
+        let rest = arguments.total - record.offset;
         // Choices by arithmetic: the verifier follows each branch through all rounds that are left.
-        let is_longer = core::hint::black_box(u64::from(CHUNK).wrapping_sub(u64::from(rest)) >> 63) as u32;
+        let is_longer = (core::hint::black_box(u64::from(CHUNK).wrapping_sub(u64::from(rest))) >> 63) as u32;
         let len = (core::hint::black_box((rest - 1) | is_longer.wrapping_neg()) & (CHUNK - 1)) + 1;
         let source = arguments.start + u64::from(record.offset);
         // SAFETY: the record has 16384 bytes, and `fixed` is far below 8192.
@@ -211,11 +209,12 @@ fn send_continuations(member: &Member, at_ns: u64, arguments: &Arguments, scratc
         }
         record.header.len = fixed + record.len;
         emit::put(scratch, &record);
-        emit::scratch(&RING_BULK, probe::EXEC_ARGS, scratch, u64::from(record.header.len));
-        if record.len == 0 {
+        emit::part(&RING_BULK, counters, scratch, u64::from(record.header.len));
+        record.offset += record.len;
+        // Nothing was read, or nothing is left.
+        if record.len == 0 || rest == record.len {
             return;
         }
-        record.offset += record.len;
     }
 }
 

@@ -8,7 +8,7 @@ use runner_agent_common::guard::{guarded, operation, priority};
 use runner_agent_common::map::{hash_name, part};
 
 use crate::guard::{self, Attempt, PASS};
-use crate::kernel::{Address, offset, pointer, read};
+use crate::kernel::{Address, any, offset, pointer, read};
 use crate::path::Place;
 use crate::procfs;
 use crate::runner;
@@ -31,7 +31,7 @@ const SETTINGS: [u64; 6] = [
 /// Judges a file that a member opens for writing.
 #[inline(always)]
 pub(super) fn opening(member: &Member, file: Address) -> i32 {
-    let operation = operation_of(member, file);
+    let operation = any(u64::from(operation_of(member, file))) as u16;
     // One call for all, because the verifier goes through the path's walk anew for each.
     if operation == 0 {
         PASS
@@ -43,7 +43,7 @@ pub(super) fn opening(member: &Member, file: Address) -> i32 {
 /// Tells of a file that a member has opened for writing.
 #[inline(always)]
 pub(super) fn opened(member: &Member, file: Address) {
-    let operation = operation_of(member, file);
+    let operation = any(u64::from(operation_of(member, file))) as u16;
     if operation != 0 {
         guard::answer_at(member, &Attempt::over(operation, detail_of(operation)), file + offset!(file_path));
     }
@@ -51,7 +51,7 @@ pub(super) fn opened(member: &Member, file: Address) {
 
 #[inline(always)]
 fn detail_of(operation: u16) -> u64 {
-    if operation == operation::PRIORITY { priority::ENTRY } else { 0 }
+    any(if operation == operation::PRIORITY { priority::ENTRY } else { 0 })
 }
 
 /// What writing to a file would be an attempt at; 0 for nothing. A function of its own, because a probe's stack is short.

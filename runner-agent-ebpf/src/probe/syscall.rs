@@ -15,11 +15,11 @@ use zerocopy::FromBytes;
 use crate::doors;
 use crate::emit;
 use crate::file;
-use crate::kernel::{Address, file_on, offset, pointer, read, read_user};
+use crate::kernel::{Address, any, file_on, offset, pointer, read, read_user};
 use crate::maps::{RING_CRITICAL, SYSCALL_ACTIONS};
 use crate::task::{self, Member};
 use crate::verdict as rules;
-use crate::watch::{self, Watched};
+use crate::watch::{self, watched};
 
 use super::{attempt, reach};
 
@@ -122,8 +122,8 @@ fn opened(task: Address, descriptor: u64, syscall: u32, actions: u8) {
         doors::door_opened(file);
     }
     let is_written = read::<u32>(file + offset!(file_mode)) & file::WRITE != 0;
-    let watched = file::watched(file);
-    if watched.is_none() && !is_written {
+    let watched = any(u64::from(file::watched(file))) as u32;
+    if watched == watched::NOT && !is_written {
         return;
     }
     // Numbers of one table mean something else in the other.
@@ -136,9 +136,11 @@ fn opened(task: Address, descriptor: u64, syscall: u32, actions: u8) {
         // Only told: the file is open.
         reach::opened(&member, file);
     }
-    let Some(why) = watched else { return };
+    if watched == watched::NOT {
+        return;
+    }
     let mut flags = if compat { flag::COMPAT } else { 0 };
-    if why == Watched::ByInode {
+    if watched == watched::BY_INODE {
         flags |= flag::BY_INODE;
     }
     file::tell(&member, file, syscall, flags);

@@ -11,12 +11,12 @@ use super::table::Column;
 /// Instructions that the verifier may go through for a program; what is not named has [`OTHERS`]. The kernel's own limit is a
 /// million, verifiers differ by a factor of two, and each instruction is time before a job can start.
 const CEILINGS: &[(&str, u64)] = &[
-    ("process_exec", 250_000),
-    ("sys_exit", 180_000),
-    ("file_open", 110_000),
-    ("file_permission", 110_000),
-    ("file_receive", 110_000),
-    ("mmap_file", 110_000),
+    ("process_exec", 110_000),
+    ("file_open", 90_000),
+    ("sys_exit", 80_000),
+    ("file_permission", 40_000),
+    ("file_receive", 40_000),
+    ("mmap_file", 40_000),
     ("bprm_check_security", 40_000),
     ("move_mount", 40_000),
     ("path_chmod", 40_000),
