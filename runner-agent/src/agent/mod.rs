@@ -34,4 +34,4 @@ pub use run::{Outcome, RunError, RunOptions, run};
 pub use sealing::{CHECKPOINT_EVERY, Sealing};
 pub use self_check::act as act_as_child;
 pub use service::{BeginError, Begun, Ended, Figures, JobRequest, Past, Service, ServiceOptions, Standing};
-pub use trial::{Trial, try_to_arm, try_to_block};
+pub use trial::{BlockTrial, Trial, try_to_arm, try_to_block};

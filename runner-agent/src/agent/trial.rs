@@ -1,7 +1,7 @@
 //! Arming without a job, for `doctor`: the same calls as for a job, nothing left behind.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::arm::{JobOptions, Proof};
 use super::block::{Closed, Prepared};
@@ -30,6 +30,15 @@ pub struct Trial {
     pub hooks: Vec<HookState>,
 }
 
+/// What arming for mode `block` brought.
+#[derive(Debug)]
+pub struct BlockTrial {
+    /// As in [`Trial::probes`]: programs of a blocked job decide, and are longer than those that only tell.
+    pub probes: Vec<(String, Option<u32>)>,
+    /// How long it took to load them.
+    pub loaded_in: Duration,
+}
+
 /// Loads every probe, those that only some policies need included, attaches them to a cgroup made for this, runs the self-check
 /// there, and removes it all.
 ///
@@ -51,7 +60,7 @@ pub fn try_to_arm(options: &LoadOptions, scratch: &Path) -> Result<Trial, LoadEr
 
 /// The same for a job that is blocked: rules, pins, resolver, and the check that what is forbidden is refused. What was
 /// pinned and mounted for it is gone when this returns; jobs of other agents are left alone.
-pub fn try_to_block(options: &LoadOptions, scratch: &Path, runtime: &Path) -> Result<(), RunError> {
+pub fn try_to_block(options: &LoadOptions, scratch: &Path, runtime: &Path) -> Result<BlockTrial, RunError> {
     let name = format!("runner-agent-trial-{}", std::process::id());
     let policy = Policy { mode: Mode::Block, ..Policy::default() };
     let (prepared, closed) = (Prepared::new(&policy, SLOT)?, Closed::listen()?);
@@ -82,8 +91,9 @@ pub fn try_to_block(options: &LoadOptions, scratch: &Path, runtime: &Path) -> Re
         sealing: None,
     })?;
     station.end(SLOT, None)?;
+    let (probes, loaded_in) = (station.kernel.complexity(), station.kernel.verified_in());
     station.take_down();
-    Ok(())
+    Ok(BlockTrial { probes, loaded_in })
 }
 
 fn canary() -> WatchKeys {

@@ -129,6 +129,7 @@ mod tests {
             kernel: "6.1.0".into(),
             can_run: false,
             can_block: false,
+            load_ms: None,
             tier: None,
             blind_spots: tier::blind_spots(Tier::Tracepoint).collect(),
             would_help: tier::would_help(Tier::Tracepoint),

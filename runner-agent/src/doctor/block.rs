@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Check, Machine, Status};
-use crate::agent::RunError;
+use crate::agent::{BlockTrial, RunError};
 use crate::kernel::LoadError;
 
 const NEEDED: &str = "a job is armed as `run --mode block` does, and what is forbidden must be refused";
@@ -56,14 +56,17 @@ pub(super) fn ipv6_loopback(machine: &Machine) -> Check {
 }
 
 /// What trying to arm for `block` brought; nothing, where even audit doesn't work.
-pub(super) fn trial(result: Option<Result<(), RunError>>) -> Check {
+pub(super) fn trial(result: Option<&Result<BlockTrial, RunError>>) -> Check {
     let check = Check::ok("block-mode", NEEDED, "armed; what was forbidden was refused, and the resolver answered");
     match result {
         None => {
             let found = "not tried: that takes what `run` needs".to_owned();
             Check { found, ..check }.with(Status::NotTried, "", "")
         }
-        Some(Ok(())) => check,
+        Some(Ok(trial)) => {
+            let (count, ms) = (trial.probes.len(), trial.loaded_in.as_millis());
+            Check { found: format!("{}; {count} programs were loaded in {ms} ms", check.found), ..check }
+        }
         Some(Err(error)) => {
             let fix = match &error {
                 RunError::Load(LoadError::Pins { .. }) => "see `bpf-fs`, or name a folder with `run --pins`",
@@ -78,6 +81,8 @@ pub(super) fn trial(result: Option<Result<(), RunError>>) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Machine) {
@@ -117,10 +122,12 @@ mod tests {
     #[test]
     fn a_trial_that_fails_says_where_to_look() {
         assert_eq!(trial(None).status, Status::NotTried);
-        assert_eq!(trial(Some(Ok(()))).status, Status::Ok);
+        let armed = BlockTrial { probes: vec![("a".into(), None)], loaded_in: Duration::from_millis(7) };
+        let check = trial(Some(&Ok(armed)));
+        assert_eq!((check.status, check.found.ends_with("1 programs were loaded in 7 ms")), (Status::Ok, true));
         let source = std::io::Error::other("x");
         let pins = LoadError::Pins { action: "pin to", path: "/nowhere".into(), source };
-        let check = trial(Some(Err(pins.into())));
+        let check = trial(Some(&Err(pins.into())));
         assert_eq!(check.status, Status::Warning);
         assert!(check.fix.unwrap().contains("--pins"));
     }

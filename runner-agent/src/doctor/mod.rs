@@ -9,6 +9,7 @@ mod runner;
 mod settings;
 pub mod tier;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -148,6 +149,9 @@ pub struct Diagnosis {
     pub can_run: bool,
     /// Whether `run` works here in mode `block` too: it was tried.
     pub can_block: bool,
+    /// How long the kernel took to load all programs of a blocked job, in milliseconds; absent when none can be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_ms: Option<u64>,
     /// The tier that `run` would have; absent when it can't run.
     pub tier: Option<&'static str>,
     /// What that tier can't see, wherever it runs.
@@ -193,7 +197,7 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
     let mut checks = kernel::checks(&machine, &options.btf);
     let missing = support::missing_capabilities();
     let mut armed = None;
-    let (trial, probes) = if missing.is_empty() {
+    let (trial, mut probes) = if missing.is_empty() {
         let tried = agent::try_to_arm(options, &std::env::temp_dir());
         trial(tried.map(|trial| armed.insert(trial).probes.clone()))
     } else {
@@ -205,9 +209,10 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
     checks.push(trial);
     checks.push(kernel::rings(options, is_armed));
     let runtime = agent::default_runtime();
-    let blocked = block::trial(is_armed.then(|| agent::try_to_block(options, &std::env::temp_dir(), &runtime)));
-    let can_block = blocked.status == Status::Ok;
-    checks.push(blocked);
+    let blocked = is_armed.then(|| agent::try_to_block(options, &std::env::temp_dir(), &runtime));
+    checks.push(block::trial(blocked.as_ref()));
+    let blocked = blocked.and_then(Result::ok);
+    probes = longest(probes, blocked.iter().flat_map(|trial| &trial.probes));
     checks.push(block::bpf_fs(&machine, &runtime, rustix::process::geteuid().is_root()));
     checks.push(block::ipv6_loopback(&machine));
     checks.extend(settings::checks(&machine));
@@ -218,7 +223,8 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
         version: env!("CARGO_PKG_VERSION"),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         can_run: is_armed,
-        can_block,
+        can_block: blocked.is_some(),
+        load_ms: blocked.map(|trial| trial.loaded_in.as_millis().try_into().unwrap_or(u64::MAX)),
         tier: armed.as_ref().map(|trial| trial.tier.name()),
         blind_spots: tier::blind_spots(tier).collect(),
         would_help: tier::would_help(tier),
@@ -227,6 +233,20 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
         checks,
         probes,
     }
+}
+
+/// Probes with the longer of two trials each: a program of a blocked job decides, and has more to it than one that only tells.
+fn longest<'a>(
+    known: Vec<LoadedProbe>,
+    others: impl IntoIterator<Item = &'a (String, Option<u32>)>,
+) -> Vec<LoadedProbe> {
+    let mut all: BTreeMap<String, Option<u32>> =
+        known.into_iter().map(|probe| (probe.name, probe.verified_instructions)).collect();
+    for (name, count) in others {
+        let longest = all.entry(name.clone()).or_default();
+        *longest = (*longest).max(*count);
+    }
+    all.into_iter().map(|(name, verified_instructions)| LoadedProbe { name, verified_instructions }).collect()
 }
 
 /// What trying to arm brought.
@@ -271,6 +291,14 @@ mod tests {
         let (check, probes) = trial(Err(error));
         assert_eq!((check.status, probes.len()), (Status::Failed, 0));
         assert!(check.found.contains("sys_exit") && check.fix.unwrap().contains("lockdown"));
+    }
+
+    #[test]
+    fn each_probe_stands_with_what_took_the_verifier_longest() {
+        let probe = |name: &str, count| LoadedProbe { name: name.into(), verified_instructions: count };
+        let blocked = [("a".to_owned(), Some(7)), ("b".to_owned(), Some(9)), ("c".to_owned(), None)];
+        let probes = longest(vec![probe("a", Some(8)), probe("b", Some(1))], &blocked);
+        assert_eq!(probes, [probe("a", Some(8)), probe("b", Some(9)), probe("c", None)]);
     }
 
     #[test]

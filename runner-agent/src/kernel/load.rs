@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
@@ -71,6 +72,8 @@ pub struct Kernel {
     pub(super) askers: Arc<HashMap<MapData, AskerKey, Asker>>,
     pub(super) links: Links,
     hooks: Programs,
+    /// How long the verifier took for all programs; nothing where they were taken over.
+    verified_in: Duration,
     tier: Tier,
     no_tracing: Option<String>,
     pub(super) counters: Ranges,
@@ -112,6 +115,7 @@ impl Loading<'_> {
             .map_max_entries("RULE_COUNTS", room.rules.max(1))
             .load(OBJECT)
             .map_err(|error| LoadError::Object(Box::new(error)))?;
+        let started = Instant::now();
         programs::load(&mut ebpf, *room)?;
         let hooks = match tier {
             Tier::Tracepoint => Programs::none(),
@@ -120,11 +124,12 @@ impl Loading<'_> {
                 Programs::load(OBJECT, functions, &maps.collect::<Vec<_>>(), room.refuses_reads)?
             }
         };
+        let verified_in = started.elapsed();
         let maps = Maps::take(&mut ebpf)?;
         if let Some(folder) = pins {
             maps.pin(folder)?;
         }
-        Kernel::with(Some(ebpf), hooks, maps, Links::default(), tier)
+        Ok(Kernel { verified_in, ..Kernel::with(Some(ebpf), hooks, maps, Links::default(), tier)? })
     }
 }
 
@@ -185,6 +190,7 @@ impl Kernel {
         Ok(Self {
             ebpf,
             hooks,
+            verified_in: Duration::ZERO,
             tier,
             no_tracing: None,
             maps,
@@ -265,6 +271,11 @@ impl Kernel {
             }
         }
         Ok(sums)
+    }
+
+    /// How long loading the programs took, nearly all of it the verifier's.
+    pub fn verified_in(&self) -> Duration {
+        self.verified_in
     }
 
     /// Names of the programs and the instructions that the verifier went through for each, where the kernel tells.

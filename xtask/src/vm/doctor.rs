@@ -54,10 +54,14 @@ pub fn render(columns: &[Column]) -> String {
             let text = count.map_or_else(|| "loaded".to_owned(), |count| count.to_string());
             put(&mut programs, probe["name"].as_str().unwrap_or("?"), text);
         }
+        if let Some(ms) = diagnosis["load_ms"].as_u64() {
+            put(&mut programs, "all, milliseconds (emulated)", ms.to_string());
+        }
         put(&mut hooks, "tier", diagnosis["tier"].as_str().unwrap_or("none").to_owned());
     }
+    let is_program = |name: &&&str| !name.contains(' ');
     let limits: BTreeMap<&str, String> =
-        programs.keys().map(|name| (*name, format!("  at most {}", ceiling(name)))).collect();
+        programs.keys().filter(is_program).map(|name| (*name, format!("  at most {}", ceiling(name)))).collect();
     let mut text = rows("hook", &heads, &hooks, &BTreeMap::new());
     text.push('\n');
     text + &rows("program, instructions that the verifier went through", &heads, &programs, &limits)
