@@ -206,7 +206,7 @@ impl Station {
             policy_sha256: at_work.job.policy.origin.sha256.clone(),
         });
         let testament = Testament {
-            kernel_side: object_hash(),
+            kernel_side: object_hash().to_owned(),
             holds_runner: self.scope() == Scope::Runner,
             pins: hold.asked.clone(),
             jobs: jobs.collect(),

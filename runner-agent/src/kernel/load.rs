@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
@@ -25,10 +25,12 @@ use super::{LoadError, btf::Btf, hooks, links, offsets, programs, support};
 /// The kernel side, built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/runner-agent.bpf.o"));
 
-/// SHA-256 of the kernel side in lower-case hex: maps and programs of one hash fit together.
-pub fn object_hash() -> String {
+/// SHA-256 of the kernel side in lower-case hex: maps and programs of one hash fit together. Taken once, because it stands in what
+/// each job leaves for a successor.
+pub fn object_hash() -> &'static str {
     use sha2::{Digest as _, Sha256};
-    crate::text::hex(&Sha256::digest(OBJECT))
+    static HASH: LazyLock<String> = LazyLock::new(|| crate::text::hex(&Sha256::digest(OBJECT)));
+    &HASH
 }
 
 /// How to load.

@@ -119,7 +119,7 @@ fn each_pattern_is_watched_by_its_most_selective_key() {
     assert!(two.names.contains("accessTokens.json") && two.names.contains("azureProfile.json"));
     assert_eq!(
         list(&["~/.npmrc", "/etc/*.key"]).files,
-        ["/home/other/.npmrc", "/home/runner/.npmrc"].map(std::path::PathBuf::from)
+        ["/home/other/.npmrc", "/home/runner/.npmrc"].map(std::path::PathBuf::from).into()
     );
 }
 

@@ -20,7 +20,7 @@ pub struct WatchList {
     /// Basenames, exact, of a parent, grandparent or great-grandparent directory.
     pub directories: BTreeSet<String>,
     /// Paths without wildcards, for marking the inodes of files that exist at the start. They are in the other sets too.
-    pub files: Vec<PathBuf>,
+    pub files: BTreeSet<PathBuf>,
 }
 
 impl WatchList {
@@ -31,12 +31,7 @@ impl WatchList {
             Key::Prefix(bytes) => drop(self.prefixes.insert(*bytes)),
             Key::Suffix(bytes) => drop(self.suffixes.insert(*bytes)),
         }
-        for path in pattern.literals() {
-            let path = PathBuf::from(path);
-            if !self.files.contains(&path) {
-                self.files.push(path);
-            }
-        }
+        self.files.extend(pattern.literals().iter().map(PathBuf::from));
     }
 
     /// Whether the kernel, given this list, picks an open of `path`: the reference for the filter there.
