@@ -9,7 +9,7 @@ use runner_agent_common::guard::{SECRET_DEPTH, TAIL, WHOLE, chain, operation};
 use runner_agent_common::map::{FileKey, hash_words, part};
 
 use crate::guard;
-use crate::kernel::{Address, offset, pointer, read};
+use crate::kernel::{Address, any, offset, pointer, read};
 use crate::maps::{FILES, READERS, SECRET_PATHS, TICKETS};
 use crate::path::Place;
 use crate::task::Member;
@@ -63,8 +63,8 @@ fn remember(inode: Address, class: u32) {
 /// Walks upwards, and asks at each component whether a secret path ends so. The lowest number wins: classes are in order.
 #[inline(always)]
 fn class_by_path(mut place: Place) -> u32 {
-    let mut hash = 0;
-    let mut found = u32::MAX;
+    let mut hash = any(0);
+    let mut found = any(u64::from(u32::MAX)) as u32;
     let mut is_first = true;
     for _ in 0..SECRET_DEPTH * 2 {
         let entry = place.entry();
