@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::step::root;
 use crate::suite::Suite;
@@ -92,6 +92,16 @@ pub fn tests(binary: Option<&Path>) -> Result<Suite> {
         suite.failed.push("no test was run".to_owned());
     }
     Ok(suite)
+}
+
+/// Whole jobs as a runner's worker runs them, with this binary: both modes, passing and failing, and their table.
+pub fn cases(binary: &Path) -> Result<()> {
+    if let Some(reason) = why_not_here() {
+        bail!("jobs with the Action can't run here: {reason}");
+    }
+    let mut node = Command::new("node");
+    node.args(["--test", "--test-reporter=spec", "action/test/cases.test.mjs"]).current_dir(root());
+    step::run("whole jobs with the GitHub Action", node.env("RUNNER_AGENT_BINARY", binary).stdin(Stdio::null()))
 }
 
 /// Takes one line of TAP (version 13). Tests within a test are told by it.

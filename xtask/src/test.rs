@@ -19,7 +19,8 @@ use crate::{action, build, check, package, setup, sinks, step, tidy, vm};
 #[derive(Args)]
 pub struct Options {
     /// Run only tests whose name contains this, and no format or lint checks; `egress` and `tamper` run the proof of
-    /// egress rules and the attempts at the agent, `sinks` what receivers make of each form; they print their tables
+    /// egress rules and the attempts at the agent, `sinks` what receivers make of each form, `action` whole jobs with the GitHub
+    /// Action; they print their tables
     filter: Option<String>,
     /// Minutes after which no further guest is begun; what was not begun is counted and listed
     #[arg(long, default_value_t = 20)]
@@ -40,6 +41,9 @@ pub fn run(options: &Options) -> Result<()> {
         return sinks::run();
     }
     setup::run(&setup::Options::default())?;
+    if options.filter.as_deref() == Some("action") {
+        return cases_of_action();
+    }
     if let Some((name, what)) = WITH_TABLES.iter().find(|(name, _)| options.filter.as_deref() == Some(name)) {
         return with_table(what, name);
     }
@@ -148,6 +152,14 @@ fn of_action() -> Suite {
         eprintln!("{error:#}");
         Suite::check("the GitHub Action", false)
     })
+}
+
+/// Whole jobs with the Action, and their table.
+fn cases_of_action() -> Result<()> {
+    if let Some(reason) = why_not_here() {
+        bail!("jobs with the Action can't run here: {reason}");
+    }
+    action::cases(&build::binary(&build::Options::default())?)
 }
 
 /// The tests that guests run. Without kernels to boot that is one thing that could not run, with its reason.
