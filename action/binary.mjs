@@ -16,7 +16,8 @@ const DOWNLOAD_TIMEOUT = 120_000;
 /** The digest of a file's content. */
 export async function digestOf(file) {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file)) {
+  // Larger pieces than usual: half the time, which is the job's, several times over.
+  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) {
     hash.update(chunk);
   }
   return hash.digest('hex');

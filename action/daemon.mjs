@@ -14,6 +14,8 @@ import { UnsupportedError } from './problem.mjs';
 import { asRoot, complaint, run } from './spawn.mjs';
 
 const STOP_SECONDS = 30;
+/** Milliseconds between two looks for a socket. */
+const SHORTEST_WAIT = 10;
 
 /** A folder that only we can enter, for what is on its way to root's. */
 export function staging() {
@@ -123,17 +125,28 @@ async function lastWords(own) {
   return result.stdout.trim() || 'it said nothing';
 }
 
-/** Asks until it answers, has ended, or the time is up. */
+/**
+ * Asks until it answers, has ended, or the time is up. Asking takes a process that reads the whole binary, beside a daemon that
+ * wants the processor for itself; so nobody is asked before there is a socket.
+ */
 async function waitUntilReady(own, binary, settings) {
   const deadline = Date.now() + settings.startTimeout * 1000;
-  for (let wait = 20; ; wait = Math.min(wait * 2, 500)) {
-    const status = await agent.answers(binary, settings.socket);
-    if (status.yes) {
-      return;
+  // systemd is asked by a process too.
+  const looks = own.unit ? 20 : 1;
+  let why = 'it has no socket yet';
+  let wait = SHORTEST_WAIT;
+  for (let turn = 0; ; turn += 1) {
+    if (existsSync(settings.socket)) {
+      const status = await agent.answers(binary, settings.socket);
+      if (status.yes) {
+        return;
+      }
+      why = status.complaint;
+      wait = Math.min(wait * 2, 500);
     }
-    const ended = await hasEnded(own);
+    const ended = turn % looks === 0 && (await hasEnded(own));
     if (ended || Date.now() + wait > deadline) {
-      const what = ended ? 'ended at once' : `didn't answer within ${settings.startTimeout} s (${status.complaint})`;
+      const what = ended ? 'ended at once' : `didn't answer within ${settings.startTimeout} s (${why})`;
       throw new UnsupportedError(`the daemon ${what}: ${await lastWords(own)}`);
     }
     await pause(wait);
