@@ -57,12 +57,13 @@ export class Machine {
     });
   }
 
-  /** Runs a job; what it came to is what its worker says. */
-  async job({ inputs = {}, steps = [], environment = {} }) {
+  /** Runs a job, a bare one without the action. What it came to is what its worker says, and in `wall` how long the worker ran. */
+  async job({ bare = false, inputs = {}, steps = [], environment = {} }) {
     const here = mkdtempSync(path.join(this.folder, 'job-'));
     const [workspace, temp] = ['workspace', 'temp'].map((name) => path.join(here, name));
     [workspace, temp].forEach((folder) => mkdirSync(folder));
     const job = {
+      bare,
       folder: here,
       inputs: { 'socket-path': this.socket, 'state-path': this.state, 'binary-path': this.binary, ...inputs },
       steps,
@@ -70,6 +71,7 @@ export class Machine {
     };
     const [described, result] = ['job.json', 'result.json'].map((name) => path.join(here, name));
     writeFileSync(described, JSON.stringify(job));
+    const began = performance.now();
     // A session of its own, as every runner's worker has: what stands in ours is not the job's.
     const worker = spawn(process.execPath, [WORKER, described, result], { stdio: 'inherit', detached: true });
     const code = await new Promise((resolve, reject) => {
@@ -79,7 +81,7 @@ export class Machine {
     if (code !== 0) {
       throw new Error(`the worker ended with ${code}`);
     }
-    const said = JSON.parse(readFileSync(result, 'utf8'));
+    const said = { ...JSON.parse(readFileSync(result, 'utf8')), wall: performance.now() - began };
     if (this.daemon) {
       await until('the job is over', async () => /no jobs/.test((await run([this.binary, 'job', 'list', '--socket', this.socket])).stdout));
     }

@@ -48,7 +48,7 @@ async function work(job) {
   const environment = { ...job.environment };
   const state = {};
   const outputs = {};
-  const told = { began: performance.now(), stages: {}, steps: [], summary: '', annotations: [] };
+  const told = { stages: {}, steps: [], summary: '', annotations: [] };
   const stage = async (name) => {
     const files = Object.fromEntries(FILES.map((file) => [file, path.join(job.folder, `${name}-${file}`)]));
     Object.values(files).forEach((file) => writeFileSync(file, ''));
@@ -65,7 +65,7 @@ async function work(job) {
     told.stages[name] = result;
     return result.code === 0;
   };
-  let good = (await stage('pre')) && (await stage('main'));
+  let good = job.bare || ((await stage('pre')) && (await stage('main')));
   for (const words of job.steps) {
     if (good) {
       const step = await ran(words[0], words.slice(1), environment);
@@ -73,8 +73,8 @@ async function work(job) {
       good = step.code === 0;
     }
   }
-  good = (await stage('post')) && good;
-  return { ...told, outputs, session: JSON.parse(state.session ?? '{}'), good, milliseconds: performance.now() - told.began };
+  good = (job.bare || (await stage('post'))) && good;
+  return { ...told, outputs, session: JSON.parse(state.session ?? '{}'), good };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,6 +1,7 @@
 //! `bench`: what the agent costs. Each load runs bare and under the agent in the same round, the order changing from
 //! round to round, so that a machine that gets slower meets both alike. docs/benchmarks.md explains the method.
 
+mod action;
 mod agent;
 pub mod block;
 mod ceiling;
@@ -25,18 +26,20 @@ use agent::{Agent, Footprint};
 use load::Kind;
 use report::{Measure, Report};
 
-/// What can be measured of the agent without the kernel.
+/// What has a measurement of its own.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Pure {
-    /// How fast notices become each of the forms in which they leave
+enum Part {
+    /// How fast notices become each of the forms in which they leave; takes neither root nor a kernel
     Encode,
+    /// What the GitHub Action adds to an empty job
+    Action,
 }
 
 #[derive(Args)]
 pub struct Options {
-    /// Measure this instead, which takes neither root nor a kernel
-    #[arg(value_enum, conflicts_with_all = ["only", "json", "block", "agent"])]
-    part: Option<Pure>,
+    /// Measure this instead
+    #[arg(value_enum, conflicts_with_all = ["only", "json", "block"])]
+    part: Option<Part>,
     /// Rounds; each runs every load once bare and once under the agent
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -46,7 +49,8 @@ pub struct Options {
     /// Measure block mode instead, or these parts of it
     #[arg(long, value_enum, value_name = "PART", num_args = 0.., conflicts_with_all = ["only", "json"])]
     block: Option<Vec<block::Part>>,
-    /// Wait so many seconds at most, before each part of a round of block mode, for a machine that does nothing else
+    /// Wait so many seconds at most for a machine that does nothing else: before each part of a round of block mode, before each
+    /// job with the Action
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     patience: u64,
     /// A twentieth of the operations: shows that everything runs, measures nothing
@@ -61,7 +65,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    if let Some(Pure::Encode) = options.part {
+    if let Some(Part::Encode) = options.part {
         return encode::run();
     }
     if !step::is_root() {
@@ -72,6 +76,9 @@ pub fn run(options: &Options) -> Result<()> {
         Some(binary) => binary.clone(),
         None => build::binary(&build::Options { release: true, ..build::Options::default() })?,
     };
+    if let Some(Part::Action) = options.part {
+        return action::run(&binary, options.rounds, Duration::from_secs(options.patience));
+    }
     let stop = step::stop_flag()?;
     if let Some(parts) = &options.block {
         let patience = Duration::from_secs(options.patience);

@@ -12,6 +12,14 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// The value that this part of the values is not above; of few values the highest. `None` of nothing.
+pub fn quantile(values: &[f64], part: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = (part * sorted.len() as f64).ceil() as usize;
+    sorted.get(at.max(1).min(sorted.len()) - usize::from(!sorted.is_empty())).copied()
+}
+
 /// Agent by baseline, round by round: a round's two values were taken next to each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio {
@@ -40,6 +48,13 @@ mod tests {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn nineteen_of_twenty_are_not_above_the_95th_of_a_hundred() {
+        let values: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!((quantile(&values, 0.95), quantile(&values[..3], 0.95)), (Some(19.0), Some(3.0)));
+        assert_eq!(quantile(&[], 0.95), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 pub mod load;
 mod names;
 mod proc;
-mod quiet;
+pub mod quiet;
 mod report;
 mod rules;
 mod world;
