@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::linker::path_with;
-use crate::{PACKAGE, TARGET, Toolchain};
+use crate::{PACKAGE, TARGET, Toolchain, outside, remapped};
 
 /// Variables of an outer cargo (or of a build script) that would change the inner build or make it wait for ever: the
 /// outer target's flags, clippy's compiler wrapper, coverage flags, the outer job server, the outer target directory.
@@ -79,7 +79,7 @@ pub(crate) fn cargo(
         .env("RUSTC", &compiler.rustc)
         // What lets a stable compiler take `-Z build-std`, and the crate its unstable features.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(toolchain, arch))
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(toolchain, crate_dir, arch))
         // The workspace's release profile is made for a small binary. The kernel side needs its types as BTF, which
         // bpf-linker makes from the debug information, and is optimized as a whole by bpf-linker itself.
         .env("CARGO_PROFILE_RELEASE_STRIP", "none")
@@ -89,18 +89,24 @@ pub(crate) fn cargo(
 }
 
 /// Flags are joined by the unit separator, so that a path with a space in it stays one flag.
-fn rustflags(toolchain: &Toolchain, arch: &str) -> String {
+fn rustflags(toolchain: &Toolchain, crate_dir: &Path, arch: &str) -> String {
     // aya-ebpf chooses the layout of `pt_regs` by this cfg. It knows one riscv64, cargo's names have extensions behind.
     let arch = if arch.starts_with("riscv64") { "riscv64" } else { arch };
-    [
+    let mut flags = vec![
         format!("-Clinker={}", toolchain.linker.path.display()),
         "-Clink-arg=--btf".into(),
         "-Cdebuginfo=2".into(),
         format!("--cfg=bpf_target_arch=\"{arch}\""),
         // rustc does not know this cfg by itself, and says so for every crate that asks for it.
         "--check-cfg=cfg(bpf_target_arch,values(any()))".into(),
-    ]
-    .join("\x1f")
+    ];
+    let outside = outside(&toolchain.compiler);
+    let mut folders: Vec<(&Path, &str)> = outside.iter().map(|(folder, name)| (folder.as_path(), *name)).collect();
+    // Compiler and linker work in the workspace's root: there the linker still finds the lines that it copies into BTF, which
+    // make a verifier's log readable.
+    folders.extend(crate_dir.parent().map(|root| (root, ".")));
+    flags.extend(remapped(&folders));
+    flags.join("\x1f")
 }
 
 #[cfg(test)]
@@ -136,10 +142,11 @@ mod tests {
 
     #[test]
     fn flags_keep_a_path_with_a_space_whole() {
-        let flags = rustflags(&toolchain(), "x86_64");
+        let flags = rustflags(&toolchain(), Path::new("/src/kernel-side"), "x86_64");
         let flags: Vec<&str> = flags.split('\x1f').collect();
         assert_eq!(flags[0], "-Clinker=/with space/bpf-linker");
         assert!(flags.contains(&"--cfg=bpf_target_arch=\"x86_64\""), "{flags:?}");
+        assert_eq!(flags.last(), Some(&"--remap-path-prefix=/src=."), "the workspace is where the linker stands");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod command;
 mod compiler;
 mod linker;
 mod missing;
+mod paths;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +19,7 @@ use std::process::Command;
 pub use compiler::{Compiler, Origin, Version};
 pub use linker::{BPF_LINKER_VERSION, Linker, install_linker, llvm_packages, llvm_prefix};
 pub use missing::{Missing, Piece};
+pub use paths::{outside, remapped};
 
 /// The target triple of the kernel side; every host this project supports is little-endian.
 pub const TARGET: &str = "bpfel-unknown-none";

@@ -1,6 +1,8 @@
 //! `build`: the `runner-agent` binary, with the kernel side inside.
 
-use std::path::PathBuf;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 use clap::Args;
@@ -25,6 +27,9 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Profiles of what is shipped, or packed as if it were.
+const SHIPPED: [&str; 2] = ["release", "packing"];
+
 /// Builds and says where the binary lies.
 pub fn binary(options: &Options) -> Result<PathBuf> {
     with_profile(if options.release { "release" } else { "dev" }, options.static_binary)
@@ -32,15 +37,56 @@ pub fn binary(options: &Options) -> Result<PathBuf> {
 
 /// The same, in any of cargo's profiles.
 pub fn with_profile(profile: &str, is_static: bool) -> Result<PathBuf> {
+    in_place(&Place::own()?, profile, is_static)
+}
+
+/// Where sources lie, and where what is built of them goes.
+pub struct Place {
+    pub root: PathBuf,
+    pub target: PathBuf,
+}
+
+impl Place {
+    /// This workspace, and the target directory of this program.
+    pub fn own() -> Result<Self> {
+        Ok(Self { root: step::root(), target: step::target_dir()? })
+    }
+}
+
+/// The same, of a copy of the sources.
+pub fn in_place(place: &Place, profile: &str, is_static: bool) -> Result<PathBuf> {
     let mut cargo = step::cargo("build");
-    cargo.args(["--package", "runner-agent", "--bin", "runner-agent", "--profile", profile]);
-    let mut place = step::target_dir()?;
+    cargo.current_dir(&place.root).arg("--target-dir").arg(&place.target);
+    cargo.args(["--locked", "--package", "runner-agent", "--bin", "runner-agent", "--profile", profile]);
+    if SHIPPED.contains(&profile) {
+        name_folders(&mut cargo, place)?;
+    }
+    let mut folder = place.target.clone();
     if is_static {
         cargo.args(["--target", STATIC_TARGET]);
-        place.push(STATIC_TARGET);
+        folder.push(STATIC_TARGET);
     }
     step::run("building runner-agent", &mut cargo)?;
     // Cargo's folder for its profile `dev` has an older name.
-    place.push(if profile == "dev" { "debug" } else { profile });
-    Ok(place.join("runner-agent"))
+    folder.push(if profile == "dev" { "debug" } else { profile });
+    Ok(folder.join("runner-agent"))
+}
+
+/// Has compilers write names for the folders of this machine: of the same sources the same binary comes out in any folder, and
+/// it tells nobody where that was.
+fn name_folders(cargo: &mut Command, place: &Place) -> Result<()> {
+    const FLAGS: &str = "CARGO_ENCODED_RUSTFLAGS";
+    // Cargo takes one of the two and leaves the other.
+    let mut flags: Vec<String> = match (env::var(FLAGS), env::var("RUSTFLAGS")) {
+        (Ok(encoded), _) => encoded.split('\x1f').map(str::to_owned).collect(),
+        (_, Ok(plain)) => plain.split_whitespace().map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let outside = kernel_toolchain::outside(&kernel_toolchain::find_compiler()?);
+    let mut folders: Vec<(&Path, &str)> = outside.iter().map(|(folder, name)| (folder.as_path(), *name)).collect();
+    folders.extend([(place.root.as_path(), "/runner-agent"), (&place.target, "/target")]);
+    flags.extend(kernel_toolchain::remapped(&folders));
+    flags.retain(|flag| !flag.is_empty());
+    cargo.env(FLAGS, flags.join("\x1f"));
+    Ok(())
 }

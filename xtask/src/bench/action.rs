@@ -1,6 +1,7 @@
 //! `bench action`: what the GitHub Action adds to an empty job. In each round every variant runs once, one after the other, and who
 //! begins changes from round to round; what one adds is told against the same round's job without the Action.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -81,7 +82,7 @@ fn table(measured: &[Vec<[f64; 4]>], rounds: u32) -> String {
             (false, _) => "not met",
         };
         let cells = [part(at, 0), added, part(at, 1), part(at, 2), part(at, 3)].map(|values| both(&values));
-        text += &format!("| {name} | {} | {verdict} |\n", cells.join(" | "));
+        let _ = writeln!(text, "| {name} | {} | {verdict} |", cells.join(" | "));
     }
     text.truncate(text.trim_end().len());
     text

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Package, contents, daemonset, unit};
+use super::{Package, contents, daemonset, sbom, unit};
 use crate::step;
 use crate::suite::Suite;
 
@@ -27,12 +27,27 @@ const CHECKS: &[Check] = &[
     check("the package holds what it should, with the rights it should", contents::files_and_rights),
     check("an upgrade keeps what was configured", contents::configuration),
     check("lintian has no error and no warning", lintian),
+    Check {
+        name: "the RPM holds what it should, with the rights it should",
+        holds: |package| package.rpm.as_deref().map_or(Ok(()), contents::files_and_rights_of_rpm),
+        could_not_run: lacks_rpm,
+    },
+    Check { name: "rpmlint has no error", holds: rpmlint, could_not_run: lacks_rpmlint },
+    check("every command has its manual page", contents::manual_pages),
+    check("bash, zsh and fish complete it as the binary says", contents::completions),
     check("the binary is static and says its version", binary),
     check("the service is exposed no more than it may be", unit::exposure),
     check("systemd understands the service and both drop-ins", unit::are_understood),
     check("the hooks are shell, and good shell", hooks),
     check("the policies are right, and so are their cases", policies),
     check("the daemon takes its configuration", configuration),
+    check("the binary names no folder of the machine that built it", folders),
+    check("the bill of materials names every package that cargo builds it from, and its digest", sbom::is_complete),
+    Check {
+        name: "the bill of materials is what CycloneDX's schema says",
+        holds: sbom::is_valid,
+        could_not_run: lacks_cyclonedx,
+    },
     Check {
         name: "Kubernetes knows every key of the DaemonSet",
         holds: daemonset::is_valid,
@@ -71,6 +86,14 @@ fn lintian(package: &Package) -> Result<()> {
     Ok(())
 }
 
+/// It says no to what was meant, and knows no words of our field: what it may say stands in its configuration, each with its reason.
+fn rpmlint(package: &Package) -> Result<()> {
+    let Some(rpm) = &package.rpm else { return Ok(()) };
+    let mut rpmlint = Command::new("rpmlint");
+    rpmlint.arg("--config").arg(step::root().join("packaging/rpm/rpmlint.toml")).arg(rpm);
+    step::output(&mut rpmlint).map(drop)
+}
+
 fn binary(package: &Package) -> Result<()> {
     let binary = package.root.path().join("usr/bin/runner-agent");
     let said = step::output(Command::new(&binary).arg("--version"))?;
@@ -82,6 +105,23 @@ fn binary(package: &Package) -> Result<()> {
     let linked = String::from_utf8_lossy(&linked.stdout) + String::from_utf8_lossy(&linked.stderr);
     if !linked.contains("statically linked") && !linked.contains("not a dynamic executable") {
         bail!("it is linked with {}", linked.trim());
+    }
+    Ok(())
+}
+
+/// The homes of cargo and of the compiler, and the sources: they would make another binary in another folder.
+fn folders(package: &Package) -> Result<()> {
+    let program = package.root.path().join("usr/bin/runner-agent");
+    let outside = kernel_toolchain::outside(&kernel_toolchain::find_compiler()?);
+    let folders = outside.into_iter().map(|(folder, _)| folder).chain([step::root(), step::target_dir()?]);
+    for folder in folders {
+        let mut grep = Command::new("grep");
+        grep.args(["--text", "--quiet", "--fixed-strings", "--"]).arg(&folder).arg(&program);
+        match grep.status().context("grep can't be started")?.code() {
+            Some(1) => {}
+            Some(0) => bail!("it has {} in it", folder.display()),
+            code => bail!("grep ended with {code:?}"),
+        }
     }
     Ok(())
 }
@@ -131,5 +171,23 @@ fn configuration(package: &Package) -> Result<()> {
 }
 
 fn lacks_validator(_: &Package) -> Reason {
-    daemonset::validator().is_err().then_some("kubernetes-validate is not installed; setup says why")
+    let is_there = daemonset::validator().is_ok_and(|program| program.is_file());
+    (!is_there).then_some("kubernetes-validate is not installed; setup says why")
+}
+
+fn lacks_cyclonedx(_: &Package) -> Reason {
+    let is_there = sbom::validator().is_ok_and(|python| python.is_file());
+    (!is_there).then_some("cyclonedx-python-lib is not installed; setup says why")
+}
+
+fn lacks_rpm(package: &Package) -> Reason {
+    package
+        .rpm
+        .is_none()
+        .then_some("no RPM was made: `cargo xtask package --rpm` makes one, where its tools can be had")
+}
+
+fn lacks_rpmlint(package: &Package) -> Reason {
+    let is_there = step::succeeds(Command::new("rpmlint").arg("--version"));
+    lacks_rpm(package).or((!is_there).then_some("rpmlint is not installed; setup says why"))
 }

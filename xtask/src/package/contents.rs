@@ -62,6 +62,49 @@ pub fn files_and_rights_of_rpm(rpm: &Path) -> Result<()> {
     told(differences(&step::output(&mut query)?, OF_RPM))
 }
 
+/// As many as the binary has commands, each by its name.
+pub fn manual_pages(package: &Package) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut pages = vec![PAGES.to_owned()];
+    let help = step::output(Command::new(&package.binary).arg("--help"))?;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // A long description goes on in lines that begin further in.
+    let names = commands.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    pages.extend(names.filter_map(|line| line.split_whitespace().next()).map(|name| format!("{PAGES}-{name}")));
+    pages.retain(|page| !page.ends_with("-help"));
+    for page in &pages {
+        let file = package.root.path().join(page).with_extension("1.gz");
+        if !step::output(Command::new("zcat").arg(&file)).is_ok_and(|text| text.contains(".SH NAME")) {
+            missing.push(format!("{} is missing, or no page", file.display()));
+        }
+    }
+    if pages.len() < 5 {
+        bail!("`--help` names only {}", pages.len() - 1);
+    }
+    told(missing)
+}
+
+/// What a shell reads is what the binary writes for it; and bash, which is always there, knows the program afterwards.
+pub fn completions(package: &Package) -> Result<()> {
+    let mut wrong = Vec::new();
+    for (shell, file) in [
+        ("bash", "usr/share/bash-completion/completions/runner-agent"),
+        ("zsh", "usr/share/zsh/vendor-completions/_runner-agent"),
+        ("fish", "usr/share/fish/vendor_completions.d/runner-agent.fish"),
+    ] {
+        let file = package.root.path().join(file);
+        let said = step::output(Command::new(&package.binary).args(["completions", shell]))?;
+        if fs::read_to_string(&file).with_context(|| file.display().to_string())? != said {
+            wrong.push(format!("{} is not what the binary writes for {shell}", file.display()));
+        }
+        if shell == "bash" {
+            let mut bash = Command::new("bash");
+            step::output(bash.args(["-c", ". \"$0\" && complete -p runner-agent"]).arg(&file))?;
+        }
+    }
+    told(wrong)
+}
+
 fn told(wrong: Vec<String>) -> Result<()> {
     if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("; ")) }
 }

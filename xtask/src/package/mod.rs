@@ -1,4 +1,5 @@
-//! `package`: the Debian package of the static binary, if asked for an RPM too, and whether each is what it should be.
+//! `package`: the Debian package of the static binary, if asked for an RPM too, the bill of materials, and whether each is what it
+//! should be.
 //!
 //! x86-64 alone: what the agent knows of system calls is of that architecture (docs/tiers.md), and signal-hook's file in C
 //! would take a compiler for another one, which the Rust toolchain's own linker is not.
@@ -6,19 +7,23 @@
 mod checks;
 mod contents;
 mod daemonset;
+mod reproduce;
+mod sbom;
+mod sources;
 mod stage;
 mod unit;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::build::{self, Place};
 use crate::setup::{self, STATIC_TARGET};
+use crate::step;
 use crate::suite::{Suite, table, total};
-use crate::{build, step};
 
 #[derive(Args)]
 pub struct Options {
@@ -28,6 +33,10 @@ pub struct Options {
     /// Of a binary that is not optimized: for looking at the package, not for shipping it
     #[arg(long)]
     quick: bool,
+    /// Also the same again from a copy of the sources in another folder, and whether each byte is the same; as long as a build
+    /// from nothing takes
+    #[arg(long)]
+    reproduce: bool,
 }
 
 /// What a package is built from and where it lies.
@@ -36,7 +45,11 @@ pub struct Package {
     pub binary: PathBuf,
     /// The Debian package.
     pub deb: PathBuf,
-    /// The same, unpacked as it would be below `/`; its control files are in `DEBIAN`.
+    /// An RPM of the same files, where one was made.
+    pub rpm: Option<PathBuf>,
+    /// What the binary is made of, beside the package.
+    pub sbom: PathBuf,
+    /// The package, unpacked as it would be below `/`; its control files are in `DEBIAN`.
     pub root: tempfile::TempDir,
 }
 
@@ -49,21 +62,14 @@ pub fn run(options: &Options) -> Result<()> {
     let needs = setup::Options { with_static: true, with_package: true, with_rpm: options.rpm, ..Default::default() };
     setup::run(&needs)?;
     let profile = if options.quick { QUICK } else { RELEASE };
-    let package = make(profile)?;
+    let package = make(profile, options.rpm)?;
     let mut suites = vec![checks::all(&package)];
-    let mut made = vec![package.deb.clone()];
-    if options.rpm {
-        let rpm = rpm(profile)?;
-        let holds = contents::files_and_rights_of_rpm(&rpm);
-        if let Err(error) = &holds {
-            eprintln!("the RPM: {error:#}");
-        }
-        suites.push(Suite::check("the RPM holds what it should, with the rights it should", holds.is_ok()));
-        made.push(rpm);
+    if options.reproduce {
+        suites.push(reproduce::suite(&package, profile));
     }
     println!("\n{}\n{}", table(&suites), total(&suites));
-    for package in made {
-        println!("{}", package.display());
+    for made in [Some(&package.deb), package.rpm.as_ref(), Some(&package.sbom)].into_iter().flatten() {
+        println!("{}", made.display());
     }
     if suites.iter().any(|suite| !suite.failed.is_empty()) {
         bail!("the package is not what it should be; what failed stands above");
@@ -75,12 +81,12 @@ pub fn run(options: &Options) -> Result<()> {
 pub fn suite() -> (Suite, Option<PathBuf>) {
     const NAME: &str = "package";
     eprintln!("── the package");
-    let needs = setup::Options { with_static: true, with_package: true, ..Default::default() };
+    let needs = setup::Options { with_static: true, with_package: true, with_rpm: true, ..Default::default() };
     if let Err(error) = setup::run(&needs) {
         let skipped = vec![("the package and all its checks".to_owned(), format!("{error:#}"))];
         return (Suite { name: NAME.to_owned(), skipped, ..Suite::default() }, None);
     }
-    match make(QUICK) {
+    match make(QUICK, setup::has_rpm()) {
         Ok(package) => (checks::all(&package), Some(package.deb)),
         Err(error) => {
             eprintln!("{error:#}");
@@ -89,23 +95,33 @@ pub fn suite() -> (Suite, Option<PathBuf>) {
     }
 }
 
-fn make(profile: &str) -> Result<Package> {
-    let binary = build::with_profile(profile, true)?;
-    stage::generate(&binary)?;
-    let folder = folder(profile)?;
-    let mut deb = step::cargo("deb");
-    deb.args(["--quiet", "--no-build", "--locked", "--strip", "--package", "runner-agent"]);
-    deb.args(["--target", STATIC_TARGET, "--profile", profile, "--output"]).arg(&folder);
-    if profile == QUICK {
-        deb.arg("--fast");
-    }
-    step::run("packing it for Debian", &mut deb)?;
-    let deb = folder.join(format!("runner-agent_{}_amd64.deb", env!("CARGO_PKG_VERSION")));
+fn make(profile: &str, with_rpm: bool) -> Result<Package> {
+    let place = Place::own()?;
+    let binary = build::in_place(&place, profile, true)?;
+    let deb = pack(&place, &binary, profile, &folder(profile)?)?;
     let root = tempfile::tempdir().context("a folder to unpack the package in")?;
     let mut unpack = Command::new("dpkg-deb");
     unpack.arg("--raw-extract").arg(&deb).arg(root.path());
     step::output(&mut unpack)?;
-    Ok(Package { binary, deb, root })
+    let sbom = deb.with_extension("cdx.json");
+    eprintln!("── writing down what it is made of");
+    sbom::write(&root.path().join("usr/bin/runner-agent"), &sbom)?;
+    let rpm = if with_rpm { Some(rpm(profile)?) } else { None };
+    Ok(Package { binary, deb, rpm, sbom, root })
+}
+
+/// Packs what was built in a place for Debian, into a folder.
+fn pack(place: &Place, binary: &Path, profile: &str, folder: &Path) -> Result<PathBuf> {
+    stage::generate(binary)?;
+    let mut deb = step::cargo("deb");
+    deb.current_dir(&place.root).env("CARGO_TARGET_DIR", &place.target).env("SOURCE_DATE_EPOCH", stage::epoch());
+    deb.args(["--quiet", "--no-build", "--locked", "--strip", "--package", "runner-agent"]);
+    deb.args(["--target", STATIC_TARGET, "--profile", profile, "--output"]).arg(folder);
+    if profile == QUICK {
+        deb.arg("--fast");
+    }
+    step::run("packing it for Debian", &mut deb)?;
+    Ok(folder.join(format!("runner-agent_{}_amd64.deb", env!("CARGO_PKG_VERSION"))))
 }
 
 /// From the same staged files as the other.
@@ -113,7 +129,7 @@ fn rpm(profile: &str) -> Result<PathBuf> {
     let folder = folder(profile)?;
     let mut rpm = step::cargo("generate-rpm");
     rpm.args(["--package", "runner-agent", "--target", STATIC_TARGET, "--profile", profile, "--target-dir"]);
-    rpm.arg(step::target_dir()?).arg("--output").arg(&folder);
+    rpm.env("SOURCE_DATE_EPOCH", stage::epoch()).arg(step::target_dir()?).arg("--output").arg(&folder);
     step::run("packing it as an RPM", &mut rpm)?;
     Ok(folder.join(format!("runner-agent-{}-1.x86_64.rpm", env!("CARGO_PKG_VERSION"))))
 }

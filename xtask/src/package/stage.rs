@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
@@ -35,15 +36,23 @@ pub fn generate(binary: &Path) -> Result<()> {
     compress(&changelog)
 }
 
-/// In the form that Debian's tools read. The date is the last commit's, so that one commit makes one package.
+/// The time of the last commit in seconds, for all that packages date: so one commit makes one package. An unpacked archive
+/// has no commits, and what says when it was made is the variable itself, or nothing. Asked once: a commit while a package is
+/// built is none of its.
+pub fn epoch() -> &'static str {
+    static EPOCH: OnceLock<String> = OnceLock::new();
+    EPOCH.get_or_init(|| {
+        let mut git = Command::new("git");
+        git.args(["log", "-1", "--format=%ct"]).current_dir(step::root());
+        let seconds = step::output(&mut git).ok().or_else(|| std::env::var("SOURCE_DATE_EPOCH").ok());
+        seconds.map_or_else(|| "0".to_owned(), |seconds| seconds.trim().to_owned())
+    })
+}
+
+/// In the form that Debian's tools read.
 fn changelog() -> Result<String> {
-    let mut git = Command::new("git");
-    git.args(["log", "-1", "--format=%cD"]).current_dir(step::root());
-    let date = match step::output(&mut git) {
-        Ok(date) => date,
-        // An unpacked archive has no commits.
-        Err(_) => step::output(Command::new("date").arg("-R"))?,
-    };
+    let date =
+        step::output(Command::new("date").args(["--utc", "--rfc-email", "--date"]).arg(format!("@{}", epoch())))?;
     let version = env!("CARGO_PKG_VERSION");
     Ok(format!(
         "runner-agent ({version}) unstable; urgency=medium\n\n  * Version {version}; CHANGELOG.md in the sources says what changed.\n\n \

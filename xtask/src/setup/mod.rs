@@ -19,7 +19,7 @@ use kernel_toolchain::{Missing, Origin};
 
 use crate::step;
 use packages::Packages;
-pub use packaging::kubernetes_validate;
+pub use packaging::{cyclonedx_python, has_rpm, kubernetes_validate};
 
 /// The target of the static binary.
 pub const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";

@@ -61,9 +61,11 @@ impl Environment {
     }
 }
 
-/// Names of packages mean the same in either case and with `-`, `_` or `.`.
+/// Names of packages mean the same in either case and with `-`, `_` or `.`, and what is asked for besides doesn't count.
 fn plain(pinned: &str) -> String {
     let (name, version) = pinned.split_once("==").unwrap_or((pinned, ""));
+    // `[…]` asks for what the package may do without; pip lists that by itself.
+    let name = name.split('[').next().unwrap_or(name);
     format!("{}=={version}", name.to_ascii_lowercase().replace(['_', '.'], "-"))
 }
 
@@ -72,6 +74,7 @@ mod tests {
     #[test]
     fn a_packages_name_may_be_written_in_several_ways() {
         assert_eq!(super::plain("OCSF_json.schema==1.2.0"), super::plain("ocsf-json-schema==1.2.0"));
+        assert_eq!(super::plain("a[json]==1.2"), super::plain("a==1.2"));
         assert_ne!(super::plain("a==1.2"), super::plain("a==1.3"));
     }
 }
