@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, pipe};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -176,7 +176,10 @@ fn in_guests(within: Duration, package: Option<&Path>) -> Vec<Suite> {
     };
     let mut suites = Vec::new();
     suites.extend(package.map(|package| vm::installed(package).unwrap_or_else(failed)));
+    let begun = Instant::now();
     suites.extend(vm::test_run::suites(within).unwrap_or_else(|error| vec![failed(error)]));
+    let left = within.saturating_sub(begun.elapsed());
+    suites.extend(package.map(|package| vm::under_systemd(package, left).unwrap_or_else(failed)));
     suites
 }
 

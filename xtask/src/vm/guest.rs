@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, pipe};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -96,9 +96,13 @@ fn own_root() -> Result<()> {
     Ok(())
 }
 
-/// Starts the second process and waits for it, and for whatever else ends.
+/// Starts the second process and waits for it, and for whatever else ends; or becomes the plan's init, which does that too.
 fn first() -> Result<()> {
     let second = Command::new("/proc/self/exe").args(["vm-guest", "--second"]).spawn().context("the second process")?;
+    let plan = Plan::from_json(&fs::read(plan::PLACE).context("the guest's plan")?)?;
+    if let Some((program, words)) = plan.init.split_first() {
+        return Err(Command::new(program).args(words).exec()).with_context(|| format!("{program} as init"));
+    }
     loop {
         let Some((pid, _)) = wait(WaitOptions::empty()).context("children to wait for")? else { continue };
         if pid.as_raw_nonzero().get().cast_unsigned() == second.id() {

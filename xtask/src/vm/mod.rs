@@ -5,6 +5,7 @@ mod doctor;
 mod frame;
 pub mod guest;
 mod image;
+mod installed;
 mod kernels;
 mod machine;
 mod modules;
@@ -15,7 +16,7 @@ pub mod test_run;
 mod userland;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -24,7 +25,6 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::suite::Suite;
 use crate::{setup, step};
 use frame::Frame;
 use image::Contents;
@@ -32,6 +32,8 @@ use kernels::Kernel;
 use machine::{End, Machine, Outcome};
 use plan::Plan;
 use table::Column;
+
+pub use installed::{installed, under_systemd};
 
 /// Where end-to-end tests say that they could not run.
 const REPORT: &str = "RUNNER_AGENT_TEST_REPORT";
@@ -80,6 +82,12 @@ pub struct Options {
     /// More words for the kernel's command line
     #[arg(long, default_value = "", hide_default_value = true)]
     append: String,
+    /// What the guest's first process becomes, with its arguments: an init of this machine's distribution
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    init: Vec<String>,
+    /// Run this package under systemd in a guest instead of the tests
+    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["command", "kernels"])]
+    systemd: Option<PathBuf>,
     /// Show what the kernel printed
     #[arg(long)]
     console: bool,
@@ -110,6 +118,13 @@ struct Built {
 }
 
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(package) = &options.systemd {
+        let suite = under_systemd(&std::path::absolute(package)?, Duration::MAX)?;
+        if suite.passed.is_empty() {
+            bail!("the package under systemd is not what it should be; what failed stands above");
+        }
+        return Ok(());
+    }
     if !options.command.is_empty() {
         let ended = one_command(options);
         if let Some(Ended(code)) = ended.as_ref().err().and_then(|error| error.downcast_ref()) {
@@ -196,32 +211,6 @@ fn one_command(options: &Options) -> Result<()> {
     }
 }
 
-/// Lays a package out in a guest, starts its service, and runs its hooks around a job (`tests/guest/installed.sh`).
-pub fn installed(package: &Path) -> Result<Suite> {
-    const NAME: &str = "guest: the package laid out, its hooks around a job";
-    eprintln!("── {NAME}");
-    let recorded = step::root().join("runner-agent/src/identity/recorded");
-    let script = step::root().join("tests/guest/installed.sh");
-    let arguments = [
-        package.to_owned(),
-        recorded.join("github-pull-request-fork.env"),
-        recorded.join("github-pull-request-fork.json"),
-    ];
-    let text = |path: &Path| path.to_str().map(str::to_owned).context("paths of the build are text");
-    let mut words = vec!["vm".to_owned(), "6.12".to_owned()];
-    for file in arguments.iter().chain([&script, &"/usr/bin/dpkg-deb".into(), &"/usr/bin/mountpoint".into()]) {
-        words.extend(["--file".to_owned(), text(file)?]);
-    }
-    words.extend(["--".to_owned(), "bash".to_owned(), text(&script)?]);
-    words.extend(arguments.iter().map(|argument| text(argument)).collect::<Result<Vec<_>>>()?);
-    let options = test_run::options(&words)?;
-    let held = one_command(&options);
-    if let Err(error) = &held {
-        eprintln!("{error:#}");
-    }
-    Ok(Suite::check(NAME, held.is_ok()))
-}
-
 fn tail(console: &str) -> String {
     let lines: Vec<&str> = console.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
@@ -265,7 +254,13 @@ fn in_guest(
         }
     }
     let initramfs = tempfile::NamedTempFile::with_prefix("runner-agent-vm-").context("a file for a guest's files")?;
-    image::write(initramfs.path(), kernel, Plan { modules: Vec::new(), environment, commands }, &contents)?;
+    contents.files.extend(options.init.first().map(PathBuf::from));
+    image::write(
+        initramfs.path(),
+        kernel,
+        Plan { modules: Vec::new(), environment, commands, init: options.init.clone() },
+        &contents,
+    )?;
     let machine = Machine {
         kernel: &kernel.image,
         initramfs: initramfs.path(),

@@ -13,12 +13,15 @@ pub struct Plan {
     pub modules: Vec<String>,
     pub environment: Vec<(String, String)>,
     pub commands: Vec<Vec<String>>,
+    /// What the first process becomes once the commands' own process runs: an init with its arguments, or nothing.
+    pub init: Vec<String>,
 }
 
 impl Plan {
     pub fn to_json(&self) -> Vec<u8> {
-        let Self { modules, environment, commands } = self;
-        json!({ "modules": modules, "environment": environment, "commands": commands }).to_string().into_bytes()
+        let Self { modules, environment, commands, init } = self;
+        let plan = json!({ "modules": modules, "environment": environment, "commands": commands, "init": init });
+        plan.to_string().into_bytes()
     }
 
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
@@ -31,6 +34,7 @@ impl Plan {
             modules: texts(&value["modules"])?,
             environment: environment.collect::<Result<_>>()?,
             commands: list(&value["commands"])?.iter().map(texts).collect::<Result<_>>()?,
+            init: texts(&value["init"])?,
         })
     }
 }
@@ -53,6 +57,7 @@ mod tests {
             modules: vec!["/modules/veth.ko".into()],
             environment: vec![("NAME".into(), "va lue".into())],
             commands: vec![vec!["true".into()], vec!["echo".into(), "\"x\"\n".into()]],
+            init: vec!["/lib/systemd/systemd".into()],
         };
         assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
         assert!(Plan::from_json(b"{}").is_err());

@@ -1,0 +1,92 @@
+//! The package in a guest: laid out, its service started, its hooks around a job; without systemd and with it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::{one_command, test_run};
+use crate::step;
+use crate::suite::Suite;
+
+/// What the scripts use besides what every guest has.
+const PROGRAMS: &[&str] = &["/usr/bin/dpkg-deb", "/usr/bin/mountpoint"];
+
+/// Debian's systemd, and of its units what a service with our settings and its start wait for.
+const SYSTEMD: &str = "/lib/systemd/systemd";
+const SYSTEMD_PROGRAMS: &[&str] =
+    &["/bin/systemctl", "/bin/journalctl", "/lib/systemd/systemd-journald", "/lib/systemd/systemd-shutdown"];
+const UNITS: &[&str] = &[
+    "basic.target",
+    "emergency.target",
+    "local-fs-pre.target",
+    "local-fs.target",
+    "multi-user.target",
+    "network-pre.target",
+    "network.target",
+    "paths.target",
+    "rescue.target",
+    "shutdown.target",
+    "slices.target",
+    "sockets.target",
+    "swap.target",
+    "sysinit.target",
+    "systemd-journald-dev-log.socket",
+    "systemd-journald.service",
+    "systemd-journald.socket",
+    "timers.target",
+    "umount.target",
+];
+
+/// `tests/guest/installed.sh`: the service started as a machine without systemd starts it.
+pub fn installed(package: &Path) -> Result<Suite> {
+    run("guest: the package laid out, its hooks around a job", "installed.sh", package, &[])
+}
+
+/// `tests/guest/systemd.sh`: the service as a unit; not begun when the time for guests is over.
+pub fn under_systemd(package: &Path, left: Duration) -> Result<Suite> {
+    const NAME: &str = "guest: the package under systemd, restarted in the middle of a job";
+    let reason = match (Path::new(SYSTEMD).is_file(), left.is_zero()) {
+        (false, _) => Some(format!("{SYSTEMD} is not on this machine; Debian's package is systemd")),
+        (_, true) => Some("the minutes for guests were over; `cargo xtask vm --systemd PACKAGE` runs it".to_owned()),
+        _ => None,
+    };
+    if let Some(reason) = reason {
+        return Ok(Suite { name: NAME.to_owned(), skipped: vec![("all".to_owned(), reason)], ..Suite::default() });
+    }
+    // One processor: the job goes on while hooks are put onto the kernel's system calls, and an emulated processor doesn't always
+    // see code that another has just changed (`Oops: int3`).
+    let init = ["--append", "maxcpus=1", "--init", SYSTEMD, "--init=--unit=multi-user.target"];
+    let mut words: Vec<String> = init.map(str::to_owned).into();
+    let units = UNITS.iter().map(|name| format!("/lib/systemd/system/{name}"));
+    for file in SYSTEMD_PROGRAMS.iter().map(|name| (*name).to_owned()).chain(units) {
+        words.extend(["--file".to_owned(), file]);
+    }
+    run(NAME, "systemd.sh", package, &words)
+}
+
+fn run(name: &str, script: &str, package: &Path, more: &[String]) -> Result<Suite> {
+    eprintln!("── {name}");
+    let recorded = step::root().join("runner-agent/src/identity/recorded");
+    let script = step::root().join("tests/guest").join(script);
+    let arguments = [
+        package.to_owned(),
+        recorded.join("github-pull-request-fork.env"),
+        recorded.join("github-pull-request-fork.json"),
+    ];
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("paths of the build are text");
+    let mut words = vec!["vm".to_owned(), "6.12".to_owned()];
+    words.extend(more.iter().cloned());
+    let programs: Vec<PathBuf> = PROGRAMS.iter().map(PathBuf::from).collect();
+    for file in arguments.iter().chain([&script]).chain(&programs) {
+        words.extend(["--file".to_owned(), text(file)?]);
+    }
+    words.extend(["--".to_owned(), "bash".to_owned(), text(&script)?]);
+    words.extend(arguments.iter().map(|argument| text(argument)).collect::<Result<Vec<_>>>()?);
+    let options = test_run::options(&words)?;
+    let held = one_command(&options);
+    if let Err(error) = &held {
+        eprintln!("{error:#}");
+    }
+    Ok(Suite::check(name, held.is_ok()))
+}
