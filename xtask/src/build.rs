@@ -57,8 +57,9 @@ impl Place {
 pub fn in_place(place: &Place, profile: &str, is_static: bool) -> Result<PathBuf> {
     let mut cargo = step::cargo("build");
     cargo.current_dir(&place.root).arg("--target-dir").arg(&place.target);
-    cargo.args(["--locked", "--package", "runner-agent", "--bin", "runner-agent", "--profile", profile]);
+    cargo.args(["--package", "runner-agent", "--bin", "runner-agent", "--profile", profile]);
     if SHIPPED.contains(&profile) {
+        cargo.arg("--locked");
         name_folders(&mut cargo, place)?;
     }
     let mut folder = place.target.clone();
