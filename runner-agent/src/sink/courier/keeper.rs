@@ -19,6 +19,8 @@ const LOOK_FOR_OLD: Duration = Duration::from_mins(1);
 /// Writes until nobody hands anything over any more.
 pub(super) fn run(mut spool: Spool, handfuls: &Receiver<Vec<(Lane, Item)>>, shared: &Shared) -> Spool {
     let mut has_failed = false;
+    // Numbers up to this were written, or given up.
+    let mut written = spool.last();
     let mut looked = Instant::now();
     loop {
         let (mut added, is_over) = match handfuls.recv_timeout(LOOK) {
@@ -31,7 +33,10 @@ pub(super) fn run(mut spool: Spool, handfuls: &Receiver<Vec<(Lane, Item)>>, shar
         {
             added.extend(more);
         }
-        let done = std::mem::take(&mut *locked(&shared.delivered));
+        written = added.iter().map(|(_, item)| item.number).fold(written, u64::max);
+        // An alert that went from memory may be there before it is written: taken out now, it would come in after that and stay.
+        let is_written = |(_, number): &mut (Lane, u64)| *number <= written;
+        let done: Vec<(Lane, u64)> = locked(&shared.delivered).extract_if(.., is_written).collect();
         let is_time = looked.elapsed() >= LOOK_FOR_OLD;
         if added.is_empty() && done.is_empty() && !is_time {
             if is_over {
