@@ -162,7 +162,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// The agent's own messages; what a job does goes to sinks and never here.
 fn log_to_stderr(verbose: u8) {
     use tracing_subscriber::EnvFilter;
-    let by_count = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let by_count = ["warn,async_nats=off", "info", "debug"][usize::from(verbose.min(2))];
     let filter = EnvFilter::try_from_env("RUNNER_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new(by_count));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,5 +1,6 @@
 //! `sinks` of a configuration: who is sent what jobs did. Keys and secrets are read here, before any job starts.
 
+mod nats;
 mod secret;
 mod target;
 mod unit;
@@ -19,8 +20,10 @@ const WEBHOOK: [&str; 7] = ["url", "sign", "hub-signature", "headers", "ca", "pr
 const SYSLOG: [&str; 1] = ["address"];
 /// Keys of a file besides.
 const FILE: [&str; 1] = ["path"];
+/// Keys of a stream of NATS besides.
+const NATS: [&str; 5] = ["url", "subject", "login", "inbox", "ca"];
 /// Types.
-const TYPES: [&str; 3] = ["webhook", "syslog", "file"];
+const TYPES: [&str; 4] = ["webhook", "syslog", "file", "nats"];
 
 /// Keys of `batch`.
 const BATCH_KEYS: &[&str] = &["bytes", "wait"];
@@ -52,25 +55,27 @@ pub(super) fn sinks(list: &Cursor) -> Vec<Settings> {
 
 fn sink(cursor: &Cursor) -> Option<Settings> {
     // The type first: it says which keys there are.
-    let every = [COMMON.as_slice(), &WEBHOOK, &SYSLOG, &FILE].concat();
+    let every = [COMMON.as_slice(), &WEBHOOK, &SYSLOG, &FILE, &NATS].concat();
     let kind = kind_of(cursor);
     let known = match kind {
         Some("webhook") => [COMMON.as_slice(), &WEBHOOK].concat(),
         Some("syslog") => [COMMON.as_slice(), &SYSLOG].concat(),
         Some("file") => [COMMON.as_slice(), &FILE].concat(),
+        Some("nats") => [COMMON.as_slice(), &NATS].concat(),
         _ => every,
     };
     let fields = cursor.fields(&known)?;
     let name = fields.need("name", "say how it is called, as in `name: soc`").and_then(|cursor| name(&cursor));
     let hint = format!("say what it is, one of {}", TYPES.join(", "));
-    if let Some(named) = fields.need("type", &hint)
+    let named = fields.need("type", &hint);
+    if let Some(named) = &named
         && kind.is_none()
     {
         let word = named.text().unwrap_or_default();
         named.error(format!("{word:?} is no type of sink; write one of {}", TYPES.join(", ")));
     }
-    let target = kind.and_then(|kind| target::target(kind, &fields));
-    let format = form(&fields, kind == Some("syslog"));
+    let target = named.zip(kind).and_then(|(named, kind)| target::target(kind, &fields, &named));
+    let format = form(&fields, kind);
     let only = fields.get("only").map_or(Some(Only::Findings), |word| word.word());
     let required = fields.get("required").map_or(Some(false), |truth| required(&truth, format));
     let span = |fields: &Fields, key: &str, otherwise, least, most| {
@@ -101,14 +106,21 @@ fn sink(cursor: &Cursor) -> Option<Settings> {
     })
 }
 
-/// The form; a syslog server takes those that are messages for it.
-fn form(fields: &Fields, is_syslog: bool) -> Option<Format> {
+/// The form; a syslog server takes those that are messages for it, a stream those whose items are messages by themselves.
+fn form(fields: &Fields, kind: Option<&str>) -> Option<Format> {
+    let is_syslog = kind == Some("syslog");
     let Some(cursor) = fields.get("format") else {
         return Some(if is_syslog { Format::Syslog } else { Format::Native });
     };
     let format: Format = cursor.word()?;
     if is_syslog && !matches!(format, Format::Syslog | Format::Cef) {
         cursor.error(format!("{format} is no form for a syslog server; write syslog or cef"));
+        return None;
+    }
+    if kind == Some("nats") && format.item_type().is_none() {
+        let right = Format::ALL.iter().filter(|format| format.item_type().is_some()).map(ToString::to_string);
+        let right = right.collect::<Vec<_>>().join(", ");
+        cursor.error(format!("{format} is no form for messages; write one of {right}"));
         return None;
     }
     Some(format)

@@ -3,6 +3,7 @@
 
 pub mod wire;
 pub mod sign;
+pub mod subject;
 pub mod settings;
 pub mod backoff;
 pub mod spool;

@@ -9,7 +9,8 @@ use reqwest::Url;
 use reqwest::header::HeaderMap;
 
 use super::sign::SigningKey;
-use super::wire::format::{About, Format};
+use super::subject::Subject;
+use super::wire::format::{About, Format, kind};
 use crate::notice::{Content, Notice};
 use crate::policy::words;
 
@@ -39,13 +40,26 @@ pub struct Settings {
 impl Settings {
     /// Appends a notice as one item that this sink sends. False, and nothing is appended, when its form has no place for it.
     pub fn encode(&self, notice: &Notice, about: &About, out: &mut Vec<u8>) -> bool {
-        if !matches!(self.target, Target::Syslog(_)) {
-            return self.format.encode(notice, about, out);
+        match &self.target {
+            Target::Webhook(_) | Target::File(_) => self.format.encode(notice, about, out),
+            Target::Syslog(_) => {
+                let mut item = Vec::new();
+                let is_taken = self.format.encode(notice, about, &mut item);
+                let message = is_taken.then(|| self.format.syslog_message(&item, &about.host)).flatten();
+                message.map(|message| out.extend(message)).is_some()
+            }
+            Target::Nats(nats) => {
+                // Before the message, as what waits in the spool has to know where it goes. A subject holds no space.
+                let length = out.len();
+                out.extend(nats.subject.of(&about.host, &about.job, kind(notice)).as_bytes());
+                out.push(b' ');
+                let is_taken = self.format.encode(notice, about, out);
+                if !is_taken {
+                    out.truncate(length);
+                }
+                is_taken
+            }
         }
-        let mut item = Vec::new();
-        let is_taken = self.format.encode(notice, about, &mut item);
-        let message = is_taken.then(|| self.format.syslog_message(&item, &about.host)).flatten();
-        message.map(|message| out.extend(message)).is_some()
     }
 }
 
@@ -58,6 +72,8 @@ pub enum Target {
     Syslog(Address),
     /// A file, to which is appended.
     File(PathBuf),
+    /// A stream of NATS.
+    Nats(Box<Nats>),
 }
 
 impl Target {
@@ -67,6 +83,7 @@ impl Target {
             Self::Webhook(_) => "webhook",
             Self::Syslog(_) => "syslog",
             Self::File(_) => "file",
+            Self::Nats(_) => "nats",
         }
     }
 }
@@ -75,16 +92,58 @@ impl fmt::Display for Target {
     /// Without what may be secret in it: many receivers have their token in the path.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Webhook(webhook) => {
-                let url = &webhook.url;
-                write!(f, "{}://{}", url.scheme(), url.host_str().unwrap_or_default())?;
-                url.port().map_or(Ok(()), |port| write!(f, ":{port}"))
-            }
+            Self::Webhook(webhook) => write!(f, "{}", Origin(&webhook.url)),
             Self::Syslog(Address::Tcp(host, port)) => write!(f, "tcp://{host}:{port}"),
             Self::Syslog(Address::Unix(path)) => write!(f, "unix:{}", path.display()),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Nats(nats) => {
+                for (number, url) in nats.servers.iter().enumerate() {
+                    write!(f, "{}{}", if number == 0 { "" } else { "," }, Origin(url))?;
+                }
+                write!(f, " {}", nats.subject)
+            }
         }
     }
+}
+
+/// A URL without what may be secret in it.
+struct Origin<'a>(&'a Url);
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.0.scheme(), self.0.host_str().unwrap_or_default())?;
+        self.0.port().map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// A stream of NATS, by any of its servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nats {
+    /// `tls`, or `nats` on this machine.
+    pub servers: Vec<Url>,
+    /// Where notices are published.
+    pub subject: Subject,
+    /// Who publishes.
+    pub login: Login,
+    /// Prefix of the subject that answers come to, where the broker's rules want another than everybody's.
+    pub inbox: Option<String>,
+    /// Certificates (PEM) that are trusted in place of the machine's.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// How a broker is told who publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Not at all.
+    None,
+    /// A user and a password.
+    Password(String, Secret),
+    /// A token.
+    Token(Secret),
+    /// A seed, by which what the broker asks is signed.
+    Nkey(Secret),
+    /// The same with the JWT of the user, as its tools write both into one file.
+    Credentials(Secret),
 }
 
 /// Where a syslog server listens.

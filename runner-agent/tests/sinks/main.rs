@@ -3,6 +3,8 @@
 
 mod answers;
 mod chaos;
+#[cfg(feature = "nats")]
+mod nats;
 mod syslog;
 mod tls;
 

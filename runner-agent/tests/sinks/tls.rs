@@ -14,10 +14,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{about, finding, settings};
 
-const CERTIFICATE: &[u8] = include_bytes!("tls/server.pem");
-const KEY: &[u8] = include_bytes!("tls/server.key");
-const AUTHORITY: &[u8] = include_bytes!("tls/ca.pem");
-const OTHER: &[u8] = include_bytes!("tls/other-ca.pem");
+pub const CERTIFICATE: &[u8] = include_bytes!("tls/server.pem");
+pub const KEY: &[u8] = include_bytes!("tls/server.key");
+pub const AUTHORITY: &[u8] = include_bytes!("tls/ca.pem");
+pub const OTHER: &[u8] = include_bytes!("tls/other-ca.pem");
 
 /// A server of TLS that takes requests as they come, and passes on what it read. Returns its port.
 fn server() -> (u16, mpsc::Receiver<String>) {

@@ -1,10 +1,11 @@
-//! Who gets it: a webhook with its keys, a syslog server, a file.
+//! Who gets it: a webhook with its keys, a syslog server, a file, a stream.
 
 use std::net::IpAddr;
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::nats::nats;
 use super::secret::{path, secret};
 use crate::config::check::walk::{Cursor, Fields};
 use crate::config::raw::Value;
@@ -27,13 +28,14 @@ const OWN_HEADERS: [&str; 8] = [
 ];
 
 /// The target of a type.
-pub(super) fn target(kind: &str, fields: &Fields) -> Option<Target> {
+pub(super) fn target(kind: &str, fields: &Fields, named: &Cursor) -> Option<Target> {
     match kind {
         "webhook" => webhook(fields).map(|webhook| Target::Webhook(Box::new(webhook))),
         "syslog" => {
             let hint = "say where it listens, as in `address: tcp://logs.example.org:601` or `address: unix:/dev/log`";
             fields.need("address", hint).and_then(|cursor| address(&cursor)).map(Target::Syslog)
         }
+        "nats" => nats(fields, named).map(|nats| Target::Nats(Box::new(nats))),
         _ => fields.need("path", "say which file").and_then(|cursor| path(&cursor)).map(Target::File),
     }
 }
@@ -92,7 +94,7 @@ fn endpoint(cursor: &Cursor) -> Option<Url> {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
@@ -154,7 +156,7 @@ fn headers(cursor: &Cursor) -> HeaderMap {
     headers
 }
 
-fn certificates(cursor: &Cursor) -> Option<Vec<u8>> {
+pub(super) fn certificates(cursor: &Cursor) -> Option<Vec<u8>> {
     let path = path(cursor)?;
     let wrong = match std::fs::read(&path) {
         Ok(pem) => match reqwest::Certificate::from_pem_bundle(&pem) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::config::check::walk::Findings;
 use crate::config::raw;
-use crate::sink::settings::{Address, Proxy, Target};
+use crate::sink::settings::{Address, Login, Proxy, Secret, Target};
 
 fn read(text: &str) -> (Vec<Settings>, Vec<String>) {
     let tree = raw::parse(text.as_bytes()).unwrap();
@@ -75,7 +75,7 @@ fn everything_that_is_wrong_is_said_at_once_and_what_would_be_right() {
     assert_eq!(read.iter().map(|sink| sink.name).collect::<Vec<_>>(), ["d"]);
     for part in [
         "c.yml:1:9: sinks[0].name: \"Soc\" is no name for a sink",
-        "sinks[0].type: \"webhok\" is no type of sink; write one of webhook, syslog, file",
+        "sinks[0].type: \"webhok\" is no type of sink; write one of webhook, syslog, file, nats",
         "sinks[1].url: is http, which anybody on the way can read",
         "(mode 0644); it must be 0600: chmod 600",
         "sinks[1].sign.hmac[1]: the secret there is no `whsec_`",
@@ -103,4 +103,79 @@ fn everything_that_is_wrong_is_said_at_once_and_what_would_be_right() {
         assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
     }
     assert_eq!(problems.len(), 25, "{problems:#?}");
+}
+
+/// What is told of sinks of a stream, besides that this binary has none where that is so.
+fn told_of_streams(text: &str) -> (Vec<Settings>, Vec<String>) {
+    let (read, mut problems) = read(text);
+    let all = problems.len();
+    problems.retain(|problem| !problem.contains("\"nats\" is not in this binary"));
+    assert_eq!(all > problems.len(), !cfg!(feature = "nats"), "said where it is so, and nowhere else");
+    (read, problems)
+}
+
+#[test]
+fn a_stream_has_servers_a_subject_and_who_publishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let word = secret(folder.path(), "word", "s3cret-word\n", 0o600);
+    let seed = secret(folder.path(), "seed", "SUAPABTZHLVFLDS7EWJORNUEA6CEIVCHX2NSYOVGLLFKTTOTZLGLA4KHUY\n", 0o600);
+    let (read, problems) = told_of_streams(&format!(
+        "- name: bus\n  type: nats\n  url: [tls://a.example.org:4222, tls://b.example.org]\n  subject: 'ci.acme.{{host}}.{{kind}}'\n  \
+         login: {{ user: job, password: {{ file: {word} }} }}\n  inbox: _INBOX.job\n  format: ocsf\n  only: all\n\
+         - {{ name: near, type: nats, url: 'nats://127.0.0.1:4222' }}\n\
+         - {{ name: keyed, type: nats, url: 'nats://[::1]', login: {{ nkey: {{ file: {seed} }} }} }}\n\
+         - {{ name: token, type: nats, url: 'nats://localhost', login: {{ token: {{ file: {word} }} }} }}\n"
+    ));
+    assert_eq!(problems, Vec::<String>::new());
+    if !cfg!(feature = "nats") {
+        assert_eq!(read, []);
+        return;
+    }
+    let streams: Vec<_> = read
+        .iter()
+        .map(|sink| {
+            let Target::Nats(nats) = &sink.target else { panic!("{sink:?}") };
+            nats
+        })
+        .collect();
+    let [bus, near, keyed, token] = &streams[..] else { panic!("{read:?}") };
+    assert_eq!((bus.servers.len(), bus.subject.to_string().as_str()), (2, "ci.acme.{host}.{kind}"));
+    assert_eq!(bus.login, Login::Password("job".to_owned(), Secret::new(b"s3cret-word")));
+    assert_eq!(bus.inbox.as_deref(), Some("_INBOX.job"));
+    assert_eq!((near.subject.to_string().as_str(), &near.login), ("ci.{job}.{kind}", &Login::None));
+    assert!(matches!(keyed.login, Login::Nkey(_)) && matches!(token.login, Login::Token(_)));
+    assert!(!format!("{read:?}").contains("s3cret"), "secrets are not shown");
+    assert_eq!(read[0].target.to_string(), "tls://a.example.org:4222,tls://b.example.org ci.acme.{host}.{kind}");
+}
+
+#[test]
+fn what_is_wrong_with_a_stream_is_said_at_once_and_what_would_be_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let word = secret(folder.path(), "word", "word\n", 0o600);
+    let (read, problems) = told_of_streams(&format!(
+        "- {{ name: a, type: nats, url: 'nats://nats.example.org', subject: 'ci.>', login: {{ nkey: {{ file: {word} }} }}, inbox: 'a.*' }}\n\
+         - {{ name: b, type: nats, url: ['tls://me:x@nats.example.org', 'http://127.0.0.1', '127.0.0.1:4222'], login: {{ user: me }} }}\n\
+         - {{ name: c, type: nats, format: elastic-bulk, login: {{ credentials: {{ file: {word} }} }}, sign: {{}} }}\n\
+         - {{ name: d, type: nats, url: 'tls://nats.example.org/x', login: {{ token: {{ file: {word} }}, user: me }} }}\n"
+    ));
+    assert_eq!(read, []);
+    for part in [
+        "sinks[0].url: is nats, which anybody on the way can read",
+        "sinks[0].subject: \"ci.>\" is no subject",
+        "is no seed of a user's nkey",
+        "\"a.*\" is no prefix of an inbox",
+        "has a user or a password; write it as `login:",
+        "is http; write tls",
+        "\"127.0.0.1:4222\" is no server",
+        "sinks[1].login: says not who it is",
+        "sinks[2]: has no `url`",
+        "elastic-bulk is no form for messages; write one of native, ocsf, otlp, syslog, cef, cloudevents",
+        "has no JWT of a user with its seed",
+        "sinks[2].sign: is no known key",
+        "\"tls://nats.example.org/x\" is no server",
+        "sinks[3].login: says not who it is",
+    ] {
+        assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 14, "{problems:#?}");
 }

@@ -1,6 +1,8 @@
 //! One attempt at a receiver, and what came of it.
 
 mod file;
+#[cfg(feature = "nats")]
+mod nats;
 mod syslog;
 mod webhook;
 
@@ -42,6 +44,8 @@ pub struct Parcel {
     pub encoding: Option<&'static str>,
     /// The items of it, for receivers that take one at a time.
     pub items: Vec<std::sync::Arc<[u8]>>,
+    /// The id of each.
+    pub ids: Vec<String>,
 }
 
 /// What came back, for people.
@@ -61,6 +65,9 @@ pub enum Receiver {
     Syslog(syslog::Server),
     /// A file.
     File(file::Appended),
+    /// A stream of NATS.
+    #[cfg(feature = "nats")]
+    Nats(Box<nats::Broker>),
 }
 
 impl Receiver {
@@ -72,6 +79,10 @@ impl Receiver {
             }
             Target::Syslog(address) => Self::Syslog(syslog::Server::new(address, settings.timeout)),
             Target::File(path) => Self::File(file::Appended::new(path)),
+            #[cfg(feature = "nats")]
+            Target::Nats(nats) => Self::Nats(Box::new(nats::Broker::new(nats, settings.format, settings.timeout)?)),
+            #[cfg(not(feature = "nats"))]
+            Target::Nats(_) => return Err("this binary was built without `--features nats`".to_owned()),
         })
     }
 
@@ -81,6 +92,8 @@ impl Receiver {
             Self::Webhook(endpoint) => endpoint.send(parcel).await,
             Self::Syslog(server) => (server.send(parcel).await, Answer::default()),
             Self::File(file) => (file.send(parcel), Answer::default()),
+            #[cfg(feature = "nats")]
+            Self::Nats(broker) => (broker.send(parcel).await, Answer::default()),
         }
     }
 
@@ -91,12 +104,17 @@ impl Receiver {
             (Some((only, _)), _) => only.clone(),
             _ => String::new(),
         };
-        let items: Vec<_> = items.into_iter().map(|(_, bytes)| bytes).collect();
+        let (ids, items): (Vec<_>, Vec<_>) = items.into_iter().unzip();
+        #[cfg(feature = "nats")]
+        if matches!(self, Self::Nats(_)) {
+            // Each goes by itself.
+            return Parcel { id, body: Vec::new(), encoding: None, items, ids };
+        }
         let body = format.body(&items.iter().map(|item| &**item).collect::<Vec<_>>());
         let gzip = is_batch && matches!(self, Self::Webhook(endpoint) if endpoint.gzip());
         match gzip.then(|| webhook::gzip(&body)) {
-            Some(body) => Parcel { id, body, encoding: Some("gzip"), items },
-            None => Parcel { id, body, encoding: None, items },
+            Some(body) => Parcel { id, body, encoding: Some("gzip"), items, ids },
+            None => Parcel { id, body, encoding: None, items, ids },
         }
     }
 }

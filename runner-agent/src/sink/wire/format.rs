@@ -47,6 +47,11 @@ words!(Format, "native, ocsf, otlp, syslog, cef, cloudevents, splunk-hec, elasti
     Format::Alertmanager => "alertmanager",
 });
 
+/// A notice's kind, as the log has it.
+pub fn kind(notice: &Notice) -> &'static str {
+    facts::kind(&notice.content)
+}
+
 /// Why something isn't there although the request was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Objection {
@@ -163,6 +168,17 @@ impl Format {
             Self::Syslog | Self::Cef => "text/plain; charset=utf-8",
             Self::Cloudevents => "application/cloudevents-batch+json",
             Self::SplunkHec | Self::Slack | Self::Alertmanager => "application/json",
+        }
+    }
+
+    /// The media type of one item that goes alone, for transports whose messages carry one each. `None` where items are requests to
+    /// somebody's own interface, and no messages.
+    pub fn item_type(self) -> Option<&'static str> {
+        match self {
+            Self::Native | Self::Ocsf => Some("application/json"),
+            Self::Cloudevents => Some("application/cloudevents+json"),
+            Self::Otlp | Self::Syslog | Self::Cef => Some(self.content_type()),
+            Self::SplunkHec | Self::ElasticBulk | Self::Slack | Self::Alertmanager => None,
         }
     }
 
