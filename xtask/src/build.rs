@@ -35,9 +35,14 @@ pub fn binary(options: &Options) -> Result<PathBuf> {
     with_profile(if options.release { "release" } else { "dev" }, options.static_binary)
 }
 
+/// What the tests run: with everything that a build can have.
+pub fn for_tests() -> Result<PathBuf> {
+    in_place(&Place::own()?, "dev", false, &["--features", "nats"])
+}
+
 /// The same, in any of cargo's profiles.
 pub fn with_profile(profile: &str, is_static: bool) -> Result<PathBuf> {
-    in_place(&Place::own()?, profile, is_static)
+    in_place(&Place::own()?, profile, is_static, &[])
 }
 
 /// Where sources lie, and where what is built of them goes.
@@ -53,11 +58,11 @@ impl Place {
     }
 }
 
-/// The same, of a copy of the sources.
-pub fn in_place(place: &Place, profile: &str, is_static: bool) -> Result<PathBuf> {
+/// The same, of a copy of the sources; `more` goes to cargo.
+pub fn in_place(place: &Place, profile: &str, is_static: bool, more: &[&str]) -> Result<PathBuf> {
     let mut cargo = step::cargo("build");
     cargo.current_dir(&place.root).arg("--target-dir").arg(&place.target);
-    cargo.args(["--package", "runner-agent", "--bin", "runner-agent", "--profile", profile]);
+    cargo.args(["--package", "runner-agent", "--bin", "runner-agent", "--profile", profile]).args(more);
     if SHIPPED.contains(&profile) {
         cargo.arg("--locked");
         name_folders(&mut cargo, place)?;

@@ -22,10 +22,14 @@ pub fn format() -> Result<()> {
 
 /// Clippy for everything that runs on the host.
 pub fn clippy() -> Result<()> {
-    step::run(
-        "clippy, user side",
-        step::cargo("clippy").args(["--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    )
+    // Everything with every feature; and what is shipped without them.
+    for (what, of) in [
+        ("clippy, user side", &["--workspace", "--all-targets", "--features", "runner-agent/nats"][..]),
+        ("clippy, the default binary", &["--package", "runner-agent", "--lib", "--bins"]),
+    ] {
+        step::run(what, step::cargo("clippy").arg("--quiet").args(of).args(["--", "-D", "warnings"]))?;
+    }
+    Ok(())
 }
 
 /// Clippy for the kernel side on its own target: on the host that crate is an empty program.

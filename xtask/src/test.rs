@@ -40,10 +40,12 @@ pub fn run(options: &Options) -> Result<()> {
     if options.filter.as_deref() == Some("sinks") {
         return sinks::run();
     }
-    setup::run(&setup::Options::default())?;
     if options.filter.as_deref() == Some("action") {
+        setup::run(&setup::Options::default())?;
         return cases_of_action();
     }
+    let with_sinks = options.filter.is_none();
+    setup::run(&setup::Options { with_sinks, ..setup::Options::default() })?;
     if let Some((name, what)) = WITH_TABLES.iter().find(|(name, _)| options.filter.as_deref() == Some(name)) {
         return with_table(what, name);
     }
@@ -64,7 +66,12 @@ pub fn run(options: &Options) -> Result<()> {
     }
     eprintln!("── unit tests, replays, examples in the docs");
     let mut cargo = step::cargo("test");
-    cargo.args(["--workspace", "--exclude", "end-to-end", "--no-fail-fast"]).args(&options.filter);
+    cargo.args(["--workspace", "--exclude", "end-to-end", "--no-fail-fast", "--features", "runner-agent/nats"]);
+    cargo.args(&options.filter).env(sinks::nats::PROGRAM, sinks::nats::program()?);
+    if options.filter.is_none() {
+        // What receivers make of a form has it as a row of its own.
+        cargo.args(["--", "--skip", sinks::nats::CLUSTER]);
+    }
     let report = tempfile::NamedTempFile::new().context("a file for the tests' report")?;
     cargo.env(REPORT, report.path());
     let mut unit = libtest(cargo, "unit tests and replays")?;
@@ -128,7 +135,7 @@ fn end_to_end(options: &Options) -> Result<(Vec<Suite>, Vec<String>)> {
         });
         return Ok((vec![suite], Vec::new()));
     }
-    let binary = match build::binary(&build::Options::default()) {
+    let binary = match build::for_tests() {
         Ok(binary) => binary,
         Err(error) => {
             eprintln!("{error:#}");
@@ -147,7 +154,7 @@ fn end_to_end(options: &Options) -> Result<(Vec<Suite>, Vec<String>)> {
 
 /// The tests of the Action, against the binary where there is one that can run here.
 fn of_action() -> Suite {
-    let binary = if why_not_here().is_none() { build::binary(&build::Options::default()).ok() } else { None };
+    let binary = if why_not_here().is_none() { build::for_tests().ok() } else { None };
     action::tests(binary.as_deref()).unwrap_or_else(|error| {
         eprintln!("{error:#}");
         Suite::check("the GitHub Action", false)
@@ -159,7 +166,7 @@ fn cases_of_action() -> Result<()> {
     if let Some(reason) = why_not_here() {
         bail!("jobs with the Action can't run here: {reason}");
     }
-    action::cases(&build::binary(&build::Options::default())?)
+    action::cases(&build::for_tests()?)
 }
 
 /// The tests that guests run. Without kernels to boot that is one thing that could not run, with its reason.
@@ -188,7 +195,7 @@ fn with_table(what: &str, name: &str) -> Result<()> {
     if let Some(reason) = why_not_here() {
         bail!("{what} can't run here: {reason}");
     }
-    let binary = build::binary(&build::Options::default())?;
+    let binary = build::for_tests()?;
     // What could not run stands below the table too.
     let report = tempfile::NamedTempFile::new().context("a file for the tests' report")?;
     let mut cargo = step::cargo("test");

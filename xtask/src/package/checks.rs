@@ -48,6 +48,7 @@ const CHECKS: &[Check] = &[
         holds: sbom::is_valid,
         could_not_run: lacks_cyclonedx,
     },
+    check("a sink that the binary was built without is refused, and says so", sinks),
     Check {
         name: "Kubernetes knows every key of the DaemonSet",
         holds: daemonset::is_valid,
@@ -168,6 +169,17 @@ fn configuration(package: &Package) -> Result<()> {
     let file = tempfile::NamedTempFile::new().context("a file for the configuration")?;
     fs::write(file.path(), text.replace("/etc/runner-agent", &folder.display().to_string()))?;
     step::output(Command::new(&package.binary).args(["daemon", "--check", "--config"]).arg(file.path())).map(drop)
+}
+
+fn sinks(package: &Package) -> Result<()> {
+    let file = tempfile::NamedTempFile::new().context("a file for a configuration")?;
+    fs::write(file.path(), "version: 1\nsinks: [{ name: bus, type: nats, url: 'nats://127.0.0.1:4222' }]\n")?;
+    let output = Command::new(&package.binary).args(["sink", "list", "--config"]).arg(file.path()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() != Some(2) || !said.contains("is not in this binary") {
+        bail!("it ended with {}: {said}", output.status);
+    }
+    Ok(())
 }
 
 fn lacks_validator(_: &Package) -> Reason {

@@ -97,7 +97,7 @@ pub fn suite() -> (Suite, Option<PathBuf>) {
 
 fn make(profile: &str, with_rpm: bool) -> Result<Package> {
     let place = Place::own()?;
-    let binary = build::in_place(&place, profile, true)?;
+    let binary = build::in_place(&place, profile, true, &[])?;
     let deb = pack(&place, &binary, profile, &folder(profile)?)?;
     let root = tempfile::tempdir().context("a folder to unpack the package in")?;
     let mut unpack = Command::new("dpkg-deb");

@@ -54,7 +54,7 @@ impl Again {
         let folder = tempfile::Builder::new().prefix("built-again-").tempdir().context("a folder for the copy")?;
         let place = Place { root: folder.path().join("sources"), target: folder.path().join("elsewhere") };
         sources::copy(&place.root)?;
-        let binary = build::in_place(&place, profile, true)?;
+        let binary = build::in_place(&place, profile, true, &[])?;
         let deb = pack(&place, &binary, profile, folder.path())?;
         Ok(Self { binary, deb, folder })
     }

@@ -29,13 +29,17 @@ const VALIDATORS: Environment = Environment {
         ("cryptography", "50.0.2"),
         ("in-toto-attestation", "0.9.3"),
         ("rfc8785", "0.1.4"),
+        ("nats-py", "2.16.0"),
         ("securesystemslib", "1.6.0"),
         ("standardwebhooks", "1.1.0"),
     ],
 };
 
 /// What Debian calls them, with the libraries that rsyslog alone uses.
-const PACKAGES: &[&str] = &["rsyslog", "libestr0", "libfastjson4", "prometheus-alertmanager"];
+const PACKAGES: &[&str] = &["rsyslog", "libestr0", "libfastjson4", "prometheus-alertmanager", "nats-server"];
+
+/// Where the broker lies below [`folder`].
+pub const NATS: &str = "usr/sbin/nats-server";
 
 pub(super) const NEEDS: &[Need] = &[
     Need { name: "dpkg", only_for: None, look: dpkg, supply: |packages| packages.install(&["dpkg"]) },
@@ -45,7 +49,7 @@ pub(super) const NEEDS: &[Need] = &[
         look: || VALIDATORS.look(),
         supply: |packages| VALIDATORS.supply(packages),
     },
-    Need { name: "rsyslog and Alertmanager", only_for: None, look, supply },
+    Need { name: "rsyslog, Alertmanager and a broker", only_for: None, look, supply },
     Need {
         name: "a verifier of webhooks from npm",
         only_for: Some("one of two verifiers of webhooks"),
@@ -75,7 +79,7 @@ pub fn folder() -> Result<PathBuf> {
 
 fn look() -> Result<String> {
     let folder = folder()?;
-    for program in ["usr/sbin/rsyslogd", "usr/bin/prometheus-alertmanager"] {
+    for program in ["usr/sbin/rsyslogd", "usr/bin/prometheus-alertmanager", NATS] {
         if !folder.join(program).is_file() {
             bail!("{program} isn't unpacked");
         }

@@ -7,28 +7,15 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::daemon::{PATIENCE, Place, free_port};
+use super::daemon::{Daemon, PATIENCE, Place, free_port};
 use super::{Bodies, Row};
 
 const CONFIGURATION: &str = "route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n";
 
 pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
     eprintln!("── Alertmanager");
-    let place = Place::new()?;
-    let address = free_port()?;
-    let configuration = place.write("alertmanager.yml", CONFIGURATION)?;
-    let arguments = [
-        format!("--config.file={}", configuration.display()),
-        format!("--storage.path={}", place.path("data").display()),
-        format!("--web.listen-address={address}"),
-        // Without a cluster it opens no other port.
-        "--cluster.listen-address=".to_owned(),
-    ];
-    let arguments: Vec<&Path> = arguments.iter().map(Path::new).collect();
-    let mut daemon = place.start("usr/bin/prometheus-alertmanager", &arguments)?;
-    daemon
-        .wait_for("getting ready", || ask(address, "GET", "/-/ready", b"").ok().filter(|(status, _)| *status == 200))?;
-
+    let alertmanager = Alertmanager::start()?;
+    let address = alertmanager.address;
     let body = bodies.one("alertmanager")?;
     let sent: Vec<Value> = serde_json::from_slice(&body.bytes()?)?;
     let mut problems = Vec::new();
@@ -40,8 +27,7 @@ pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
     if status != 200 {
         problems.push(format!("status {status}: {said}"));
     }
-    let (_, listed) = ask(address, "GET", "/api/v2/alerts", b"")?;
-    let listed: Vec<Value> = serde_json::from_str(&listed).context("the list of alerts")?;
+    let listed = alertmanager.listed()?;
     for alert in &sent {
         let Some(found) = listed.iter().find(|found| found["labels"] == alert["labels"]) else {
             problems.push(format!("no alert has the labels {}", alert["labels"]));
@@ -55,6 +41,40 @@ pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
     }
     let validator = "prometheus-alertmanager: POST, read back, labels and annotations equal";
     Ok(vec![Row { receiver: "Alertmanager", sent: body.items, received: listed.len(), validator, problems }])
+}
+
+/// A running one.
+pub struct Alertmanager {
+    _place: Place,
+    _daemon: Daemon,
+    pub address: SocketAddr,
+}
+
+impl Alertmanager {
+    pub fn start() -> Result<Self> {
+        let place = Place::new()?;
+        let address = free_port()?;
+        let configuration = place.write("alertmanager.yml", CONFIGURATION)?;
+        let arguments = [
+            format!("--config.file={}", configuration.display()),
+            format!("--storage.path={}", place.path("data").display()),
+            format!("--web.listen-address={address}"),
+            // Without a cluster it opens no other port.
+            "--cluster.listen-address=".to_owned(),
+        ];
+        let arguments: Vec<&Path> = arguments.iter().map(Path::new).collect();
+        let mut daemon = place.start("usr/bin/prometheus-alertmanager", &arguments)?;
+        daemon.wait_for("getting ready", || {
+            ask(address, "GET", "/-/ready", b"").ok().filter(|(status, _)| *status == 200)
+        })?;
+        Ok(Self { _place: place, _daemon: daemon, address })
+    }
+
+    /// The alerts that it has.
+    pub fn listed(&self) -> Result<Vec<Value>> {
+        let (_, listed) = ask(self.address, "GET", "/api/v2/alerts", b"")?;
+        serde_json::from_str(&listed).context("the list of alerts")
+    }
 }
 
 /// One request, by HTTP/1.0: the answer ends with the connection.

@@ -2,8 +2,12 @@
 //! that know a form, real receivers on the loopback, and where there is neither a check of ours read them.
 
 mod alertmanager;
+mod arrived;
 mod daemon;
+mod endpoint;
+pub mod nats;
 mod outside;
+mod real;
 mod rsyslog;
 mod structure;
 
@@ -98,9 +102,12 @@ impl Row {
     }
 }
 
+/// What could not be asked here, and why.
+type Skipped = Vec<(String, String)>;
+
 /// Asks every reader, and prints what they said.
 pub fn run() -> Result<()> {
-    let rows = ask_all()?;
+    let (rows, _) = ask_all()?;
     if rows.iter().any(|row| !row.is_good()) {
         bail!("some receivers object, or lack something; what stands above says why");
     }
@@ -111,8 +118,8 @@ pub fn run() -> Result<()> {
 pub fn suite() -> Suite {
     const NAME: &str = "sinks: receivers and validators";
     eprintln!("── {NAME}");
-    let rows = match ask_all() {
-        Ok(rows) => rows,
+    let (rows, skipped) = match ask_all() {
+        Ok(asked) => asked,
         Err(error) => {
             eprintln!("{error:#}");
             return Suite::check(NAME, false);
@@ -120,32 +127,43 @@ pub fn suite() -> Suite {
     };
     let (passed, failed): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.is_good());
     let names = |rows: Vec<&Row>| rows.into_iter().map(|row| row.receiver.to_owned()).collect();
-    Suite { name: NAME.to_owned(), passed: names(passed), failed: names(failed), skipped: Vec::new() }
+    Suite { name: NAME.to_owned(), passed: names(passed), failed: names(failed), skipped }
 }
 
-fn ask_all() -> Result<Vec<Row>> {
+/// What each said, and what could not be asked here, with the reason.
+fn ask_all() -> Result<(Vec<Row>, Skipped)> {
     setup::run(&setup::Options { with_sinks: true, ..setup::Options::default() })?;
     // From here on a signal ends nothing by itself: receivers and folders go with their handles.
     let stop = step::stop_flag()?;
     let folder = tempfile::Builder::new().prefix("runner-agent-sinks-").tempdir().context("a temporary folder")?;
     let mut cargo = step::cargo("test");
-    cargo.args(["--quiet", "--package", "runner-agent", "--test", "forms"]).env(FOLDER, folder.path());
+    cargo
+        .args(["--quiet", "--package", "runner-agent", "--features", "nats", "--test", "forms"])
+        .env(FOLDER, folder.path());
     step::run("the forms' own tests, which write bodies", &mut cargo)?;
     let bodies = Bodies::read(folder.path())?;
     let mut rows = Vec::new();
-    for readers in [outside::rows, outside::webhooks, rsyslog::rows, alertmanager::rows, structure::rows] {
+    for readers in [outside::rows, outside::webhooks, rsyslog::rows, alertmanager::rows, structure::rows, nats::rows] {
         if stop.load(Ordering::Relaxed) {
             bail!("stopped by a signal");
         }
         rows.extend(readers(&bodies)?);
     }
+    let mut skipped = Vec::new();
+    match real::why_not() {
+        None => rows.extend(real::rows()?),
+        Some(reason) => skipped.push(("every receiver, from a job".to_owned(), reason.to_owned())),
+    }
     println!("{}", table(&rows));
+    for (what, reason) in &skipped {
+        println!("{what}: could not run: {reason}");
+    }
     for row in &rows {
         for problem in &row.problems {
             eprintln!("{}: {problem}", row.receiver);
         }
     }
-    Ok(rows)
+    Ok((rows, skipped))
 }
 
 fn table(rows: &[Row]) -> String {

@@ -36,7 +36,7 @@ pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
 }
 
 /// Names the folder that the tests' receiver writes requests to.
-const RECORD: &str = "RUNNER_AGENT_SINKS_RECORD";
+pub const RECORD: &str = "RUNNER_AGENT_SINKS_RECORD";
 
 /// Webhooks as they arrived at the tests' own receiver, which writes them down: their signatures, by libraries for receivers.
 pub fn webhooks(bodies: &Bodies) -> Result<Vec<Row>> {
@@ -44,18 +44,16 @@ pub fn webhooks(bodies: &Bodies) -> Result<Vec<Row>> {
     eprintln!("── {receiver}");
     let folder = tempfile::tempdir().context("a folder for requests")?;
     let mut cargo = step::cargo("test");
-    cargo.args(["--quiet", "--package", "runner-agent", "--test", "sinks", "answers"]).env(RECORD, folder.path());
+    cargo.args(["--quiet", "--package", "runner-agent", "--features", "nats", "--test", "sinks", "answers"]);
+    cargo.env(RECORD, folder.path());
     step::run("tests of delivery, which write down what arrived", &mut cargo)?;
     let sent = fs::read_dir(folder.path())?
         .flatten()
         .filter(|entry| entry.path().extension().is_some_and(|end| end == "body"));
     let sent = sent.count();
     let by_python = "standardwebhooks (Python): each signature, and that a changed body has none";
-    let mut rows = vec![asked("webhook", receiver, by_python, folder.path(), sent, bodies)?];
-    if let Some(packages) = setup::receivers::webhooks() {
-        let mut node = Command::new("node");
-        node.args(["--input-type=module", "-e", BY_NODE, "-"]).arg(packages).arg(folder.path()).stdin(Stdio::null());
-        let (items, problems) = verdict(&step::output(&mut node)?)?;
+    let mut rows = vec![asked("webhook", receiver, by_python, folder.path(), sent, &bodies.one("native")?.path)?];
+    if let Some((items, problems)) = by_node(folder.path())? {
         let validator = "standardwebhooks (npm): the same, of what is one JSON object";
         rows.push(Row { receiver, sent: items, received: items, validator, problems });
     }
@@ -65,7 +63,22 @@ pub fn webhooks(bodies: &Bodies) -> Result<Vec<Row>> {
 fn row(bodies: &Bodies, form: &str, receiver: &'static str, validator: &'static str) -> Result<Row> {
     eprintln!("── {receiver}");
     let body = bodies.one(form)?;
-    asked(form, receiver, validator, &body.path, body.items, bodies)
+    asked(form, receiver, validator, &body.path, body.items, &bodies.one("native")?.path)
+}
+
+/// What is wrong with the signatures of the requests in a folder, by both libraries.
+pub fn signatures(folder: &Path, native: &Path) -> Result<Vec<String>> {
+    let mut problems = asked("webhook", "", "", folder, 0, native)?.problems;
+    problems.extend(by_node(folder)?.map(|(_, problems)| problems).unwrap_or_default());
+    Ok(problems)
+}
+
+/// How many requests npm's verifier has read, and what it objects to; nothing where it isn't there.
+fn by_node(folder: &Path) -> Result<Option<(usize, Vec<String>)>> {
+    let Some(packages) = setup::receivers::webhooks() else { return Ok(None) };
+    let mut node = Command::new("node");
+    node.args(["--input-type=module", "-e", BY_NODE, "-"]).arg(packages).arg(folder).stdin(Stdio::null());
+    verdict(&step::output(&mut node)?).map(Some)
 }
 
 fn asked(
@@ -74,10 +87,10 @@ fn asked(
     validator: &'static str,
     body: &Path,
     sent: usize,
-    bodies: &Bodies,
+    native: &Path,
 ) -> Result<Row> {
     let mut python = Command::new(setup::receivers::python()?);
-    python.args(["-c", SCRIPT, form]).arg(body).arg(&bodies.one("native")?.path).stdin(Stdio::null());
+    python.args(["-c", SCRIPT, form]).arg(body).arg(native).stdin(Stdio::null());
     let (items, problems) = verdict(&step::output(&mut python)?)?;
     Ok(Row { receiver, sent, received: items, validator, problems })
 }

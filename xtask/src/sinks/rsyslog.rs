@@ -43,16 +43,16 @@ pub fn rows(bodies: &Bodies) -> Result<Vec<Row>> {
     Ok(vec![syslog, cef])
 }
 
-struct Rsyslog {
+pub struct Rsyslog {
     place: Place,
     daemon: Daemon,
-    address: SocketAddr,
+    pub address: SocketAddr,
     /// Lines that were written before.
     seen: usize,
 }
 
 impl Rsyslog {
-    fn start() -> Result<Self> {
+    pub fn start() -> Result<Self> {
         let place = Place::new()?;
         let address = free_port()?;
         let (out, work) = (place.path("out.json"), place.path(""));
@@ -84,7 +84,12 @@ impl Rsyslog {
             write!(stream, "{} {message}", message.len()).context("sending")?;
         }
         drop(stream);
-        let (out, wanted) = (self.place.path("out.json"), self.seen + messages.len());
+        self.written(messages.len())
+    }
+
+    /// Waits until so many more messages were written, and returns what was written of them.
+    pub fn written(&mut self, messages: usize) -> Result<Vec<Value>> {
+        let (out, wanted) = (self.place.path("out.json"), self.seen + messages);
         let text = self.daemon.wait_for("writing what arrived", || {
             let text = fs::read_to_string(&out).ok()?;
             (text.matches('\n').count() >= wanted).then_some(text)
