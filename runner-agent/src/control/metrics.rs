@@ -1,6 +1,8 @@
 //! The daemon's figures in OpenMetrics text, for whoever scrapes: over the control socket, or from a file that node_exporter's textfile
 //! collector reads. No port is opened for it.
 
+use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -29,6 +31,31 @@ pub fn text(figures: Figures) -> String {
     // Writing to memory does not fail.
     let _ = encode(&mut text, &registry);
     text
+}
+
+/// The same figures in the text format before OpenMetrics: node_exporter's textfile collector reads that one, and refuses the whole
+/// file for a type that it doesn't know. There what is told of a family is told of its samples' name.
+pub fn for_textfile(text: &str) -> String {
+    let types: HashMap<&str, &str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let told = ["# HELP ", "# TYPE "].into_iter().find_map(|word| Some((word, line.strip_prefix(word)?)));
+        // Writing to memory does not fail.
+        let _ = match told.and_then(|(word, rest)| Some((word, rest.split_once(' ')?))) {
+            Some((word, (family, rest))) => {
+                let (end, kind) = match types.get(family) {
+                    Some(&"counter") => ("_total", "counter"),
+                    Some(&"info") => ("_info", "gauge"),
+                    other => ("", other.copied().unwrap_or("untyped")),
+                };
+                writeln!(out, "{word}{family}{end} {}", if word == "# TYPE " { kind } else { rest })
+            }
+            None if line.starts_with('#') => Ok(()),
+            None => writeln!(out, "{line}"),
+        };
+    }
+    out
 }
 
 /// Puts the text where a collector reads it, whole or not at all.
@@ -179,6 +206,21 @@ mod tests {
     #[test]
     fn every_figure_stands_in_the_text_with_its_type_and_its_help() {
         insta::assert_snapshot!(text(figures()));
+    }
+
+    #[test]
+    fn a_collector_of_files_gets_the_same_figures_under_the_names_of_its_format() {
+        let (open, file) = (text(figures()), for_textfile(&text(figures())));
+        let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+        assert_eq!(samples(&open), samples(&file));
+        assert!(file.starts_with(
+            "# HELP runner_agent_agent_info The agent that says so.\n# TYPE runner_agent_agent_info gauge\n"
+        ));
+        assert!(
+            file.contains("# TYPE runner_agent_jobs_begun_total counter\nrunner_agent_jobs_begun_total 5\n"),
+            "{file}"
+        );
+        assert!(file.contains("# TYPE runner_agent_jobs_running gauge\n") && !file.contains("# EOF"), "{file}");
     }
 
     #[test]

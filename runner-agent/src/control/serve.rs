@@ -219,7 +219,7 @@ impl<'a> FiguresFile<'a> {
             return Ok(());
         }
         self.written = Some(Instant::now());
-        let text = metrics::text(service.figures()?);
+        let text = metrics::for_textfile(&metrics::text(service.figures()?));
         if let Err(error) = metrics::write(self.path, &text)
             && !std::mem::replace(&mut self.has_failed, true)
         {
