@@ -5,6 +5,7 @@ mod answers;
 mod chaos;
 #[cfg(feature = "nats")]
 mod nats;
+mod proxy;
 mod syslog;
 mod tls;
 

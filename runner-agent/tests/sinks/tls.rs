@@ -20,7 +20,7 @@ pub const AUTHORITY: &[u8] = include_bytes!("tls/ca.pem");
 pub const OTHER: &[u8] = include_bytes!("tls/other-ca.pem");
 
 /// A server of TLS that takes requests as they come, and passes on what it read. Returns its port.
-fn server() -> (u16, mpsc::Receiver<String>) {
+pub fn server() -> (u16, mpsc::Receiver<String>) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -56,7 +56,7 @@ fn server() -> (u16, mpsc::Receiver<String>) {
     (port, read)
 }
 
-fn with_authority(url: &str, authority: &[u8]) -> Settings {
+pub fn with_authority(url: &str, authority: &[u8]) -> Settings {
     let mut settings = settings("soc", url);
     settings.drain = std::time::Duration::from_secs(2);
     let Target::Webhook(webhook) = &mut settings.target else { unreachable!() };

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use end_to_end::{Daemon, Receiver, binary, host, needs, wait_until};
+use end_to_end::{Daemon, Line, Receiver, binary, host, needs, wait_until, wait_until_every};
+use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::{ACT, KEY, closing, lines, private};
 
@@ -35,4 +37,56 @@ fn a_daemon_sends_what_its_jobs_do_and_ends_no_job_later_for_it() {
     daemon.wait_until_idle();
     receiver.come_back();
     assert!(wait_until(host::patience(Duration::from_secs(20)), || is_there(2)), "{}", daemon.said());
+}
+
+#[test]
+fn what_a_killed_daemon_had_in_its_spool_the_next_one_delivers_once() {
+    needs!();
+    let (mut receiver, kept) = Receiver::keeping();
+    receiver.die();
+    let sinks = format!("sinks:\n  - {{ name: soc, type: webhook, url: \"{}\", only: all }}\n", receiver.url());
+    let mut daemon = Daemon::start(binary::agent(ACT), &[&closing("9")], &sinks);
+    let script = "start >/dev/null; for i in {1..40}; do /bin/true; done; (exec 3<>/dev/tcp/127.0.0.1/9) 2>/dev/null; \
+                  stop >/dev/null 2>&1; true";
+    let spool = daemon.path("state/spool/soc.0.redb");
+    let receipts = || {
+        let bytes = std::fs::read(&spool).unwrap_or_default();
+        let line = b"\"kind\":\"receipt\"";
+        bytes.windows(line.len()).filter(|window| window == line).count()
+    };
+    // What the second job leaves in the spool is written after everything of the first is safe there.
+    let mut written = 0;
+    for _ in 0..2 {
+        assert_eq!(daemon.run(script, &[]).code, Some(0));
+        daemon.wait_until_idle();
+        assert!(wait_until(host::patience(Duration::from_secs(20)), || receipts() > written), "{}", daemon.said());
+        written = receipts();
+    }
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    let first = daemon.logs().into_iter().map(|(_, log)| log).min_by_key(|log| log.ended().text("ts").to_owned());
+    let first = first.expect("two jobs have a log each");
+    receiver.come_back();
+    daemon.launch();
+    let times = || {
+        let kept = kept.lock().expect("no holder panicked");
+        let bodies = kept.iter().flat_map(|received| received.body.split(|&byte| byte == b'\n'));
+        let texts = bodies.filter(|text| !text.is_empty());
+        let all: Vec<Value> = texts.map(|text| serde_json::from_slice(text).expect("a line is JSON")).collect();
+        let unchained = |line: &Line| {
+            let mut line = line.0.clone();
+            line["prev"] = Value::from("");
+            line
+        };
+        let wanted = first.lines().iter().map(unchained);
+        wanted.map(|wanted| all.iter().filter(|line| **line == wanted).count()).collect::<Vec<_>>()
+    };
+    let is_there = || times().iter().all(|&times| times > 0);
+    assert!(
+        wait_until_every(Duration::from_millis(100), host::patience(Duration::from_secs(30)), is_there),
+        "{}",
+        daemon.said()
+    );
+    assert!(times().iter().all(|&times| times == 1), "{:?}", times());
+    assert!(first.lines().len() > 40, "a job that did something");
 }

@@ -221,3 +221,16 @@ fn what_is_sent_again_after_everything_was_restarted_has_the_same_ids_and_is_the
     // And it was sent twice: whoever does not count what it has would have it twice.
     assert_eq!(owner.info().state.last_sequence, 2000);
 }
+
+#[test]
+fn the_examples_are_what_this_binary_and_the_server_take() {
+    needs_server!();
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/nats");
+    let mut list = std::process::Command::new(env!("CARGO_BIN_EXE_runner-agent"));
+    let output = list.args(["sink", "list", "--config"]).arg(examples.join("config.yml")).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, "bus: nats nats://127.0.0.1:4222 ci.{host}.{job}.{kind}, format ocsf, gets all\n");
+    let mut server = std::process::Command::new(end_to_end::nats::program().unwrap());
+    let output = server.arg("-t").arg("-c").arg(examples.join("server.conf")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
