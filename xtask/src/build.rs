@@ -35,6 +35,13 @@ pub fn binary(options: &Options) -> Result<PathBuf> {
     with_profile(if options.release { "release" } else { "dev" }, options.static_binary)
 }
 
+/// Tests of everything but the agent as a whole. Always asked for in these words: what cargo has built for them is built once.
+pub fn tests() -> Command {
+    let mut cargo = step::cargo("test");
+    cargo.args(["--workspace", "--exclude", "end-to-end", "--features", "runner-agent/nats"]);
+    cargo
+}
+
 /// What the tests run: with everything that a build can have.
 pub fn for_tests() -> Result<PathBuf> {
     in_place(&Place::own()?, "dev", false, &["--features", "nats"])

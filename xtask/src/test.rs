@@ -65,9 +65,8 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     eprintln!("── unit tests, replays, examples in the docs");
-    let mut cargo = step::cargo("test");
-    cargo.args(["--workspace", "--exclude", "end-to-end", "--no-fail-fast", "--features", "runner-agent/nats"]);
-    cargo.args(&options.filter).env(sinks::nats::PROGRAM, sinks::nats::program()?);
+    let mut cargo = build::tests();
+    cargo.arg("--no-fail-fast").args(&options.filter).env(sinks::nats::PROGRAM, sinks::nats::program()?);
     if options.filter.is_none() {
         // What receivers make of a form has it as a row of its own.
         cargo.args(["--", "--skip", sinks::nats::CLUSTER]);

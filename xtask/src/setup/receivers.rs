@@ -30,13 +30,21 @@ const VALIDATORS: Environment = Environment {
         ("in-toto-attestation", "0.9.3"),
         ("rfc8785", "0.1.4"),
         ("nats-py", "2.16.0"),
+        ("prometheus-client", "0.26.0"),
         ("securesystemslib", "1.6.0"),
         ("standardwebhooks", "1.1.0"),
     ],
 };
 
 /// What Debian calls them, with the libraries that rsyslog alone uses.
-const PACKAGES: &[&str] = &["rsyslog", "libestr0", "libfastjson4", "prometheus-alertmanager", "nats-server"];
+const PACKAGES: &[&str] =
+    &["rsyslog", "libestr0", "libfastjson4", "prometheus-alertmanager", "nats-server", "prometheus"];
+
+/// Who judges figures, below [`folder`].
+pub const PROMTOOL: &str = "usr/bin/promtool";
+
+/// What comes with it, is large, and nobody starts.
+const NOT_NEEDED: &str = "usr/bin/prometheus";
 
 /// Where the broker lies below [`folder`].
 pub const NATS: &str = "usr/sbin/nats-server";
@@ -49,7 +57,7 @@ pub(super) const NEEDS: &[Need] = &[
         look: || VALIDATORS.look(),
         supply: |packages| VALIDATORS.supply(packages),
     },
-    Need { name: "rsyslog, Alertmanager and a broker", only_for: None, look, supply },
+    Need { name: "rsyslog, Alertmanager, a broker and promtool", only_for: None, look, supply },
     Need {
         name: "a verifier of webhooks from npm",
         only_for: Some("one of two verifiers of webhooks"),
@@ -79,7 +87,7 @@ pub fn folder() -> Result<PathBuf> {
 
 fn look() -> Result<String> {
     let folder = folder()?;
-    for program in ["usr/sbin/rsyslogd", "usr/bin/prometheus-alertmanager", NATS] {
+    for program in ["usr/sbin/rsyslogd", "usr/bin/prometheus-alertmanager", NATS, PROMTOOL] {
         if !folder.join(program).is_file() {
             bail!("{program} isn't unpacked");
         }
@@ -102,7 +110,8 @@ fn supply(packages: &mut Packages) -> Result<()> {
     for archive in fs::read_dir(archives.path())? {
         step::output(Command::new("dpkg").arg("-x").arg(archive?.path()).arg(&folder))?;
     }
-    Ok(())
+    // Each receiver gets a copy of the folder.
+    fs::remove_file(folder.join(NOT_NEEDED)).context(NOT_NEEDED)
 }
 
 fn download(into: &Path) -> Result<String> {

@@ -5,6 +5,7 @@ mod alertmanager;
 mod arrived;
 mod daemon;
 mod endpoint;
+mod figures;
 pub mod nats;
 mod outside;
 mod real;
@@ -20,7 +21,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::suite::Suite;
-use crate::{setup, step};
+use crate::{build, setup, step};
 
 /// Names the folder that `runner-agent/tests/forms` writes to.
 const FOLDER: &str = "RUNNER_AGENT_FORMS_DIR";
@@ -136,10 +137,8 @@ fn ask_all() -> Result<(Vec<Row>, Skipped)> {
     // From here on a signal ends nothing by itself: receivers and folders go with their handles.
     let stop = step::stop_flag()?;
     let folder = tempfile::Builder::new().prefix("runner-agent-sinks-").tempdir().context("a temporary folder")?;
-    let mut cargo = step::cargo("test");
-    cargo
-        .args(["--quiet", "--package", "runner-agent", "--features", "nats", "--test", "forms"])
-        .env(FOLDER, folder.path());
+    let mut cargo = build::tests();
+    cargo.args(["--quiet", "--test", "forms"]).env(FOLDER, folder.path());
     step::run("the forms' own tests, which write bodies", &mut cargo)?;
     let bodies = Bodies::read(folder.path())?;
     let mut rows = Vec::new();
@@ -151,8 +150,13 @@ fn ask_all() -> Result<(Vec<Row>, Skipped)> {
     }
     let mut skipped = Vec::new();
     match real::why_not() {
-        None => rows.extend(real::rows()?),
-        Some(reason) => skipped.push(("every receiver, from a job".to_owned(), reason.to_owned())),
+        None => {
+            rows.extend(real::rows()?);
+            rows.extend(figures::rows()?);
+        }
+        Some(reason) => {
+            skipped.push(("every receiver, from a job, and the daemon's figures".to_owned(), reason.to_owned()));
+        }
     }
     println!("{}", table(&rows));
     for (what, reason) in &skipped {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::daemon::{Daemon, Place, free_port};
 use super::endpoint::python;
 use super::{Bodies, Row, outside};
-use crate::{setup, step};
+use crate::{build, setup, step};
 
 /// Names the server's program, for the tests.
 pub const PROGRAM: &str = "RUNNER_AGENT_NATS_SERVER";
@@ -25,8 +25,8 @@ pub fn program() -> Result<std::path::PathBuf> {
 pub fn rows(_: &Bodies) -> Result<Vec<Row>> {
     eprintln!("── NATS JetStream, three servers");
     let folder = tempfile::tempdir().context("a folder for what is counted")?;
-    let mut cargo = step::cargo("test");
-    cargo.args(["--quiet", "--package", "runner-agent", "--features", "nats", "--test", "sinks", CLUSTER]);
+    let mut cargo = build::tests();
+    cargo.args(["--quiet", "--test", "sinks", CLUSTER]);
     cargo.env(PROGRAM, program()?).env(outside::RECORD, folder.path()).env("RUST_BACKTRACE", "0");
     let ran = step::run("100,000 publishes, and a server killed", &mut cargo);
     let counted = fs::read_to_string(folder.path().join("nats")).unwrap_or_default();

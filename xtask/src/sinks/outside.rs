@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{Bodies, Row};
-use crate::{setup, step};
+use crate::{build, setup, step};
 
 /// Comes with this program, so that it and the forms' names can't drift apart.
 const SCRIPT: &str = include_str!("outside.py");
@@ -43,8 +43,8 @@ pub fn webhooks(bodies: &Bodies) -> Result<Vec<Row>> {
     let receiver = "Standard Webhooks";
     eprintln!("── {receiver}");
     let folder = tempfile::tempdir().context("a folder for requests")?;
-    let mut cargo = step::cargo("test");
-    cargo.args(["--quiet", "--package", "runner-agent", "--features", "nats", "--test", "sinks", "answers"]);
+    let mut cargo = build::tests();
+    cargo.args(["--quiet", "--test", "sinks", "answers"]);
     cargo.env(RECORD, folder.path());
     step::run("tests of delivery, which write down what arrived", &mut cargo)?;
     let sent = fs::read_dir(folder.path())?

@@ -3,6 +3,7 @@
     real.py serve FOLDER     an endpoint of OTLP/HTTP (/v1/logs) and one for webhooks (/hook); prints its port and serves
     real.py stream URL       makes a stream of NATS JetStream
     real.py messages URL     what is in it
+    real.py figures FILE     how many samples a text of OpenMetrics has
     real.py table FILE       lines of OCSF, by way of a table of ClickHouse's engine
 
 What was taken is printed, or appended to FOLDER/otlp.ndjson, as one JSON object a notice. The endpoint of OTLP is no collector: it
@@ -132,5 +133,13 @@ def table(file):
     engine.close()
 
 
-ACTS = {"serve": serve, "stream": stream, "messages": messages, "table": table}
+def figures(file):
+    """Strict: types, help, suffixes, order, and the end."""
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+    families = list(text_string_to_metric_families(pathlib.Path(file).read_text()))
+    print(sum(len(family.samples) for family in families))
+
+
+ACTS = {"serve": serve, "stream": stream, "messages": messages, "table": table, "figures": figures}
 ACTS[sys.argv[1]](sys.argv[2])
