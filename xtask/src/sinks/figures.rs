@@ -1,7 +1,7 @@
 //! The daemon's figures: as OpenMetrics text over its socket, and in the file for a collector, which is another format.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -72,7 +72,9 @@ fn objections(file: &str) -> Result<Vec<String>> {
 
 struct Daemon {
     child: Child,
-    output: std::path::PathBuf,
+    output: PathBuf,
+    /// Mounted by it where the system has none.
+    bpf: PathBuf,
 }
 
 impl Daemon {
@@ -95,7 +97,8 @@ impl Daemon {
         let mut command = Command::new("setsid");
         command.arg("--wait").arg(binary).arg("daemon").arg("--config").arg(folder.join("config.yml"));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        Ok(Self { child: command.spawn().context("the daemon can't be started")?, output })
+        let bpf = folder.join("state/bpf");
+        Ok(Self { child: command.spawn().context("the daemon can't be started")?, output, bpf })
     }
 
     fn wait_for<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
@@ -124,5 +127,8 @@ impl Drop for Daemon {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
+        if self.bpf.exists() {
+            step::succeeds(Command::new("umount").arg(&self.bpf));
+        }
     }
 }
