@@ -54,9 +54,7 @@ pub fn under_systemd(package: &Path, left: Duration) -> Result<Suite> {
     if let Some(reason) = reason {
         return Ok(Suite { name: NAME.to_owned(), skipped: vec![("all".to_owned(), reason)], ..Suite::default() });
     }
-    // One processor: the job goes on while hooks are put onto the kernel's system calls, and an emulated processor doesn't always
-    // see code that another has just changed (`Oops: int3`).
-    let init = ["--append", "maxcpus=1", "--init", SYSTEMD, "--init=--unit=multi-user.target"];
+    let init = ["--init", SYSTEMD, "--init=--unit=multi-user.target"];
     let mut words: Vec<String> = init.map(str::to_owned).into();
     let units = UNITS.iter().map(|name| format!("/lib/systemd/system/{name}"));
     for file in SYSTEMD_PROGRAMS.iter().map(|name| (*name).to_owned()).chain(units) {

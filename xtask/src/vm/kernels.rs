@@ -39,6 +39,7 @@ const LATEST: &str = "linux-image-cloud-amd64";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A kernel that lies unpacked.
+#[derive(Clone)]
 pub struct Kernel {
     /// Its full version.
     pub release: String,

@@ -104,8 +104,10 @@ impl Machine<'_> {
 
     fn command(&self, socket: &Path, console: &Path) -> Command {
         let mut qemu = Command::new(QEMU);
-        // Emulated everywhere, so that it is the same everywhere: a KVM that is there may not be one that boots a guest.
-        qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]);
+        // Emulated everywhere, so that it is the same everywhere: a KVM that is there may not be one that boots a guest. By one
+        // thread for both processors: with a thread each, one of them doesn't always see code of the kernel that the other has
+        // just changed, which attaching a probe does, and dies (`Oops: int3`).
+        qemu.args(["-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2"]);
         qemu.args(["-m", &self.memory_mib.to_string(), "-nodefaults", "-display", "none", "-no-reboot"]);
         qemu.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
         let Self { lsm, append, .. } = self;

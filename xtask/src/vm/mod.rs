@@ -10,6 +10,7 @@ mod kernels;
 mod machine;
 mod modules;
 mod plan;
+mod side_by_side;
 mod suites;
 mod table;
 pub mod test_run;
@@ -31,6 +32,7 @@ use image::Contents;
 use kernels::Kernel;
 use machine::{End, Machine, Outcome};
 use plan::Plan;
+use suites::Guest;
 use table::Column;
 
 pub use installed::{installed, under_systemd};
@@ -54,7 +56,7 @@ const PROFILE: &str = "guest";
 
 const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Options {
     /// 5.10, 6.1, 6.12, newest; all of them when none is named
     kernels: Vec<String>,
@@ -163,10 +165,10 @@ pub fn prepare() -> Result<()> {
 
 fn columns(options: &Options) -> Result<Vec<Column>> {
     setup::run(&setup::Options { with_guests: true, ..setup::Options::default() })?;
-    let names = options.kernels.iter().map(|name| kernels::series(name)).collect::<Result<Vec<_>>>()?;
-    let series = if names.is_empty() { kernels::ALL } else { &names };
-    let stop = step::stop_flag()?;
-    suites::run(options, series, &build()?, &stop)
+    let mut guests = Vec::new();
+    Guest::add(&mut guests, options)?;
+    let (built, stop) = (build()?, step::stop_flag()?);
+    side_by_side::each(&guests, |guest, say| suites::column(guest, &built, &stop, say)).into_iter().collect()
 }
 
 /// A command in a guest that ended with another code than 0.

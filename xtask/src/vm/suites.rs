@@ -1,7 +1,7 @@
 //! The end-to-end tests in guests: every test binary on each kernel, read as `cargo test`'s output is.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 
 use super::frame::Frame;
-use super::kernels::{self, Kernel, Series};
+use super::kernels::{self, Kernel};
 use super::machine::{self, End};
 use super::table::Column;
 use super::{Built, Options, in_guest};
@@ -22,37 +22,38 @@ const DOCTOR: &str = "doctor";
 /// Names the tier that the tests hand to the agent.
 const TIER: &str = "RUNNER_AGENT_TEST_TIER";
 
-/// Runs all tests on these kernels, one guest after the other: each is emulated by as many threads as a small machine
-/// has processors.
-pub fn run(options: &Options, series: &[Series], built: &Built, stop: &Arc<AtomicBool>) -> Result<Vec<Column>> {
-    let mut columns = Vec::new();
-    for &series in series {
-        let kernel = kernels::get(series, options.refresh)?;
-        let tiers: Vec<Option<&str>> = if options.tiers.is_empty() {
-            vec![None]
-        } else {
-            options.tiers.iter().map(|tier| Some(tier.as_str())).collect()
-        };
-        for tier in tiers {
-            let name = [Some(series.name), tier, options.hooks.as_deref()];
-            let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
-            let is_first = columns.iter().all(|known: &Column| known.release != kernel.release);
-            columns.push(column(options, &name, &kernel, tier, built, stop, is_first)?);
-        }
-    }
-    Ok(columns)
+/// A guest that runs tests.
+pub struct Guest {
+    pub options: Options,
+    name: String,
+    kernel: Kernel,
+    tier: Option<String>,
+    /// Once a kernel: whatever tier the tests ask for, the doctor looks at all there is.
+    with_doctor: bool,
 }
 
-/// One guest, and what its tests came to.
-fn column(
-    options: &Options,
-    name: &str,
-    kernel: &Kernel,
-    tier: Option<&str>,
-    built: &Built,
-    stop: &Arc<AtomicBool>,
-    with_doctor: bool,
-) -> Result<Column> {
+impl Guest {
+    /// The guests that these options ask for, one for each kernel and tier, after those that there are.
+    pub fn add(all: &mut Vec<Self>, options: &Options) -> Result<()> {
+        let names = options.kernels.iter().map(|name| kernels::series(name)).collect::<Result<Vec<_>>>()?;
+        for &series in if names.is_empty() { kernels::ALL } else { &names } {
+            let kernel = kernels::get(series, options.refresh)?;
+            let tiers: Vec<Option<String>> =
+                if options.tiers.is_empty() { vec![None] } else { options.tiers.iter().cloned().map(Some).collect() };
+            for tier in tiers {
+                let name = [Some(series.name), tier.as_deref(), options.hooks.as_deref()];
+                let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
+                let with_doctor = all.iter().all(|known| known.kernel.release != kernel.release);
+                all.push(Self { options: options.clone(), name, kernel: kernel.clone(), tier, with_doctor });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a guest's tests, and says what they came to.
+pub fn column(guest: &Guest, built: &Built, stop: &Arc<AtomicBool>, say: &mut dyn Write) -> Result<Column> {
+    let Guest { options, name, kernel, tier, with_doctor } = guest;
     eprintln!("── tests on kernel {} ({name})", kernel.release);
     let tests: Vec<(&str, &PathBuf, Vec<&str>)> =
         built.tests.iter().filter_map(|(name, program)| Some((&**name, program, filters(options, name)?))).collect();
@@ -60,10 +61,9 @@ fn column(
         let program = program.to_str().context("paths of the build are text")?;
         Ok([program].into_iter().chain(filters.iter().copied()).map(str::to_owned).collect())
     };
-    // Once a kernel: whatever tier the tests ask for, the doctor looks at all there is.
     let mut commands: Vec<Vec<String>> = Vec::new();
     let mut names: Vec<&str> = Vec::new();
-    if with_doctor {
+    if *with_doctor {
         commands.push(["runner-agent", "doctor", "--json"].map(str::to_owned).into());
         names.push(DOCTOR);
     }
@@ -71,15 +71,14 @@ fn column(
         names.push(name);
         commands.push(command(program, filters)?);
     }
-    let environment = tier.map(|tier| (TIER.to_owned(), tier.to_owned()));
+    let environment = tier.clone().map(|tier| (TIER.to_owned(), tier));
     let mut reader = Reader::new(&names);
     let mut log = log(name)?;
     let outcome = in_guest(options, kernel, built, environment, commands, stop, |frame| {
         if let Frame::Output(bytes) = &frame
             && !reader.is_at_doctor()
         {
-            let mut out = std::io::stdout();
-            let _ = out.write_all(bytes).and_then(|()| out.flush());
+            let _ = say.write_all(bytes);
             let _ = log.write_all(bytes);
         }
         reader.take(frame);
@@ -88,11 +87,12 @@ fn column(
     let diagnosis = serde_json::from_slice(&reader.doctor).ok();
     let mut suites = reader.finish(&outcome.end);
     if let Some(complaint) = machine::complaint(&outcome.console) {
-        println!("the kernel complained:\n{complaint}");
+        let _ = writeln!(say, "the kernel complained:\n{complaint}");
         suites.push(Suite::check("the kernel has no complaint", false));
     }
     if outcome.end != End::Done {
-        println!("the guest did not come to its end: {:?}\n{}", outcome.end, super::tail(&outcome.console));
+        let _ =
+            writeln!(say, "the guest did not come to its end: {:?}\n{}", outcome.end, super::tail(&outcome.console));
     }
     Ok(Column { name: name.to_owned(), release: kernel.release.clone(), suites, wall: outcome.wall, diagnosis })
 }

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Parser;
 
+use super::suites::{self, Guest};
 use super::table::Column;
-use super::{Options, columns, doctor, show};
+use super::{Options, build, doctor, show, side_by_side};
+use crate::step;
 use crate::suite::Suite;
 
 /// The options as they are when nobody gave any.
@@ -45,29 +47,32 @@ const GUESTS: &[&[&str]] = &[
     &["5.10", "--only", "tamper", "--tier", "tracing"],
 ];
 
-/// Runs these guests one after the other, and begins none after `within`; what was not begun stands in the result with that
+/// Runs these guests, and begins none after `within`; what was not begun stands in the result with that
 /// reason. Returns rows for a table of suites; the tables of guests are printed.
 pub fn suites(within: Duration) -> Result<Vec<Suite>> {
     let started = Instant::now();
+    let mut guests = Vec::new();
+    for words in GUESTS {
+        Guest::add(&mut guests, &Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options)?;
+    }
+    let (built, stop) = (build()?, step::stop_flag()?);
+    let columns = side_by_side::each(&guests, |guest, say| {
+        (started.elapsed() < within).then(|| suites::column(guest, &built, &stop, say)).transpose()
+    });
     let mut all: Vec<Column> = Vec::new();
     let mut late = Suite { name: "guests that were not begun".to_owned(), ..Suite::default() };
-    let mut shown = None;
-    for words in GUESTS {
-        if started.elapsed() >= within {
+    for (column, words) in columns.into_iter().zip(GUESTS) {
+        let Some(column) = column? else {
             late.skipped.push((words.join(" "), late_because(within, words)));
             continue;
+        };
+        match all.iter_mut().find(|known| known.name == column.name) {
+            Some(known) => known.and(column),
+            None => all.push(column),
         }
-        let options = Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options;
-        for column in columns(&options)? {
-            match all.iter_mut().find(|known| known.name == column.name) {
-                Some(known) => known.and(column),
-                None => all.push(column),
-            }
-        }
-        shown.get_or_insert(options);
     }
-    if let Some(options) = &shown {
-        show(options, &all);
+    if let Some(first) = guests.first() {
+        show(&first.options, &all);
     }
     let over = doctor::over_their_ceilings(&all);
     for line in &over {
