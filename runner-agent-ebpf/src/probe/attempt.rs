@@ -2,7 +2,8 @@
 //! tier what no `security_*` function is asked about.
 //!
 //! Hook: raw tracepoint `sys_exit`, by way of `syscall.rs`.
-//! Sees: native calls. Misses: the same by 32-bit calls, kill(0, …) by whoever is of the agent's own group, and numbers of
+//! Sees: native calls. Misses: the same by 32-bit calls, clone3(2) whose maker writes over its flags before the child runs (they
+//! share memory, and vfork's wait is not asked for), kill(0, …) by whoever is of the agent's own group, and numbers of
 //! processes in another pid namespace, which mean somebody else there. Nothing of this is denied: it has happened.
 
 use runner_agent_common::guard::{operation, priority};
@@ -112,7 +113,7 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
             attempt.detail = match number {
                 SETNS => second,
                 CLONE if is_child => first & !0xff,
-                CLONE3 if is_child => read_user::<u64>(first).unwrap_or_default(),
+                CLONE3 if is_child && !is_plain_thread(member.task) => read_user::<u64>(first).unwrap_or_default(),
                 CLONE | CLONE3 => return,
                 _ => first,
             };
@@ -125,6 +126,14 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
         _ => attempt.detail = 0,
     }
     guard::answer(member, &attempt);
+}
+
+/// Whether a task is a thread in the namespaces of its process. What clone3(2) was given lies in memory that it shares with who made
+/// it, and may hold something else by now.
+#[inline(always)]
+fn is_plain_thread(task: Address) -> bool {
+    let leader = pointer(task, offset!(task_group_leader));
+    leader != task && pointer(leader, offset!(task_nsproxy)) == pointer(task, offset!(task_nsproxy))
 }
 
 /// `s_magic`, from linux/magic.h.

@@ -20,6 +20,14 @@ fn each_exec_of_a_storm_stands_in_the_log_once_with_its_exit() {
 }
 
 #[test]
+fn threads_are_told_as_no_new_namespaces() {
+    needs!();
+    // What their clone3(2) was given is memory that their maker goes on with, whatever it says by the time they are looked at.
+    let run = act(&["exec", "threads", "2000"]).run().whole();
+    assert_eq!(run.log.of("attempt").count(), 0, "{:?}", run.log.of("attempt").next());
+}
+
+#[test]
 fn an_argument_vector_of_100_kib_is_whole_and_exact_to_the_byte() {
     needs!();
     let run = act(&["exec", "argv", "102400"]).run().whole();

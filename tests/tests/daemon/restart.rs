@@ -100,6 +100,9 @@ fn a_daemon_that_is_ended_lets_go_of_jobs_that_are_over_and_of_no_other() {
     let mut job = Steps::begin(&under_way, "");
     under_way.signal(Signal::TERM);
     assert_eq!(under_way.wait(), Some(0), "{}", under_way.said());
+    let log = fs::read_to_string(under_way.logs_written().remove(0)).expect("a log");
+    let last = log.lines().last().expect("lines");
+    assert!(last.contains("\"kind\":\"checkpoint\""), "what it told is signed before its key is gone: {last}");
     assert_eq!(job.try_once("still"), "still: refused");
     job.end();
     // The next one clears away what is left.

@@ -15,6 +15,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("storm", storm),
     ("argv", argv),
     ("thread", thread),
+    ("threads", threads),
     ("daemon", daemon),
     ("not-utf8", not_utf8),
     ("orphan", orphan),
@@ -34,6 +35,24 @@ fn storm(arguments: &[OsString]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// COUNT: that many threads. What clone3(2) was given for each lies on its maker's stack, where something else is written at once:
+/// every flag for a new namespace.
+fn threads(arguments: &[OsString]) -> io::Result<()> {
+    let count: u32 = parsed(arguments, 0)?;
+    for _ in 0..count {
+        let thread = std::thread::Builder::new().spawn(|| ())?;
+        write_over();
+        thread.join().map_err(|_| io::Error::other("a thread died"))?;
+    }
+    Ok(())
+}
+
+/// Writes where the functions that were called before had their variables.
+#[inline(never)]
+fn write_over() {
+    std::hint::black_box([0x7e02_0080_u64; 1024]);
 }
 
 /// BYTES: /bin/true with that many bytes of arguments.
