@@ -217,13 +217,20 @@ impl Station {
         Ok(())
     }
 
-    /// Lets go of everything and leaves it in force, for a successor.
+    /// Lets go of everything and leaves it in force, for a successor. The key goes with this agent: what it has told is signed first.
     pub(super) fn leave(self) {
         let Self { mut flow, jobs, hold, .. } = self;
+        for at_work in jobs.values().filter(|at_work| at_work.seal.is_some()) {
+            flow.announce(&at_work.job, Content::Checkpoint(None));
+        }
         flow.send();
-        for (slot, at_work) in jobs {
+        for (slot, AtWork { job, seal, cgroup, .. }) in jobs {
+            flow.close_log(slot);
+            if let Some(seal) = seal {
+                flow.tell_signed(&job, seal.sealing.ledger.take_signed());
+            }
             flow.end_job(slot);
-            at_work.cgroup.leave();
+            cgroup.leave();
         }
         flow.finish();
         if let Some(Hold { held, pins, .. }) = hold {
