@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use end_to_end::host::patience;
-use end_to_end::{Cgroup, Run, binary, needs, wait_until};
+use end_to_end::host::{is_guest, patience};
+use end_to_end::report::needs_guest;
+use end_to_end::{Cgroup, Run, binary, needs, test_name, wait_until};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -82,6 +83,25 @@ fn a_jobs_log_receipt_and_statement_are_whole_and_a_byte_that_is_flipped_is_name
     fs::write(&receipt, text.replace("\"exit_code\": 0", "\"exit_code\": 1")).unwrap();
     let (code, said) = verify(&[&log]);
     assert!(code == 1 && said.contains("the receipt was changed"), "{said}");
+}
+
+#[test]
+fn a_clock_that_jumps_moves_no_line_of_the_log_and_leaves_the_evidence_whole() {
+    needs!();
+    if !is_guest() {
+        return needs_guest(test_name!(), "setting the clock is for a machine of its own");
+    }
+    // Signed before the first jump, between the two, and after.
+    let run = shell(
+        "signed() { grep -c '\"kind\":\"checkpoint\"' ~/job.jsonl; }
+         again() { before=$(signed); until [ $(signed) -gt $before ]; do :; done; }
+         again; date -s 2001-02-03 >/dev/null; again; date -s 2037-02-03 >/dev/null; again",
+    );
+    let run = run.option("--checkpoint-every").option("1").run().whole();
+    let (code, said) = verify(&[&log_of(&run)]);
+    assert_eq!(code, 0, "{said}");
+    let times: Vec<&str> = run.log.lines().iter().map(|line| line.text("ts")).collect();
+    assert!(times.iter().all(|time| time[..7] == times[0][..7]), "{times:?}");
 }
 
 #[test]

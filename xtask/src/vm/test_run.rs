@@ -32,7 +32,7 @@ const GUESTS: &[&[&str]] = &[
     &["newest", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
     &["6.1", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
     &["6.12", "--only", "agent=golden::", "--tier", "tracepoint"],
-    &["5.10", "--only", "agent=golden::", "--tier", "tracepoint"],
+    &["5.10", "--only", "agent=golden::", "--only", "agent=evidence::", "--tier", "tracepoint"],
     &["newest", "--only", "agent=golden::", "--tier", "tracepoint"],
     &["6.1", "--only", "agent=golden::", "--tier", "tracepoint"],
     // Processes of a guest's init have no session that they could name, as those of a container's: see `agent::service::moving`.
