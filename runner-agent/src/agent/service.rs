@@ -263,8 +263,7 @@ impl Service {
     }
 
     fn slot_of(&self, pid: u32) -> Option<u32> {
-        let cgroup = Snapshot::read(pid)?.cgroup;
-        let path = self.station.hierarchy.mount.join(cgroup.trim_start_matches('/'));
+        let path = self.cgroup_of(pid)?;
         let found = self.station.jobs.values().find(|at_work| path.starts_with(at_work.cgroup.path()));
         found.map(|at_work| at_work.job.slot)
     }

@@ -107,6 +107,12 @@ pub(super) fn orphans(runtime: &Path) -> io::Result<Vec<Held>> {
     Ok(found)
 }
 
+/// What every agent has left, as files; what stands in them is read without a lock.
+pub(super) fn records(runtime: &Path) -> impl Iterator<Item = PathBuf> {
+    let folders = fs::read_dir(jobs(runtime)).into_iter().flatten().flatten();
+    folders.map(|entry| entry.path().join(RECORD))
+}
+
 fn jobs(runtime: &Path) -> PathBuf {
     runtime.join("jobs")
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::child::OWN_PROGRAM;
-use super::state::{Held, orphans};
+use super::state::{Held, orphans, records};
 use crate::config::Combined;
 use crate::kernel::cgroup::{JobCgroup, is_populated};
 use crate::kernel::{LoadError, PinRoot, Pins};
@@ -161,6 +161,14 @@ fn clear(left: Option<&Traces>, name: &str, runtime: &Path, pins: Option<&Path>)
     Ok(())
 }
 
+/// The job of another agent that a process in this cgroup belongs to. Read without the lock, which its keeper holds; the file is
+/// whole at any moment.
+pub(super) fn job_of_another(runtime: &Path, cgroup: &Path) -> Option<Word> {
+    let texts = records(runtime).filter_map(|record| std::fs::read(record).ok());
+    let words = texts.filter_map(|text| serde_json::from_slice(&text).ok()).flat_map(|left: Testament| left.jobs);
+    words.into_iter().find(|word| cgroup.starts_with(&word.cgroup))
+}
+
 /// Starts a keeper and waits until it has the job, or says why not.
 fn keep(runtime: &Path, name: &str) -> Result<(), String> {
     let mut keeper = Command::new(OWN_PROGRAM)
@@ -208,6 +216,23 @@ mod tests {
         settle_orphans(runtime.path(), Some(&runtime.path().join("pins")));
         let names: Vec<_> = orphans(runtime.path()).unwrap().iter().map(|held| held.name().to_owned()).collect();
         assert_eq!(names, ["unreadable"]);
+    }
+
+    #[test]
+    fn a_process_is_known_to_be_of_another_agents_job_by_its_cgroup() {
+        let runtime = tempfile::tempdir().unwrap();
+        let word = serde_json::json!({
+            "kernel_side": "", "holds_runner": false, "pins": null,
+            "jobs": [{
+                "slot": 1, "id": "theirs-1", "command": [], "mode": "block", "cgroup": "/c/theirs", "log": "/l",
+                "policy": Combined::default(), "policy_sha256": "",
+            }],
+        });
+        left_behind(runtime.path(), "theirs", Some(&word.to_string()));
+        let id = |cgroup| job_of_another(runtime.path(), Path::new(cgroup)).map(|word| word.id);
+        assert_eq!(id("/c/theirs/below").as_deref(), Some("theirs-1"));
+        assert_eq!(id("/c/theirs-2"), None);
+        assert_eq!(job_of_another(&runtime.path().join("nothing"), Path::new("/c/theirs")).map(|word| word.id), None);
     }
 
     #[test]

@@ -89,6 +89,18 @@ fn simple(service: &mut Service, peer: Peer, request: Request) -> Answer {
     }
 }
 
+/// Why a process is answered for no job.
+fn no_job(service: &Service, pid: u32) -> String {
+    let Some((id, log)) = service.job_of_another(pid) else {
+        return format!("pid {pid} belongs to no job of this daemon: there was no `job start`, or its job has ended");
+    };
+    let log = log.map_or_else(String::new, |log| format!(", in {}", log.display()));
+    format!(
+        "{id} was begun by a daemon that is gone, and this one has no account of it; its rules hold, and a keeper tells what it \
+         does{log}"
+    )
+}
+
 /// Everybody in a job may announce its end, which changes nothing about what holds for it; root may announce any.
 fn stop(service: &mut Service, peer: Peer, job: Option<String>, only_tell: bool) -> Answer {
     let own = service.job_of(peer.pid);
@@ -102,13 +114,7 @@ fn stop(service: &mut Service, peer: Peer, job: Option<String>, only_tell: bool)
         }
         (None, Some(own)) => own.to_string(),
         (None, None) => {
-            return Answer::refused(
-                NOT_ARMED,
-                format!(
-                    "pid {} belongs to no job of this daemon: there was no `job start`, or its job has ended",
-                    peer.pid
-                ),
-            );
+            return Answer::refused(NOT_ARMED, no_job(service, peer.pid));
         }
     };
     match service.announce_end(&id, (!only_tell).then_some(peer.pid), answer::result) {

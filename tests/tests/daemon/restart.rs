@@ -18,7 +18,7 @@ struct Steps {
 impl Steps {
     fn begin(daemon: &Daemon, then: &str) -> Self {
         let script = format!(
-            "{TRY} mkfifo orders; start >/dev/null || exit 9; {then} echo ready; while read -r way; do try $way; done <orders"
+            "{TRY} mkfifo orders; start >/dev/null || exit 9; {then} echo ready; while read -r way; do case $way in stop) stop 2>&1 | tail -n 1 ;; *) try $way ;; esac; done <orders"
         );
         let mut child = daemon.worker(&script, &[]).spawn().expect("a shell can be started");
         let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -63,6 +63,9 @@ fn a_daemon_that_is_killed_leaves_the_rules_and_the_next_one_sees_to_the_job() {
     assert_eq!(job.try_once("alone"), "alone: refused");
     daemon.launch();
     assert_eq!(job.try_once("after"), "after: refused");
+    let said = job.try_once("stop");
+    let begun_by_another = "was begun by a daemon that is gone, and this one has no account of it; its rules hold";
+    assert!(said.contains(begun_by_another) && said.contains(log.to_str().expect("test paths are text")), "{said}");
     // The new one has jobs of its own beside it.
     let worked = daemon.run(&format!("{TRY} start >/dev/null; try new; stop >/dev/null"), &[]);
     assert_eq!(worked.stdout, "new: refused\n", "{worked:?}");
