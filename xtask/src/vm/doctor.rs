@@ -11,15 +11,15 @@ use super::table::Column;
 /// Instructions that the verifier may go through for a program; what is not named has [`OTHERS`]. The kernel's own limit is a
 /// million, verifiers differ by a factor of two, and each instruction is time before a job can start.
 const CEILINGS: &[(&str, u64)] = &[
-    ("file_open", 160_000),
+    ("file_open", 350_000),
     ("process_exec", 110_000),
     ("sys_exit", 80_000),
-    ("path_link", 75_000),
-    ("path_rename", 75_000),
-    ("connect6", 60_000),
-    ("sendmsg6", 60_000),
+    ("path_link", 180_000),
+    ("path_rename", 200_000),
+    ("connect6", 110_000),
+    ("sendmsg6", 110_000),
     ("packet_out", 60_000),
-    ("connect4", 30_000),
+    ("connect4", 40_000),
     ("sendmsg4", 30_000),
     ("bprm_check_security", 40_000),
     ("move_mount", 40_000),
