@@ -94,7 +94,8 @@ pub struct Asking {
     pub exes: u64,
     /// Whether only a rule that may carry secrets will do.
     pub needs_carry: bool,
-    /// [`crate::egress::JobRules::zero`].
+    /// Always zero, which the verifier of the kernel side can't know: added to a value that has only a few possibilities, it keeps
+    /// the verifier from following each of them through everything behind.
     pub zero: u32,
 }
 

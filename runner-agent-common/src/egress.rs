@@ -59,9 +59,6 @@ pub struct JobRules {
     pub counters: u32,
     /// How many rules it has, those before [`rule::FIRST`] included.
     pub rules: u32,
-    /// Always zero, which the verifier can't know: added to a value that has only a few possibilities, it keeps the verifier
-    /// from following each of them through everything behind.
-    pub zero: u32,
 }
 
 /// Bits before the address in [`RuleKey`].

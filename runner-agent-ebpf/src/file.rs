@@ -16,18 +16,18 @@ pub const WRITE: u32 = 2;
 /// See [`READ`].
 pub const EXEC: u32 = 0x20;
 
-/// Why an open file is watched, one of [`watch::watched`]. A function of its own: what the filter needs of the stack is free again when the
-/// record is made.
+/// Why an open file is watched, one of the numbers of [`mod@watch::watched`]. A function of its own: what the filter needs of the
+/// stack is free again when the record is made.
 #[inline(never)]
 pub fn watched(file: Address) -> u32 {
-    watch::watched(Place::of(file + offset!(file_path)))
+    any(watch::watched(Place::of(file + offset!(file_path))))
 }
 
 /// Tells of an open file. A file that is watched by identity is a secret for sure, and whoever reads it a holder; of one
 /// watched by name only user space can tell.
 #[inline(never)]
 pub fn tell(member: &Member, file: Address, syscall: u32, flags: u32) {
-    let flags = any(u64::from(flags)) as u32;
+    let flags = any(flags);
     if flags & flag::REFUSED == 0
         && read::<u32>(file + offset!(file_mode)) & READ != 0
         && watch::is_watched_by_identity(file)

@@ -37,7 +37,7 @@ impl Attempt {
     /// An attempt that is about no process.
     #[inline(always)]
     pub fn new(operation: u16, detail: u64) -> Self {
-        let operation = any(u64::from(operation)) as u16;
+        let operation = any(operation);
         Self { operation, target: ProcessKey { start_ns: 0, tgid: 0, reserved: 0 }, detail, failed: 0, is_over: false }
     }
 

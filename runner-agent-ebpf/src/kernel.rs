@@ -24,11 +24,27 @@ static mut UNKNOWN_ZERO: u64 = 0;
 /// A value of which the verifier doesn't know what it is. What comes after a choice among constants it would go through once for
 /// each of them; after this, once.
 #[inline(always)]
-pub fn any(value: u64) -> u64 {
+pub fn any<T: Narrow>(value: T) -> T {
     let zero = &raw const UNKNOWN_ZERO;
     // SAFETY: a plain load of a value that nobody writes; volatile because the compiler must not know it either.
-    value + unsafe { core::ptr::read_volatile(zero) }
+    T::of(value.into() + unsafe { core::ptr::read_volatile(zero) })
 }
+
+/// An integer that [`any`] takes.
+pub trait Narrow: Into<u64> {
+    /// The low bits.
+    fn of(wide: u64) -> Self;
+}
+
+macro_rules! narrow {
+    ($($integer:ty)*) => { $(impl Narrow for $integer {
+        #[inline(always)]
+        fn of(wide: u64) -> Self {
+            wide as Self
+        }
+    })* };
+}
+narrow!(u8 u16 u32 u64);
 
 /// Reads one value of plain integers from kernel memory; zero when the address can't be read.
 #[inline(always)]

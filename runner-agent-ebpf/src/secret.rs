@@ -64,7 +64,7 @@ fn remember(inode: Address, class: u32) {
 #[inline(always)]
 fn class_by_path(mut place: Place) -> u32 {
     let mut hash = any(0);
-    let mut found = any(u64::from(u32::MAX)) as u32;
+    let mut found = any(u32::MAX);
     let mut is_first = true;
     for _ in 0..SECRET_DEPTH * 2 {
         let entry = place.entry();

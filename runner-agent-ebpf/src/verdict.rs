@@ -6,7 +6,7 @@ use runner_agent_common::egress::{ANY_EXE, ExeKey, JobRules, SocketRuling, job_f
 use runner_agent_common::map::task_flag;
 
 use crate::emit;
-use crate::kernel::{offset, pointer, read};
+use crate::kernel::{any, offset, pointer, read};
 use crate::maps::{BLOCKING, EGRESS, EXES, JOB_RULES, RULE_COUNTS};
 use crate::task::{self, Member};
 
@@ -36,7 +36,7 @@ pub fn decide(member: &Member, rules: &JobRules, destination: &Destination, now_
         now_ns,
         exes: if rules.flags & job_flag::EXES == 0 { ANY_EXE } else { exes_of(member) },
         needs_carry: rules.flags & job_flag::CARRY_BLOCK != 0 && member.flags & task_flag::HOLDS_SECRET != 0,
-        zero: rules.zero,
+        zero: any(0),
     };
     decide_by(&asking, destination, |bits, key| EGRESS.get(Key::new(bits, *key)))
 }
@@ -50,7 +50,7 @@ pub fn decide_for_anybody(job: u32, rules: &JobRules, destination: &Destination)
         now_ns: task::now(),
         exes: ANY_EXE,
         needs_carry: rules.flags & job_flag::CARRY_BLOCK != 0,
-        zero: rules.zero,
+        zero: any(0),
     };
     decide_by(&asking, destination, |bits, key| EGRESS.get(Key::new(bits, *key)))
 }

@@ -100,7 +100,7 @@ impl Call {
             0 | 17 | 136 => IPPROTO_UDP,
             other => other as u8,
         };
-        let protocol = any(u64::from(protocol)) as u8;
+        let protocol = any(protocol);
         if family == AF_INET {
             Destination { words: self.words, port: self.port, family: FAMILY_V4, protocol }
         } else {

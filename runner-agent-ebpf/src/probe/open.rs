@@ -15,7 +15,7 @@ use super::{process_access, reach};
 use crate::doors;
 use crate::file::{self, EXEC, READ, WRITE};
 use crate::guard::{PASS, REFUSE};
-use crate::kernel::{Address, any, argument, offset, pointer, read};
+use crate::kernel::{Address, argument, offset, pointer, read};
 use crate::secret;
 use crate::task;
 use crate::verdict as rules;
@@ -43,7 +43,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     if mode & READ != 0 && process_access::opening(&member, file) != PASS {
         return REFUSE;
     }
-    let watched = any(u64::from(file::watched(file))) as u32;
+    let watched = file::watched(file);
     let class = match watched {
         _ if mode & READ == 0 || !secret::is_decided(member.job) => 0,
         // A file whose name says nothing, and which had another when it was first looked at.

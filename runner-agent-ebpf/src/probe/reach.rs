@@ -31,7 +31,7 @@ const SETTINGS: [u64; 6] = [
 /// Judges a file that a member opens for writing.
 #[inline(always)]
 pub(super) fn opening(member: &Member, file: Address) -> i32 {
-    let operation = any(u64::from(operation_of(member, file))) as u16;
+    let operation = any(operation_of(member, file));
     // One call for all, because the verifier goes through the path's walk anew for each.
     if operation == 0 {
         PASS
@@ -43,7 +43,7 @@ pub(super) fn opening(member: &Member, file: Address) -> i32 {
 /// Tells of a file that a member has opened for writing.
 #[inline(always)]
 pub(super) fn opened(member: &Member, file: Address) {
-    let operation = any(u64::from(operation_of(member, file))) as u16;
+    let operation = any(operation_of(member, file));
     if operation != 0 {
         guard::answer_at(member, &Attempt::over(operation, detail_of(operation)), file + offset!(file_path));
     }

@@ -15,7 +15,7 @@ use zerocopy::FromBytes;
 use crate::doors;
 use crate::emit;
 use crate::file;
-use crate::kernel::{Address, any, file_on, offset, pointer, read, read_user};
+use crate::kernel::{Address, file_on, offset, pointer, read, read_user};
 use crate::maps::{RING_CRITICAL, SYSCALL_ACTIONS};
 use crate::task::{self, Member};
 use crate::verdict as rules;
@@ -122,7 +122,7 @@ fn opened(task: Address, descriptor: u64, syscall: u32, actions: u8) {
         doors::door_opened(file);
     }
     let is_written = read::<u32>(file + offset!(file_mode)) & file::WRITE != 0;
-    let watched = any(u64::from(file::watched(file))) as u32;
+    let watched = file::watched(file);
     if watched == watched::NOT && !is_written {
         return;
     }

@@ -120,14 +120,8 @@ impl Kernel {
     ) -> Result<JobEgress, LoadError> {
         let (slot, rules) = (table.slot(), table.ids().len() as u32);
         let counters = self.fresh_counters(slot, rules)?;
-        let job = JobRules {
-            flags: table.flags(),
-            resolver_v4: resolver.v4,
-            resolver_v6: resolver.v6,
-            counters,
-            rules,
-            zero: 0,
-        };
+        let job =
+            JobRules { flags: table.flags(), resolver_v4: resolver.v4, resolver_v6: resolver.v6, counters, rules };
         let egress = JobEgress::fill(table, self.rules.clone())?;
         let mut map = self.maps.hash::<ExeKey, u64>("EXES")?;
         for (file, bits) in exes {
