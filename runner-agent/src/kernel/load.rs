@@ -280,14 +280,14 @@ impl Kernel {
         self.verified_in
     }
 
-    /// Names of the programs and the instructions that the verifier went through for each, where the kernel tells.
+    /// Names of the programs that are loaded and the instructions that the verifier went through for each, where the kernel tells.
     pub fn complexity(&self) -> Vec<(String, Option<u32>)> {
         // The object also has the hooks of the tracing tier, which are loaded on another way.
         let is_hook = |name: &str| hooks::HOOKS.iter().any(|hook| hook.program == name);
         let programs = self.ebpf.iter().flat_map(Ebpf::programs).filter(|(name, _)| !is_hook(name));
-        let programs = programs.map(|(name, program)| {
-            (name.to_owned(), program.info().ok().and_then(|info| info.verified_instruction_count()))
-        });
+        // What this agent's jobs don't need wasn't loaded, and there is nothing to tell of it.
+        let programs = programs
+            .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?.verified_instruction_count())));
         let hooks = self.hooks().iter().filter(|state| state.taken.is_ok());
         programs.chain(hooks.map(|state| (state.hook.program.to_owned(), state.verified))).collect()
     }
