@@ -19,8 +19,7 @@ impl Subject {
     /// A template as it is written. An error says what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
         let bare = PLACES.iter().fold(text.to_owned(), |text, place| text.replace(place, "x"));
-        let is_right = bare.split('.').all(|token| !token.is_empty() && token.chars().all(is_plain));
-        if !is_right || text.len() > LONGEST {
+        if !is_words(&bare) || text.len() > LONGEST {
             return Err(format!(
                 "{text:?} is no subject; write words of letters, digits, `-` and `_` with dots between them and {} where they \
                  belong, as in {:?}",
@@ -42,6 +41,11 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a text is words with dots between them, each of which stands for itself.
+pub fn is_words(text: &str) -> bool {
+    text.split('.').all(|token| !token.is_empty() && token.chars().all(is_plain))
 }
 
 /// What may stand in a subject: no dot, no wildcard and no space, or a job could choose where its notices go.

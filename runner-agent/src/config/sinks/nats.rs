@@ -3,10 +3,10 @@
 use reqwest::Url;
 
 use super::secret::secret;
-use super::target::{certificates, is_loopback};
+use super::target::{certificates, kept_safe};
 use crate::config::check::walk::{Cursor, Fields};
 use crate::sink::settings::{Login, Nats, Secret};
-use crate::sink::subject::Subject;
+use crate::sink::subject::{self, Subject};
 
 /// Keys of `login`.
 const LOGIN_KEYS: &[&str] = &["user", "password", "token", "nkey", "credentials"];
@@ -48,7 +48,6 @@ fn is_built(kind: &Cursor, is_built: bool) -> bool {
     is_built
 }
 
-/// `tls`, or `nats` to this machine.
 fn server(cursor: &Cursor) -> Option<Url> {
     let text = cursor.text()?;
     let url = match Url::parse(text) {
@@ -60,22 +59,7 @@ fn server(cursor: &Cursor) -> Option<Url> {
             return None;
         }
     };
-    if !url.username().is_empty() || url.password().is_some() {
-        cursor.error("has a user or a password; write it as `login: { user: NAME, password: { file: PATH } }`");
-        return None;
-    }
-    match url.scheme() {
-        "tls" => Some(url),
-        "nats" if is_loopback(&url) => Some(url),
-        "nats" => {
-            cursor.error("is nats, which anybody on the way can read and change unless the server insists on TLS; write tls (nats is for 127.0.0.1, ::1 and localhost)");
-            None
-        }
-        other => {
-            cursor.error(format!("is {other}; write tls"));
-            None
-        }
-    }
+    kept_safe(cursor, url, ("tls", "nats"), "login: { user: NAME, password: { file: PATH } }")
 }
 
 /// One of four ways to say who it is.
@@ -127,10 +111,7 @@ fn hidden(cursor: &Cursor) -> Option<Secret> {
 /// A prefix of subjects for the broker's answers, as its rules for this user have it.
 fn inbox(cursor: &Cursor) -> Option<String> {
     let text = cursor.text()?;
-    let is_plain = |token: &str| {
-        !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    if !text.split('.').all(is_plain) {
+    if !subject::is_words(text) {
         cursor.error(format!(
             "{text:?} is no prefix of an inbox; write it without its last word, as in \"_INBOX.ci-17\""
         ));

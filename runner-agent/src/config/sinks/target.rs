@@ -66,7 +66,6 @@ fn webhook(fields: &Fields) -> Option<Webhook> {
     Some(Webhook { url: url?, keys, hub, headers, ca, proxy, gzip })
 }
 
-/// `https`, or `http` to this machine.
 fn endpoint(cursor: &Cursor) -> Option<Url> {
     let text = cursor.text()?;
     let url = match Url::parse(text) {
@@ -76,25 +75,27 @@ fn endpoint(cursor: &Cursor) -> Option<Url> {
             return None;
         }
     };
+    kept_safe(cursor, url, ("https", "http"), "headers: { Authorization: { file: PATH } }")
+}
+
+/// A URL of the first scheme, or of the second to this machine, without a password in it; `login` is where that would be right.
+pub(super) fn kept_safe(cursor: &Cursor, url: Url, (safe, bare): (&str, &str), login: &str) -> Option<Url> {
     if !url.username().is_empty() || url.password().is_some() {
-        cursor.error("has a user or a password; write it as `headers: { Authorization: { file: PATH } }`");
+        cursor.error(format!("has a user or a password; write it as `{login}`"));
         return None;
     }
     match url.scheme() {
-        "https" => Some(url),
-        "http" if is_loopback(&url) => Some(url),
-        "http" => {
-            cursor.error("is http, which anybody on the way can read and change; write https (http is for 127.0.0.1, ::1 and localhost)");
-            None
-        }
-        other => {
-            cursor.error(format!("is {other}; write https"));
-            None
-        }
+        scheme if scheme == safe => return Some(url),
+        scheme if scheme == bare && is_loopback(&url) => return Some(url),
+        scheme if scheme == bare => cursor.error(format!(
+            "is {bare}, which anybody on the way can read and change; write {safe} ({bare} is for 127.0.0.1, ::1 and localhost)"
+        )),
+        other => cursor.error(format!("is {other}; write {safe}")),
     }
+    None
 }
 
-pub(super) fn is_loopback(url: &Url) -> bool {
+fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
