@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::{Package, contents, daemonset, sbom, unit};
-use crate::step;
 use crate::suite::Suite;
+use crate::{setup, step};
 
 /// Why a check could not run.
 type Reason = Option<&'static str>;
@@ -188,7 +188,7 @@ fn lacks_validator(_: &Package) -> Reason {
 }
 
 fn lacks_cyclonedx(_: &Package) -> Reason {
-    let is_there = sbom::validator().is_ok_and(|python| python.is_file());
+    let is_there = setup::cyclonedx_python().is_ok_and(|python| python.is_file());
     (!is_there).then_some("cyclonedx-python-lib is not installed; setup says why")
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -104,14 +104,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 wrong = JsonStrictValidator(SchemaVersion.from_version(sys.argv[2])).validate_str(open(sys.argv[1]).read())
 sys.exit(str(wrong) if wrong else 0)
 ";
-    let mut python = Command::new(validator()?);
+    let mut python = Command::new(setup::cyclonedx_python()?);
     python.args(["-c", VALIDATE]).arg(&package.sbom).arg(SPECIFICATION).stdin(Stdio::null());
     step::output(&mut python).map(drop)
-}
-
-/// The Python that has the library, where `setup` put it.
-pub fn validator() -> Result<PathBuf> {
-    setup::cyclonedx_python()
 }
 
 /// Cargo says on its own what goes into each of the two; and the digest is that of the program that a package brings.

@@ -76,7 +76,7 @@ impl Place {
         command.args(arguments).current_dir(self.folder.path()).env("LD_LIBRARY_PATH", self.libraries()?);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("{program} can't be started"))?;
-        Ok(Daemon { child, log: self.path("log") })
+        Ok(Daemon::of(child, self.path("log")))
     }
 }
 
@@ -87,6 +87,21 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// One that was started elsewhere; what it says goes to `log`.
+    pub fn of(child: Child, log: PathBuf) -> Self {
+        Self { child, log }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end, which somebody has asked for.
+    pub fn wait(&mut self) {
+        // Ours by its handle: there is somebody to wait for, or was.
+        let _ = self.child.wait();
+    }
+
     /// Waits until something is there, and fails with the receiver's last words when it ends or takes too long.
     pub fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + PATIENCE;

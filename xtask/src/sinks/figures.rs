@@ -1,14 +1,14 @@
 //! The daemon's figures: as OpenMetrics text over its socket, and in the file for a collector, which is another format.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::Row;
-use super::daemon::PATIENCE;
+use super::daemon::Daemon;
 use super::endpoint::python;
 use crate::{build, setup, step};
 
@@ -17,13 +17,14 @@ pub fn rows() -> Result<Vec<Row>> {
     eprintln!("── figures");
     let binary = build::for_tests()?;
     let folder = tempfile::Builder::new().prefix("runner-agent-figures-").tempdir().context("a folder for a daemon")?;
-    let daemon = Daemon::start(&binary, folder.path())?;
+    let mut agent = Agent::start(&binary, folder.path())?;
     let socket = folder.path().join("socket");
-    let open = daemon.wait_for(|| {
-        step::output(Command::new(&binary).args(["job", "metrics", "--socket"]).arg(&socket).stdin(Stdio::null()))
-    })?;
-    let file = daemon.wait_for(|| Ok(fs::read_to_string(folder.path().join("figures.prom"))?))?;
-    drop(daemon);
+    drop(agent.daemon.wait_for("listening", || UnixStream::connect(&socket).ok())?);
+    let open =
+        step::output(Command::new(&binary).args(["job", "metrics", "--socket"]).arg(&socket).stdin(Stdio::null()))?;
+    let file = folder.path().join("figures.prom");
+    let file = agent.daemon.wait_for("writing figures", || fs::read_to_string(&file).ok())?;
+    drop(agent);
     let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
     let kept = folder.path().join("open.txt");
     fs::write(&kept, &open)?;
@@ -70,14 +71,14 @@ fn objections(file: &str) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-struct Daemon {
-    child: Child,
-    output: PathBuf,
+/// The agent as a daemon without jobs.
+struct Agent {
+    daemon: Daemon,
     /// Mounted by it where the system has none.
     bpf: PathBuf,
 }
 
-impl Daemon {
+impl Agent {
     fn start(binary: &Path, folder: &Path) -> Result<Self> {
         let at = |name: &str| folder.join(name).display().to_string();
         fs::create_dir(folder.join("policies"))?;
@@ -97,36 +98,20 @@ impl Daemon {
         let mut command = Command::new("setsid");
         command.arg("--wait").arg(binary).arg("daemon").arg("--config").arg(folder.join("config.yml"));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let bpf = folder.join("state/bpf");
-        Ok(Self { child: command.spawn().context("the daemon can't be started")?, output, bpf })
-    }
-
-    fn wait_for<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
-        let deadline = Instant::now() + 3 * PATIENCE;
-        loop {
-            match look() {
-                Ok(found) => return Ok(found),
-                Err(error) if Instant::now() > deadline => {
-                    let said = fs::read_to_string(&self.output).unwrap_or_default();
-                    bail!("the daemon's figures: {error:#}\n{said}");
-                }
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
-            }
-        }
+        let child = command.spawn().context("the daemon can't be started")?;
+        Ok(Self { daemon: Daemon::of(child, output), bpf: folder.join("state/bpf") })
     }
 }
 
-impl Drop for Daemon {
+impl Drop for Agent {
     fn drop(&mut self) {
         // The daemon is the only child of `setsid --wait`, which ends with it.
-        let of = self.child.id();
+        let of = self.daemon.id();
         let children = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
         let daemon = children.split_whitespace().next().unwrap_or_default().to_owned();
-        let ended = !daemon.is_empty() && step::succeeds(Command::new("kill").arg(daemon));
-        if !ended {
-            let _ = self.child.kill();
+        if !daemon.is_empty() && step::succeeds(Command::new("kill").arg(daemon)) {
+            self.daemon.wait();
         }
-        let _ = self.child.wait();
         if self.bpf.exists() {
             step::succeeds(Command::new("umount").arg(&self.bpf));
         }
