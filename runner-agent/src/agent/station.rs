@@ -19,7 +19,7 @@ use crate::job::Scope;
 use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::load::object_hash;
 use crate::kernel::watch::WatchKeys;
-use crate::kernel::{Kernel, LoadOptions, PinRoot, Pins, Room};
+use crate::kernel::{Kernel, LoadOptions, PinRoot, Pins, Room, Tier};
 use crate::notice::{AgentState, Content};
 use crate::policy::Policy;
 use crate::record_file::Recorder;
@@ -241,9 +241,12 @@ impl Station {
 
     /// Takes everything down. The hooks go first, then the folders by which a successor would look for them.
     pub(super) fn take_down(self) {
-        let Self { kernel, flow, hold, .. } = self;
+        let Self { kernel, flow, hold, runtime, .. } = self;
         flow.finish();
-        drop(kernel);
+        let needs_folder = hold.is_none() && kernel.tier() == Tier::Tracing;
+        let parting = if needs_folder { PinRoot::at_parting(&runtime) } else { None };
+        kernel.part(parting.as_ref().map(Pins::folder));
+        drop(parting);
         drop(hold);
     }
 }

@@ -185,7 +185,11 @@ pub(super) fn refusal(functions: &Functions) -> Option<String> {
             loaded.attach().map_err(|error| error.to_string())
         });
         match tried {
-            Ok(_) => return None,
+            Ok(link) => {
+                // It is gone after a grace period, a tenth of a second, which loading needn't wait for.
+                let _ = std::thread::Builder::new().spawn(move || drop(link));
+                return None;
+            }
             Err(error) => refusals.push(format!("{}: {error}", word(way))),
         }
     }

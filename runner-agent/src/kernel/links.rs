@@ -26,7 +26,7 @@ struct Link {
     slot: u32,
     /// The pin that must be there, if there is one.
     pin: Option<PathBuf>,
-    _held: Held,
+    held: Held,
 }
 
 /// Links. They let go of their hooks when dropped, unless they are pinned.
@@ -68,7 +68,7 @@ impl Links {
             Some(path) => Held::Pinned(link.pin(path).map_err(|error| cannot_pin(path)(other(&error)))?),
             None => Held::Open(link),
         };
-        self.0.push(Link { slot, pin, _held: held });
+        self.0.push(Link { slot, pin, held });
         Ok(())
     }
 
@@ -78,8 +78,19 @@ impl Links {
         if let Some(path) = &pin {
             tracing_loader::pin(link.as_fd(), path).map_err(cannot_pin(path))?;
         }
-        self.0.push(Link { slot: 0, pin, _held: Held::Other(link) });
+        self.0.push(Link { slot: 0, pin, held: Held::Other(link) });
         Ok(())
+    }
+
+    /// Pins those that can't be taken from their hooks at once and aren't pinned, so that the pin holds them last.
+    pub(super) fn park(&self, folder: &Path) {
+        for (index, link) in self.0.iter().enumerate() {
+            if let (None, Held::Other(held)) = (&link.pin, &link.held)
+                && let Err(error) = tracing_loader::pin(held.as_fd(), &folder.join(index.to_string()))
+            {
+                tracing::debug!("a link can't be pinned before it goes: {error}");
+            }
+        }
     }
 
     /// Takes over the links that are pinned in a folder under these names.
@@ -91,7 +102,7 @@ impl Links {
                 path: path.clone(),
                 source: other(&error),
             })?;
-            Ok(Link { slot, pin: Some(path), _held: Held::Pinned(link) })
+            Ok(Link { slot, pin: Some(path), held: Held::Pinned(link) })
         });
         opened.collect::<Result<_, _>>().map(Self)
     }

@@ -247,6 +247,17 @@ impl Kernel {
         Ok(())
     }
 
+    /// Lets go of everything that isn't pinned.
+    ///
+    /// A hook before a function of the kernel is gone after a grace period, a tenth of a second and more, and the next one's begins
+    /// then: who closes the last descriptor waits for seconds. The kernel doesn't make anybody wait for a link that a pin held last,
+    /// so links are in `parting` when their descriptors are closed.
+    pub fn part(self, parting: Option<&Path>) {
+        if let Some(folder) = parting {
+            self.links.park(folder);
+        }
+    }
+
     /// What the kernel says now of the links that a job in this cgroup depends on; 0 for the topmost, and then of all.
     pub fn links(&self, cgroup: u64) -> LinkState {
         if cgroup == 0 { links::state() } else { links::state().on(cgroup) }

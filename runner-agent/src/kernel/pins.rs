@@ -93,6 +93,26 @@ impl PinRoot {
         is_bpf_fs(&found.path).then_some(found)
     }
 
+    /// A folder for the links of an agent that goes and has pinned nothing; none where the system has no BPF file system, because
+    /// nothing is mounted for this. Folders of agents that died meanwhile are cleared away.
+    pub fn at_parting(runtime: &Path) -> Option<Pins> {
+        const PARTING: &str = "parting-";
+        let root = Self::existing(None, runtime)?.made().ok()?;
+        let own = std::process::id().to_string();
+        for entry in fs::read_dir(&root.path).ok()?.flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix(PARTING));
+            if let Some(pid) = pid
+                && (pid == own || !Path::new("/proc").join(pid).exists())
+            {
+                drop(root.take_over(&format!("{PARTING}{pid}")));
+            }
+        }
+        let folder = root.job(&format!("{PARTING}{own}"));
+        fs::DirBuilder::new().mode(0o700).create(&folder).ok()?;
+        Some(Pins { folder, root, keep: false })
+    }
+
     /// Takes the folder of a job over, if it is there; it goes away with the value.
     pub fn take_over(&self, name: &str) -> Option<Pins> {
         let folder = self.job(name);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -134,11 +135,14 @@ fn a_job_that_ends_by_itself_leaves_nothing() {
     let go = job.path("go");
     let mut running = job.start();
     let pid: u32 = running.line().parse().expect("a pid");
-    let (cgroup, held) = (cgroup_of(pid), Held::by(running.pid()));
+    let agent = running.pid();
+    let (cgroup, held) = (cgroup_of(pid), Held::by(agent));
     fs::write(go, "go\n").expect("the job reads");
     let run = running.wait().whole();
     assert!(!cgroup.exists());
     assert!(held.goes());
+    let parting = format!("/sys/fs/bpf/runner-agent/parting-{agent}");
+    assert!(!Path::new(&parting).exists(), "links that go are still pinned");
     assert_eq!(run.log.ended().list("/leftovers"), Vec::<&str>::new());
 }
 
