@@ -7,7 +7,7 @@ use runner_agent_common::guard::agent;
 use runner_agent_common::runner::ServiceKey;
 
 use crate::kernel::{Address, offset, pointer, read};
-use crate::maps::{AGENTS, PLATFORM, RUNNER, SERVICES};
+use crate::maps::{AGENTS, GUARDS, PLATFORM, RUNNER, SERVICES};
 use crate::task;
 
 /// Slot of the job that the whole runner is held to the policy of; 0 where jobs alone are looked at.
@@ -22,8 +22,8 @@ pub fn slot() -> u32 {
 #[inline(never)]
 pub fn slot_of(current: Address) -> u32 {
     let mm = pointer(current, offset!(task_mm));
-    // The kernel's own threads have no memory of their own.
-    if mm == 0 || is_agents(read(current + offset!(task_tgid))) {
+    // The kernel's own threads have no memory of their own. Before the slot has a job, and between two, nobody is held to anything.
+    if mm == 0 || !has_job() || is_agents(read(current + offset!(task_tgid))) {
         return 0;
     }
     let inode = pointer(pointer(mm, offset!(mm_exe_file)), offset!(file_inode));
@@ -35,6 +35,13 @@ pub fn slot_of(current: Address) -> u32 {
     };
     // SAFETY: only whether the key exists is asked.
     if unsafe { SERVICES.get(service) }.is_some() { 0 } else { slot() }
+}
+
+/// Whether there is a job in the runner's slot. What it may not touch is the first thing that is written of a job.
+#[inline(always)]
+fn has_job() -> bool {
+    // SAFETY: only whether the key exists is asked.
+    unsafe { GUARDS.get(slot()) }.is_some()
 }
 
 /// Whether a process is the agent's own.

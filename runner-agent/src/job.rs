@@ -7,7 +7,7 @@ use runner_agent_common::map::FileKey;
 
 use crate::event::{Process, ProcessKey};
 use crate::names::Names;
-use crate::policy::Policy;
+use crate::policy::{Policy, words};
 use crate::process::ProcessTable;
 use crate::redact::Redactor;
 
@@ -20,6 +20,8 @@ pub enum Scope {
     /// Everything on the machine but the agent and the platform's own services. What isn't the job's isn't ended with it.
     Runner,
 }
+
+words!(Scope, "job, runner", { Scope::Job => "job", Scope::Runner => "runner" });
 
 /// A job as it was started.
 #[derive(Debug)]

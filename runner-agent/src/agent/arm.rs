@@ -98,6 +98,9 @@ impl Station {
         // Before the guard, which then holds its socket too.
         let gate = gating::bind(&policy, &self.runtime, &name)?;
         self.kernel.watch(slot, &watch_keys(&policy))?;
+        if let Some(platform) = &mut self.platform {
+            platform.look_again(&mut self.kernel)?;
+        }
         guarding::arrange(&mut self.kernel, slot, &policy, log.as_deref())?;
         let (cgroup, blocking, rule_ids, received) = match prepared {
             None => self.audited(slot, &name, proof)?,
@@ -183,9 +186,10 @@ impl Station {
 
     fn audited(&mut self, slot: u32, name: &str, proof: Option<Proof>) -> Result<Begun, RunError> {
         let scope = self.scope();
+        let pins = self.hold.as_ref().map(|hold| hold.pins.folder());
         let Self { kernel, hierarchy, scratch, .. } = self;
         if self.platform.is_some() {
-            kernel.hook(&hierarchy.mount, slot, false, None)?;
+            kernel.hook(&hierarchy.mount, slot, false, pins)?;
         }
         let received = match proof {
             None => Received::default(),
@@ -193,7 +197,6 @@ impl Station {
         };
         let cgroup = hierarchy.create_job(name)?;
         if self.platform.is_none() {
-            let pins = self.hold.as_ref().map(|hold| hold.pins.folder());
             kernel.hook(cgroup.path(), slot, false, pins)?;
         }
         kernel.add_job(&cgroup, slot)?;

@@ -70,6 +70,8 @@ impl Station {
         self.flow.send();
         // The hooks go first, then the cgroup by which a successor would look for the job.
         self.kernel.remove_job(slot)?;
+        // Whoever isn't the job's and was held to its policy runs on, and belongs to nobody.
+        self.kernel.let_go(slot)?;
         cgroup.remove()?;
         self.bequeath()?;
         self.guard_testament()?;

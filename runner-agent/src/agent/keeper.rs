@@ -187,7 +187,7 @@ fn inherit(
         let redactor = redactor.clone();
         let job = Arc::new(Job { slot, id, command, policy, redactor, scope, secret_files, rule_ids });
         if scope == Scope::Runner {
-            let mut again = Platform::of(&job.policy, &hierarchy);
+            let mut again = Platform::of(&job.policy.platform, &hierarchy);
             again.arrange(&mut kernel).map_err(|error| error.to_string())?;
             platform = Some(again);
         }

@@ -16,7 +16,7 @@ use super::child::OWN_PROGRAM;
 use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::watch::file_key;
 use crate::kernel::{Kernel, LoadError};
-use crate::policy::{Policy, Service};
+use crate::policy::Service;
 
 /// How often services are looked for: one that is restarted gets another cgroup under the same name.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,10 +46,10 @@ pub(super) struct Platform {
 }
 
 impl Platform {
-    /// The policy's services. What is missing of them is told, and is exempt once it is there.
-    pub(super) fn of(policy: &Policy, hierarchy: &Hierarchy) -> Self {
+    /// A policy's services. What is missing of them is told, and is exempt once it is there.
+    pub(super) fn of(services: &[Service], hierarchy: &Hierarchy) -> Self {
         let Hierarchy { mount, own } = hierarchy.clone();
-        let services = policy.platform.iter().filter_map(|service| known(service, &mount)).collect();
+        let services = services.iter().filter_map(|service| known(service, &mount)).collect();
         Self {
             mount,
             own,
@@ -92,6 +92,11 @@ impl Platform {
     /// A program was started: it may be a service's.
     pub(super) fn has_started(&mut self) {
         self.has_started = true;
+    }
+
+    /// Looks for them now: nobody has looked while there was no job.
+    pub(super) fn look_again(&mut self, kernel: &mut Kernel) -> Result<(), LoadError> {
+        self.find(kernel).map(drop)
     }
 
     fn find(&mut self, kernel: &mut Kernel) -> Result<Vec<ProcessKey>, LoadError> {

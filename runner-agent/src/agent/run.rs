@@ -145,7 +145,7 @@ fn arm(options: RunOptions) -> Result<Station, RunError> {
         load: LoadOptions { runner: if holds_runner { SLOT } else { 0 }, ..options.load },
         room: closed.as_ref().map_or(room, |closed| closed.room(room)),
         outlives: prepared.is_some(),
-        runner: holds_runner.then_some(&policy),
+        runner: holds_runner.then_some(&policy.platform),
         scratch: options.scratch,
         runtime: options.runtime,
         pins: options.pins,

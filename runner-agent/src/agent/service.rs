@@ -7,6 +7,7 @@
 mod ending;
 mod figures;
 mod moving;
+mod slots;
 mod words;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use crate::config::Combined;
 use crate::kernel::procfs::Snapshot;
 use crate::kernel::{LoadOptions, Room};
 use crate::ledger::{KeyError, SigningKey};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Policy, Service as PlatformService};
 use crate::redact::Redactor;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::wire::Encoder;
@@ -43,8 +44,10 @@ pub struct ServiceOptions {
     pub load: LoadOptions,
     /// The policies that there are: the kernel side gets room for as many jobs like the largest.
     pub policies: Vec<Policy>,
-    /// Jobs at once.
+    /// Jobs at once; one where the whole runner is in scope.
     pub jobs: u32,
+    /// The services that no job's policy holds for, where all of the machine is held to it.
+    pub runner: Option<Vec<PlatformService>>,
     /// Whether what a job leaves behind is ended with it.
     pub ends_leftovers: bool,
     /// Folder of the logs.
@@ -66,6 +69,9 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Room that each job's policy may take beyond what the known ones do: rules, files of programs.
 const SPARE: Room = Room { entries: 4096, exes: 256, rules: 256, carries: true, refuses_reads: false, audits: true };
+
+/// Slot of the job that the whole runner is held to the policy of: the only one that there is then.
+const RUNNERS_SLOT: u32 = 1;
 
 struct Session {
     begun: Begun,
@@ -100,8 +106,8 @@ struct Kept {
 impl Service {
     /// Loads the probes, and proves with a job of its own that they see what they should and refuse what they must.
     pub fn raise(options: ServiceOptions) -> Result<Self, RunError> {
-        let ServiceOptions { load, policies, jobs, ends_leftovers, logs, runtime, pins, encoder, deliveries, started } =
-            options;
+        let ServiceOptions { load, policies, jobs, runner, logs, runtime, pins, started, .. } = options;
+        let ServiceOptions { ends_leftovers, encoder, deliveries, .. } = options;
         let no_key = |error: KeyError| io_error("make a key")(std::io::Error::other(error.to_string()));
         let key = Arc::new(SigningKey::generate().map_err(no_key)?);
         let room = room(&policies, jobs)?;
@@ -109,10 +115,10 @@ impl Service {
         let closed = Closed::listen()?;
         let mut station = Station::raise(StationOptions {
             name: name.clone(),
-            load,
+            load: LoadOptions { runner: if runner.is_some() { RUNNERS_SLOT } else { 0 }, ..load },
             room: closed.room(room),
             outlives: true,
-            runner: None,
+            runner: runner.as_deref(),
             scratch: runtime.clone(),
             runtime,
             pins,
@@ -182,7 +188,7 @@ impl Service {
                 return Err(BeginError::Inside { pid, id });
             }
         }
-        let slot = self.free_slot().ok_or(BeginError::Full(self.sessions.len()))?;
+        let slot = self.free_slot().ok_or_else(|| self.no_slot())?;
         let ended = pidfd(request.worker).ok_or(BeginError::Gone(request.worker))?;
         if Snapshot::read(request.worker).is_none_or(|now| now.rough_key() != key) {
             return Err(BeginError::Gone(request.worker));
@@ -244,12 +250,6 @@ impl Service {
         Ok(begun)
     }
 
-    /// The slots are gone round, so that what comes late of one job never looks like another's.
-    fn free_slot(&self) -> Option<u32> {
-        let jobs = self.options.jobs;
-        (1..=jobs).map(|step| (self.last_slot + step - 1) % jobs + 1).find(|slot| !self.sessions.contains_key(slot))
-    }
-
     /// What the job began with that a process belongs to.
     pub fn begun_of(&self, pid: u32) -> Option<&Begun> {
         let slot = self.slot_of(pid)?;
@@ -260,16 +260,6 @@ impl Service {
     pub fn job_of(&self, pid: u32) -> Option<Arc<str>> {
         let slot = self.slot_of(pid)?;
         self.sessions.get(&slot).map(|session| session.begun.id.clone())
-    }
-
-    fn slot_of(&self, pid: u32) -> Option<u32> {
-        let path = self.cgroup_of(pid)?;
-        let found = self.station.jobs.values().find(|at_work| path.starts_with(at_work.cgroup.path()));
-        found.map(|at_work| at_work.job.slot)
-    }
-
-    fn slot(&self, id: &str) -> Option<u32> {
-        self.sessions.iter().find(|(_, session)| &*session.begun.id == id).map(|(slot, _)| *slot)
     }
 
     /// Tells in a job's log that somebody asked for what is not his to ask for.

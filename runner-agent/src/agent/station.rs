@@ -21,7 +21,7 @@ use crate::kernel::load::object_hash;
 use crate::kernel::watch::WatchKeys;
 use crate::kernel::{Kernel, LoadOptions, PinRoot, Pins, Room, Tier};
 use crate::notice::{AgentState, Content};
-use crate::policy::Policy;
+use crate::policy::Service;
 use crate::record_file::Recorder;
 
 /// How an agent sets itself up, before it has a job.
@@ -34,8 +34,8 @@ pub(super) struct StationOptions<'a> {
     pub(super) room: Room,
     /// Whether links and maps are to outlive it.
     pub(super) outlives: bool,
-    /// Whether all of the machine is held to this policy, and not jobs alone.
-    pub(super) runner: Option<&'a Policy>,
+    /// Where all of the machine is held to a job's policy, and not the job alone: the services that it doesn't hold for.
+    pub(super) runner: Option<&'a [Service]>,
     /// Where to put the file that the self-check opens.
     pub(super) scratch: PathBuf,
     /// Where to keep what must outlive it.
@@ -106,8 +106,8 @@ impl Station {
         // Before anything hangs on a hook: what is exempt must never have been taken in.
         let platform = match runner {
             None => None,
-            Some(policy) => {
-                let mut platform = Platform::of(policy, &hierarchy);
+            Some(services) => {
+                let mut platform = Platform::of(services, &hierarchy);
                 platform.arrange(&mut kernel)?;
                 Some(platform)
             }

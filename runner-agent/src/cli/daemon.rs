@@ -12,6 +12,7 @@ use super::{USAGE, complain, sending};
 use crate::agent::{Service, ServiceOptions};
 use crate::config::daemon::{self, Leftovers, WantedTier};
 use crate::control::{Place, Policies, serve};
+use crate::job::Scope;
 use crate::kernel::{LoadOptions, Tier, TierChoice, procfs};
 use crate::sink::wire::Encoder;
 
@@ -71,6 +72,7 @@ fn serve_jobs(config: daemon::DaemonConfig, policies: Policies, started: Instant
         },
         policies: policies.all().to_vec(),
         jobs: config.jobs,
+        runner: (config.scope == Scope::Runner).then(|| policies.platform().to_vec()),
         ends_leftovers: config.leftovers == Leftovers::End,
         logs: config.logs,
         runtime: config.state,

@@ -7,6 +7,7 @@ use super::problem::Problem;
 use super::raw::{self, At};
 use super::sinks;
 use crate::identity::TrustRules;
+use crate::job::Scope;
 use crate::policy::words;
 use crate::sink::settings::Settings;
 
@@ -20,6 +21,7 @@ pub const DAEMON_KEYS: &[&str] = &[
     "state",
     "pins",
     "tier",
+    "scope",
     "jobs",
     "on-end",
     "owner",
@@ -59,6 +61,8 @@ pub struct DaemonConfig {
     pub pins: Option<PathBuf>,
     /// How deep to look.
     pub tier: WantedTier,
+    /// Who is held to a job's policy.
+    pub scope: Scope,
     /// Jobs at once.
     pub jobs: u32,
     /// What becomes of a job's processes when its worker has ended.
@@ -85,6 +89,7 @@ impl Default for DaemonConfig {
             state: "/run/runner-agent".into(),
             pins: None,
             tier: WantedTier::Auto,
+            scope: Scope::Job,
             jobs: MOST_JOBS,
             leftovers: Leftovers::End,
             owner: None,
@@ -168,6 +173,12 @@ fn config(root: &Cursor) -> DaemonConfig {
     config.spool = path(&fields, "spool");
     config.tier = fields.get("tier").and_then(|tier| tier.word()).unwrap_or(config.tier);
     config.jobs = fields.get("jobs").and_then(|jobs| jobs.number(1, MOST_JOBS)).unwrap_or(config.jobs);
+    if let Some(scope) = fields.get("scope") {
+        config.scope = scope.word().unwrap_or_default();
+        if config.scope == Scope::Runner {
+            holds_runner(&scope, &fields, &mut config);
+        }
+    }
     config.owner = fields.get("owner").and_then(|owner| owner.number(0, u32::MAX - 1));
     if let Some(on_end) = fields.get("on-end").and_then(|cursor| cursor.fields(ON_END_KEYS)) {
         config.leftovers = on_end.get("leftovers").and_then(|word| word.word()).unwrap_or(config.leftovers);
@@ -179,6 +190,26 @@ fn config(root: &Cursor) -> DaemonConfig {
         config.sinks = sinks::sinks(&cursor);
     }
     config
+}
+
+/// What goes with `scope: runner`: whoever is outside a job can be held to one policy and to no two, and who is exempt is the
+/// operator's to say.
+fn holds_runner(scope: &Cursor, fields: &Fields, config: &mut DaemonConfig) {
+    if config.floor.is_none() {
+        scope.error(
+            "runner needs a `floor`: its `platform` says which services no job's policy holds for (docs/scope.md)"
+                .to_owned(),
+        );
+    }
+    match fields.get("jobs") {
+        None => config.jobs = 1,
+        Some(jobs) if config.jobs != 1 => {
+            jobs.error(
+                "with `scope: runner` the whole machine is one job's; write `jobs: 1`, or `scope: job`".to_owned(),
+            );
+        }
+        Some(_) => {}
+    }
 }
 
 fn trust(cursor: &Cursor) -> TrustRules {
@@ -248,7 +279,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "version: 1\nsocket: /a/s\npolicies: /a/p\nfloor: /a/f.yml\nlogs: /a/l\nstate: /a/r\npins: /a/b\nspool: /a/w\n\
-                    tier: tracepoint\njobs: 7\non-end: { leftovers: keep }\nowner: 1001\nmetrics-file: /a/m.prom\n\
+                    tier: tracepoint\nscope: job\njobs: 7\non-end: { leftovers: keep }\nowner: 1001\nmetrics-file: /a/m.prom\n\
                     trust: { believe: [github, gitlab], protected: 'release/*', internal-pull-requests: true, \
                     release: { tags: ['v*'], environments: [], events: [] } }\n";
         let wanted = DaemonConfig {
@@ -259,6 +290,7 @@ mod tests {
             state: "/a/r".into(),
             pins: Some("/a/b".into()),
             tier: WantedTier::Tracepoint,
+            scope: Scope::Job,
             jobs: 7,
             leftovers: Leftovers::Keep,
             owner: Some(1001),
@@ -274,6 +306,15 @@ mod tests {
             spool: Some("/a/w".into()),
         };
         assert_eq!(parse(Path::new("c"), text.as_bytes()).unwrap(), wanted);
+    }
+
+    #[test]
+    fn the_whole_runner_is_one_jobs_and_who_is_exempt_is_said_by_the_floor() {
+        let config = parse(Path::new("c"), b"version: 1\nscope: runner\nfloor: /a/f.yml\n").unwrap();
+        assert_eq!((config.scope, config.jobs), (Scope::Runner, 1));
+        let told = problems("version: 1\nscope: runner\njobs: 2\n");
+        assert!(told.iter().any(|problem| problem.contains(":2:") && problem.contains("needs a `floor`")), "{told:#?}");
+        assert!(told.iter().any(|problem| problem.contains(":3:") && problem.contains("write `jobs: 1`")), "{told:#?}");
     }
 
     #[test]

@@ -11,12 +11,14 @@ use crate::config::raw::SyntaxError;
 use crate::config::{self, Combined, DaemonConfig, Problem, Recorded, Runtime, Surroundings, combine, load_recording};
 use crate::identity::{JobIdentity, TrustRules, trust};
 use crate::policy::secret::Place;
-use crate::policy::{Mode, Policy, Trust, select};
+use crate::policy::{Mode, Policy, Service, Trust, select};
 
 /// The policies of the configuration's folder, and its floor.
 #[derive(Clone, Debug)]
 pub struct Policies {
     floor: Option<PathBuf>,
+    /// The services that the floor exempts, as it is without a job.
+    platform: Vec<Service>,
     /// Each as it is without a job, for its conditions.
     known: Vec<Policy>,
     /// Their files, in the same order.
@@ -77,7 +79,8 @@ impl Policies {
         }
         let floor = config.floor.clone();
         if problems.is_empty() {
-            Ok(Self { floor, known, files, trust: config.trust.clone(), latest: Arc::default() })
+            let platform = under.map(|floor| floor.platform).unwrap_or_default();
+            Ok(Self { floor, platform, known, files, trust: config.trust.clone(), latest: Arc::default() })
         } else {
             Err(problems)
         }
@@ -86,6 +89,11 @@ impl Policies {
     /// The policies as they are without a job.
     pub fn all(&self) -> &[Policy] {
         &self.known
+    }
+
+    /// The services that no job's policy holds for, where the whole runner is in scope.
+    pub fn platform(&self) -> &[Service] {
+        &self.platform
     }
 
     /// Chooses, and loads what was chosen for the job's own environment. The error is for whoever asked.

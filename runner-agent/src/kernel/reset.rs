@@ -83,11 +83,19 @@ impl Kernel {
 
     /// Forgets which cgroup and which processes are a job's: what they do is nobody's from here on.
     pub fn let_go(&mut self, slot: u32) -> Result<(), LoadError> {
+        // A member that is looked at between two looks may have a child.
+        const ROUNDS: usize = 64;
         self.forget_cgroups(slot)?;
         let mut tasks = self.maps.hash::<u32, Task>("TASKS")?;
-        let members: Vec<u32> =
-            tasks.iter().filter_map(Result::ok).filter(|(_, task)| task.job == slot).map(|(tgid, _)| tgid).collect();
-        members.iter().try_for_each(|tgid| clear(tasks.remove(tgid), "TASKS"))
+        for _ in 0..ROUNDS {
+            let of_job = tasks.iter().filter_map(Result::ok).filter(|(_, task)| task.job == slot);
+            let members: Vec<u32> = of_job.map(|(tgid, _)| tgid).collect();
+            if members.is_empty() {
+                break;
+            }
+            members.iter().try_for_each(|tgid| clear(tasks.remove(tgid), "TASKS"))?;
+        }
+        Ok(())
     }
 }
 

@@ -78,6 +78,12 @@ pub enum BeginError {
     /// No slot is free.
     #[error("{0} jobs are under way, as many as the configuration allows (`jobs`)")]
     Full(usize),
+    /// The whole runner is held to the policy of another.
+    #[error(
+        "the whole runner is held to the policy of {0} (`scope: runner` in the configuration), and to one job's at a time; begin this \
+         one when that has ended"
+    )]
+    Held(Arc<str>),
     /// The worker has gone.
     #[error("the worker, pid {0}, has ended")]
     Gone(u32),

@@ -1,164 +1,30 @@
-//! The whole runner as scope: who is held to a job's policy without being the job's, and who isn't.
-//!
-//! The hooks hang on the topmost cgroup, so that these run in guests alone, one after the other.
+//! `run --scope runner`: one job holds the machine.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
-use std::time::Duration;
 
 use end_to_end::job::Running;
-use end_to_end::{Cgroup, Job, Line, Namespace, Run, binary, host, needs, report, test_name, wait_until};
+use end_to_end::{Cgroup, Job, Namespace, Run, binary, wait_until};
 use rustix::process::Signal;
 
-/// The helper that acts inside jobs.
-const ACT: &str = env!("CARGO_BIN_EXE_act");
-
-/// Each test holds the machine.
-static MACHINE: Mutex<()> = Mutex::new(());
-
-/// How long an agent may take to arm, or to see that a service was started again.
-const WITHIN: Duration = Duration::from_mins(2);
-
-macro_rules! needs_guest {
-    () => {
-        needs!();
-        if !host::is_guest() {
-            report::needs_guest(test_name!(), "the topmost cgroup is this machine's");
-            return;
-        }
-        let _machine = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    };
-}
+use crate::{ACT, Outsider, Stage, WITHIN, connect_of};
 
 /// A job that runs a script.
 fn shell(script: &str) -> Job {
     Job::new(binary::agent(ACT), ["bash", "-c", script])
 }
 
-/// A shell outside the job that connects where it is told to.
-struct Outsider {
-    child: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Outsider {
-    /// Starts one in a cgroup; with a namespace, its network is that one's.
-    fn start(program: &Path, cgroup: &Path, network: Option<&Namespace>) -> Self {
-        let mut command = network.map_or_else(|| Command::new("/bin/bash"), |network| network.command("/bin/bash"));
-        let script = "echo ready; while read -r address port; do \
-                      { true 3<>/dev/tcp/$address/$port && echo reached; } 2>&1; echo; done";
-        let mut child = command
-            .args(["-c", "read -r program; exec $program -c \"$0\"", script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a shell can be started");
-        let orders = child.stdin.take().expect("its input is a pipe");
-        let answers = BufReader::new(child.stdout.take().expect("its output is a pipe"));
-        // The test moves it: whoever is held to a policy doesn't come into another cgroup.
-        fs::write(cgroup.join("cgroup.procs"), child.id().to_string()).expect("a process can be moved");
-        let mut outsider = Self { child, orders, answers };
-        // A service is started where it belongs; the program that it was until then is another's.
-        writeln!(outsider.orders, "{}", program.display()).expect("it takes orders");
-        assert_eq!(outsider.line(), "ready");
-        outsider
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).expect("its output can be read");
-        line.trim_end().to_owned()
-    }
-
-    /// What comes of its trying to connect.
-    fn tries(&mut self, (address, port): (Ipv4Addr, u16)) -> &'static str {
-        writeln!(self.orders, "{address} {port}").expect("it takes orders");
-        let said: Vec<String> = std::iter::from_fn(|| Some(self.line()).filter(|line| !line.is_empty())).collect();
-        let said = said.join(" ");
-        if said.contains("not permitted") {
-            "refused"
-        } else if said.ends_with("reached") {
-            "reached"
-        } else {
-            panic!("it said {said:?}")
-        }
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Outsider {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A listener that a policy closes, a service that the policy exempts, and the places for both.
-struct Stage {
-    closed: TcpListener,
-    service: PathBuf,
-    platform: Cgroup,
-    elsewhere: Cgroup,
-    _folder: tempfile::TempDir,
-}
-
-impl Stage {
-    fn set() -> Self {
-        let folder = tempfile::Builder::new().prefix("runner-agent-e2e-").tempdir().expect("a folder");
-        let service = folder.path().join("service");
-        fs::copy("/bin/bash", &service).expect("a program can be copied");
-        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-        let (platform, elsewhere) = (Cgroup::create(), Cgroup::create());
-        Self { closed, service, platform, elsewhere, _folder: folder }
-    }
-
-    fn closed(&self) -> (Ipv4Addr, u16) {
-        (Ipv4Addr::LOCALHOST, self.closed.local_addr().expect("it is bound").port())
-    }
-
-    /// Held to a policy that closes the listener, for the whole runner: a job that runs until its file is there.
-    fn job(&self, mode: &str, script: &str) -> Job {
-        let mount = host::cgroup_mount().expect("checked");
-        let cgroup = Path::new("/").join(self.platform.path().strip_prefix(mount).expect("it lies below the mount"));
-        let own =
-            Path::new("/").join(host::own_cgroup().strip_prefix(host::cgroup_mount().expect("checked")).expect("so"));
-        let test = std::env::current_exe().expect("this program has a file");
-        let policy = format!(
-            "version: 1\nname: scope\nmode: {mode}\negress:\n  deny:\n    \
-             - {{ class: loopback, ports: [{}], why: \"this test closes it\" }}\nplatform:\n  \
-             - {{ cgroup: \"{}*\", exe: \"{}\", why: \"this test's platform\" }}\n  \
-             - {{ cgroup: \"{}\", exe: \"{}\", why: \"makes cgroups, and kills agents\" }}\n",
-            self.closed().1,
-            cgroup.display(),
-            self.service.display(),
-            own.display(),
-            test.display()
-        );
-        let script = format!("{script}\necho armed; until [ -e done ]; do read -rt 0.05 _ <> <(:); done; true");
-        shell(&script).policy(&policy).option("--scope").option("runner")
-    }
+/// Held to a policy that closes the listener, for the whole runner: a job that runs until its file is there.
+fn job(stage: &Stage, mode: &str, script: &str) -> Job {
+    let script = format!("{script}\necho armed; until [ -e done ]; do read -rt 0.05 _ <> <(:); done; true");
+    shell(&script).policy(&stage.policy("scope", mode)).option("--scope").option("runner")
 }
 
 /// Lets the job come to its end.
 fn end(running: Running, home: &Path) -> Run {
     fs::write(home.join("done"), "").expect("the job's home takes files");
     running.wait()
-}
-
-/// The only connect of a process outside the job.
-fn connect_of<'a>(run: &'a Run, outsider: &Outsider) -> &'a Line {
-    let mut found = run.log.of("connect").filter(|line| *line.at("/process/pid") == outsider.pid());
-    let first = found.next().expect("it connected");
-    assert!(found.next().is_none(), "each connect is told once");
-    first
 }
 
 fn is_unheard(listener: &TcpListener) -> bool {
@@ -175,7 +41,7 @@ fn everybody_is_held_to_the_policy_but_services_by_cgroup_and_program() {
     let mut service = Outsider::start(&stage.service, stage.platform.path(), None);
     let mut other_program = Outsider::start(bash, stage.platform.path(), None);
     let mut other_place = Outsider::start(&stage.service, stage.elsewhere.path(), None);
-    let job = stage.job("block", "{ true 3<>/dev/tcp/127.0.0.1/$CLOSED; } 2>&1 | grep -o 'not permitted' | head -1");
+    let job = job(&stage, "block", "{ true 3<>/dev/tcp/127.0.0.1/$CLOSED; } 2>&1 | grep -o 'not permitted' | head -1");
     let job = job.variable("CLOSED", stage.closed().1.to_string());
     let home = job.home().to_owned();
     let mut running = job.start();
@@ -189,7 +55,7 @@ fn everybody_is_held_to_the_policy_but_services_by_cgroup_and_program() {
     assert_eq!(service.tries(stage.closed()), "reached");
 
     let run = end(running, &home).whole();
-    let line = connect_of(&run, &elsewhere);
+    let line = connect_of(&run.log, &elsewhere);
     assert_eq!((line.text("scope"), line.text("verdict")), ("runner", "blocked"));
     assert!(run.log.of("connect").all(|line| *line.at("/process/pid") != service.pid()), "who is exempt is not told");
     let told = run.log.of("agent").find(|line| line.text("state") == "runner-in-scope").expect("it says whom it holds");
@@ -206,14 +72,14 @@ fn an_audited_runner_is_told_and_not_refused() {
     needs_guest!();
     let stage = Stage::set();
     let mut elsewhere = Outsider::start(Path::new("/bin/bash"), stage.elsewhere.path(), None);
-    let job = stage.job("audit", "");
+    let job = job(&stage, "audit", "");
     let home = job.home().to_owned();
     let mut running = job.start();
     assert_eq!(running.line(), "armed");
     assert_eq!(elsewhere.tries(stage.closed()), "reached");
     let late = Outsider::start(Path::new("/bin/bash"), stage.elsewhere.path(), None);
     let run = end(running, &home).whole();
-    let line = connect_of(&run, &elsewhere);
+    let line = connect_of(&run.log, &elsewhere);
     assert_eq!((line.text("scope"), line.text("verdict")), ("runner", "audited"));
     let left = run.log.ended().list("/left_on_runner");
     assert_eq!(left, [format!("bash (pid {})", late.pid())], "whoever came while the job ran, and stays");
@@ -234,14 +100,14 @@ fn a_container_on_a_bridge_of_its_own_is_held_too() {
     let listener = engine.inside(|| TcpListener::bind("10.77.0.1:0")).expect("the bridge has that address");
     let address = (Ipv4Addr::new(10, 77, 0, 1), listener.local_addr().expect("it is bound").port());
     let mut inside = Outsider::start(Path::new("/bin/bash"), stage.elsewhere.path(), Some(&container));
-    let job = stage.job("block", "");
+    let job = job(&stage, "block", "");
     let home = job.home().to_owned();
     let mut running = job.start();
     assert_eq!(running.line(), "armed");
     assert_eq!(inside.tries(address), "refused");
     assert!(is_unheard(&listener));
     let run = end(running, &home).whole();
-    let line = connect_of(&run, &inside);
+    let line = connect_of(&run.log, &inside);
     assert_eq!((line.text("scope"), line.text("verdict")), ("runner", "blocked"));
     assert_eq!(inside.tries(address), "reached", "it was the policy that kept it");
 }
@@ -250,7 +116,7 @@ fn a_container_on_a_bridge_of_its_own_is_held_too() {
 fn a_service_that_is_started_again_is_exempt_again() {
     needs_guest!();
     let stage = Stage::set();
-    let job = stage.job("block", "");
+    let job = job(&stage, "block", "");
     let home = job.home().to_owned();
     let mut running = job.start();
     assert_eq!(running.line(), "armed");
@@ -268,7 +134,7 @@ fn a_killed_agent_leaves_the_runner_held_and_a_successor_goes_on() {
     let stage = Stage::set();
     let mut elsewhere = Outsider::start(Path::new("/bin/bash"), stage.elsewhere.path(), None);
     let mut service = Outsider::start(&stage.service, stage.platform.path(), None);
-    let job = stage.job("block", "");
+    let job = job(&stage, "block", "");
     let home = job.home().to_owned();
     let folder = job.path("state");
     let mut running = job.option("--state").option(&folder).start();
