@@ -5,7 +5,7 @@
 //! `name: value` for each header, names in lower case, and `NAME.body` the body as it came.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,7 +81,12 @@ pub struct Receiver {
 impl Receiver {
     /// Starts one that asks what to do with each request, which are numbered from 0.
     pub fn start(handler: impl Fn(u64, &Received) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        Self::at(0, handler)
+    }
+
+    /// The same on this port.
+    pub fn at(port: u16, handler: impl Fn(u64, &Received) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a loopback port");
         let address = listener.local_addr().expect("it is bound");
         let record = std::env::var_os(RECORD).map(PathBuf::from);
         let shared = Arc::new(Shared {
@@ -98,9 +103,14 @@ impl Receiver {
 
     /// One that takes everything, and keeps it in a list.
     pub fn keeping() -> (Self, Arc<Mutex<Vec<Received>>>) {
+        Self::keeping_at(0)
+    }
+
+    /// The same on this port.
+    pub fn keeping_at(port: u16) -> (Self, Arc<Mutex<Vec<Received>>>) {
         let kept: Arc<Mutex<Vec<Received>>> = Arc::default();
         let list = kept.clone();
-        let receiver = Self::start(move |_, received| {
+        let receiver = Self::at(port, move |_, received| {
             list.lock().unwrap_or_else(PoisonError::into_inner).push(received.clone());
             Reply::status(204)
         });

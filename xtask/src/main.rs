@@ -45,7 +45,7 @@ enum Task {
     /// What the agent costs: baseline and agent interleaved
     Bench(bench::Options),
     /// The end-to-end tests on other kernels, in guests; or one command in one guest: `vm 6.1 -- COMMAND`
-    Vm(vm::Options),
+    Vm(Box<vm::Options>),
     /// The Debian package of the static binary, and whether it is what it should be
     Package(package::Options),
     /// The inside of such a guest

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use end_to_end::{Job, Receiver, binary, host, needs, wait_until};
+use end_to_end::{Job, Received, Receiver, binary, host, needs, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -46,27 +47,33 @@ fn what_a_killed_agent_had_written_down_arrives_and_nothing_comes_twice_in_two_f
 
         // Each job counts from 1, and lines about the agent name no job: the requests' ids do.
         let first = whole.iter().find_map(|line| line["job"].as_str()).expect("a line names the job").to_owned();
-        let mut alerts: BTreeMap<u64, Vec<Vec<u8>>> = BTreeMap::new();
-        for received in &*kept.lock().expect("no holder panicked") {
-            if let Some(seq) =
-                received.header("webhook-id").strip_prefix(&format!("{first}-")).and_then(|it| it.parse().ok())
-            {
-                alerts.entry(seq).or_default().push(received.body.clone());
-            }
-        }
-        assert!(alerts.values().all(|bodies| bodies.iter().all(|body| *body == bodies[0])), "one id, one body");
-        let events = lines(&kept).into_iter().filter(|line| line.0["job"] == first.as_str());
-        let mut seqs: Vec<u64> = events.map(|line| line.number("seq")).chain(alerts.keys().copied()).collect();
-        seqs.sort_unstable();
-        let events_and_more = seqs.len();
-        seqs.dedup();
-        // An alert that names its job is in both lists; nothing else is.
-        assert!(events_and_more - seqs.len() <= alerts.len(), "an event came in two forms");
-        assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "no gap in what had been written down");
-        assert!(seqs.len() + UNDER_WAY >= whole.len(), "{} of {} arrived", seqs.len(), whole.len());
-        let told = format!("killed after {killed_after} lines: the log has {}, {} arrived\n", whole.len(), seqs.len());
+        let arrived = numbers(&kept, &first);
+        assert_eq!(arrived, (1..=arrived.len() as u64).collect::<Vec<_>>(), "no gap in what had been written down");
+        let arrived = arrived.len();
+        assert!(arrived + UNDER_WAY >= whole.len(), "{arrived} of {} arrived", whole.len());
+        let told = format!("killed after {killed_after} lines: the log has {}, {arrived} arrived\n", whole.len());
         std::io::stderr().write_all(told.as_bytes()).expect("it can be told");
     }
+}
+
+/// The numbers of a job's notices that arrived, each once; fails where one came in two forms.
+pub(crate) fn numbers(kept: &Arc<Mutex<Vec<Received>>>, job: &str) -> Vec<u64> {
+    let mut alerts: BTreeMap<u64, Vec<Vec<u8>>> = BTreeMap::new();
+    for received in &*kept.lock().expect("no holder panicked") {
+        let number = received.header("webhook-id").strip_prefix(&format!("{job}-"));
+        if let Some(seq) = number.and_then(|it| it.parse().ok()) {
+            alerts.entry(seq).or_default().push(received.body.clone());
+        }
+    }
+    assert!(alerts.values().all(|bodies| bodies.iter().all(|body| *body == bodies[0])), "one id, one body");
+    let events = lines(kept).into_iter().filter(|line| line.0["job"] == job);
+    let mut seqs: Vec<u64> = events.map(|line| line.number("seq")).chain(alerts.keys().copied()).collect();
+    seqs.sort_unstable();
+    let events_and_more = seqs.len();
+    seqs.dedup();
+    // An alert that names its job is in both lists; nothing else is.
+    assert!(events_and_more - seqs.len() <= alerts.len(), "an event came in two forms");
+    seqs
 }
 
 /// A job whose agent keeps its state in a folder that outlives the job's home.

@@ -3,6 +3,7 @@
 mod daemon;
 mod killed;
 mod latency;
+mod power;
 mod run;
 
 use std::path::Path;

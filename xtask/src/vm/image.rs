@@ -18,6 +18,8 @@ pub struct Contents {
     pub built: Vec<PathBuf>,
     /// Other programs and files of this machine.
     pub files: Vec<PathBuf>,
+    /// Whether it has a disk.
+    pub has_disk: bool,
 }
 
 /// Writes the archive for one kernel and plan; the plan's modules are filled in.
@@ -42,7 +44,11 @@ pub fn write(to: &Path, kernel: &Kernel, mut plan: Plan, contents: &Contents) ->
     for folder in ["/root", "/home", "/proc", "/sys", "/tmp", "/run", "/var/lib", "/var/tmp", "/new-root"] {
         archive.directory(Path::new(folder))?;
     }
-    for module in modules::with_dependencies(&kernel.modules, modules::WANTED)? {
+    let mut wanted = modules::WANTED.to_vec();
+    if contents.has_disk {
+        wanted.extend(modules::DISK);
+    }
+    for module in modules::with_dependencies(&kernel.modules, &wanted)? {
         let path = format!("/modules/{}.ko", module.name);
         archive.file(Path::new(&path), 0o644, &module.image)?;
         plan.modules.push(path);

@@ -20,6 +20,8 @@ const QEMU: &str = "qemu-system-x86_64";
 pub struct Machine<'a> {
     pub kernel: &'a Path,
     pub initramfs: &'a Path,
+    /// A file that is its disk, `/dev/vda`.
+    pub disk: Option<&'a Path>,
     /// The kernel's list of security modules, in order.
     pub lsm: &'a str,
     /// More of its command line.
@@ -114,6 +116,10 @@ impl Machine<'_> {
         qemu.arg("-append").arg(format!(
             "console=ttyS0 quiet panic=-1 mitigations=off init_on_alloc=0 rdinit=/init lsm={lsm} {append} -- vm-guest"
         ));
+        if let Some(disk) = self.disk {
+            // As written by the guest, and no word of what it has not written yet.
+            qemu.arg("-drive").arg(prefixed("if=virtio,format=raw,cache=writeback,file=", disk));
+        }
         qemu.arg("-serial").arg(prefixed("file:", console));
         qemu.arg("-chardev").arg(prefixed("socket,id=port,path=", socket));
         qemu.args(["-device", "virtio-serial-pci", "-device", &format!("virtserialport,chardev=port,name={PORT}")]);

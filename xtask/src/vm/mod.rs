@@ -10,6 +10,7 @@ mod kernels;
 mod machine;
 mod modules;
 mod plan;
+mod power;
 mod side_by_side;
 mod suites;
 mod table;
@@ -36,6 +37,7 @@ use suites::Guest;
 use table::Column;
 
 pub use installed::{installed, under_systemd};
+pub use power::loses_power;
 
 /// Where end-to-end tests say that they could not run.
 const REPORT: &str = "RUNNER_AGENT_TEST_REPORT";
@@ -78,6 +80,9 @@ pub struct Options {
     /// Another file of this machine that the guest has too
     #[arg(long = "file")]
     files: Vec<PathBuf>,
+    /// A file of this machine that is the guest's disk, /dev/vda
+    #[arg(long)]
+    disk: Option<PathBuf>,
     /// A variable for the command, NAME=VALUE
     #[arg(long = "env")]
     environment: Vec<String>,
@@ -90,6 +95,9 @@ pub struct Options {
     /// Run this package under systemd in a guest instead of the tests
     #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["command", "kernels"])]
     systemd: Option<PathBuf>,
+    /// Have a guest lose its power in the midst of a job, and look at what is left, instead of the tests
+    #[arg(long, conflicts_with_all = ["command", "kernels", "systemd"])]
+    power_loss: bool,
     /// Show what the kernel printed
     #[arg(long)]
     console: bool,
@@ -124,6 +132,13 @@ pub fn run(options: &Options) -> Result<()> {
         let suite = under_systemd(&std::path::absolute(package)?, Duration::MAX)?;
         if suite.passed.is_empty() {
             bail!("the package under systemd is not what it should be; what failed stands above");
+        }
+        return Ok(());
+    }
+    if options.power_loss {
+        let suite = loses_power(Duration::MAX)?;
+        if !suite.failed.is_empty() || suite.passed.is_empty() {
+            bail!("what is left after a loss of power is not what it should be; what failed stands above");
         }
         return Ok(());
     }
@@ -247,8 +262,11 @@ fn in_guest(
         let (name, value) = variable.split_once('=').with_context(|| format!("{variable}: NAME=VALUE is expected"))?;
         environment.push((name.to_owned(), value.to_owned()));
     }
-    let mut contents =
-        Contents { built: vec![built.agent.clone(), built.helper.clone()], files: options.files.clone() };
+    let mut contents = Contents {
+        built: vec![built.agent.clone(), built.helper.clone()],
+        files: options.files.clone(),
+        has_disk: options.disk.is_some(),
+    };
     for command in &commands {
         for file in image::named_files(command) {
             let is_built = built.tests.iter().any(|(_, program)| *program == file);
@@ -266,6 +284,7 @@ fn in_guest(
     let machine = Machine {
         kernel: &kernel.image,
         initramfs: initramfs.path(),
+        disk: options.disk.as_deref(),
         lsm: &options.lsm,
         append: &options.append,
         memory_mib: options.memory,

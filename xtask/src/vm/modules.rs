@@ -23,6 +23,9 @@ pub const WANTED: &[&str] = &[
     "vsock_loopback",
 ];
 
+/// What a guest with a disk needs besides.
+pub const DISK: &[&str] = &["virtio_blk", "ext4"];
+
 /// A module as a guest loads it.
 pub struct Module {
     pub name: String,
