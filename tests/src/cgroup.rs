@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::{host, wait_until};
 
 /// Goes away with this value, after ending what is in it.
@@ -39,9 +41,27 @@ impl Cgroup {
     }
 }
 
+/// Ends every process of a cgroup that is a test's own; one at a time where the kernel (before 5.14) can't end all at once.
+pub fn end_all(cgroup: &Path) {
+    if fs::write(cgroup.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    let members = || {
+        let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect::<Vec<_>>()
+    };
+    wait_until(Duration::from_secs(10), || {
+        let found = members();
+        for pid in &found {
+            let _ = kill_process(*pid, Signal::KILL);
+        }
+        found.is_empty()
+    });
+}
+
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        let _ = fs::write(self.path.join("cgroup.kill"), "1");
+        end_all(&self.path);
         wait_until(Duration::from_secs(10), || fs::remove_dir(&self.path).is_ok() || !self.path.exists());
     }
 }

@@ -198,7 +198,7 @@ impl Drop for Daemon {
         }
         // A daemon leaves jobs that are under way as they are, and after a test that failed nobody comes to see to them.
         for job in self.jobs_left() {
-            let _ = fs::write(job.join("cgroup.kill"), "1");
+            crate::cgroup::end_all(&job);
             let is_gone = || !job.exists() || fs::remove_dir(&job).is_ok();
             if !crate::wait_until(host::patience(std::time::Duration::from_secs(10)), is_gone) {
                 let _ = writeln!(std::io::stderr(), "{} stays behind", job.display());

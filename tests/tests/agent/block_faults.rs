@@ -161,7 +161,7 @@ fn runs(pid: u32) -> bool {
 fn a_job_that_is_emptied_from_outside_ends_as_its_command_did() {
     needs!();
     let (running, pid, bpf) = staying();
-    fs::write(cgroup_of_job(running.pid()).join("cgroup.kill"), "1").expect("this kernel can");
+    end_to_end::cgroup::end_all(&cgroup_of_job(running.pid()));
     let run = running.wait().nothing_lost();
     assert_eq!(run.code(), -9);
     assert!(!runs(pid));
