@@ -47,8 +47,8 @@ fn build(toolchain: &kernel_toolchain::Toolchain) -> Result<(), Box<dyn Error>> 
     // Another linker makes another object.
     println!("cargo::rerun-if-changed={}", toolchain.linker.path.display());
 
-    let target_dir = kernel_toolchain::target_dir(&out_dir);
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
+    let target_dir = kernel_toolchain::target_dir(&out_dir, &arch);
     let status = toolchain.build_command(&root.join("runner-agent-ebpf"), &target_dir, &arch).status()?;
     if !status.success() {
         return Err(format!("cargo ended with {status}; what it said stands above").into());

@@ -74,10 +74,11 @@ pub fn object_path(target_dir: &Path) -> PathBuf {
     target_dir.join(TARGET).join("release").join(PACKAGE)
 }
 
-/// The kernel side's own target directory, below the target directory that `inside` (a build script's `OUT_DIR`, a
-/// built program) lies in: one `core` for all profiles, and a lock that a waiting outer cargo does not hold.
-pub fn target_dir(inside: &Path) -> PathBuf {
-    outer_target_dir(inside).unwrap_or(inside).join("kernel-side")
+/// The kernel side's own target directory for kernels of an architecture, below the target directory that `inside` (a build
+/// script's `OUT_DIR`, a built program) lies in: one `core` for all profiles, a lock that a waiting outer cargo does not hold, and
+/// no object of another architecture in its place when it is copied.
+pub fn target_dir(inside: &Path, arch: &str) -> PathBuf {
+    outer_target_dir(inside).unwrap_or(inside).join("kernel-side").join(arch)
 }
 
 /// The target directory that `inside` lies in. Cargo marks it with this file, whatever lies between the two.

@@ -31,8 +31,10 @@ pub struct Offsets {
     pub task_files: u32,
     /// `task_struct::nsproxy`.
     pub task_nsproxy: u32,
-    /// `task_struct::thread_info.status`.
-    pub task_thread_status: u32,
+    /// `task_struct`: what holds the mark of 32-bit system calls, see [`Self::compat_mark`].
+    pub task_compat: u32,
+    /// The bit there that is set while a task is inside a 32-bit system call.
+    pub compat_mark: u32,
     /// `signal_struct::live`.
     pub signal_live: u32,
     /// `signal_struct::pids[PIDTYPE_PGID]`.
@@ -189,6 +191,39 @@ pub mod action {
     pub const MOVE_BYTES: u8 = 12;
     /// Did, or tried, something against the agent, the runner or the kernel; the second table says what.
     pub const GUARD: u8 = 13;
+}
+
+/// How the arguments of a guarded system call are read, where its number alone said so: calls of one operation differ in where
+/// they have what they are about. Stands above the operation in its table.
+pub mod form {
+    /// Bits below, which are the operation's.
+    pub const SHIFT: u16 = 8;
+    /// As most of its operation are: first what it is about, then the rest.
+    pub const PLAIN: u16 = 0;
+    /// A process, a thread of it, and then the rest.
+    pub const THREAD: u16 = 1;
+    /// A descriptor that means the process.
+    pub const PIDFD: u16 = 2;
+    /// ptrace(2): the request, then the process.
+    pub const PTRACE: u16 = 3;
+    /// setpriority(2): a process is meant where the first says so, by the second.
+    pub const SETPRIORITY: u16 = 4;
+    /// prlimit64(2): it sets one only where there is a third.
+    pub const PRLIMIT: u16 = 5;
+    /// adjtimex(2): only asks, where the first word of what it is given is 0.
+    pub const ADJTIMEX: u16 = 6;
+    /// clock_adjtime(2): the same, given second.
+    pub const CLOCK_ADJTIME: u16 = 7;
+    /// setns(2): the kinds of namespace stand second, and may be none.
+    pub const SETNS: u16 = 8;
+    /// clone(2), told when its child returns.
+    pub const CLONE: u16 = 9;
+    /// clone3(2), told when its child returns.
+    pub const CLONE3: u16 = 10;
+    /// clone(2), told when the parent returns.
+    pub const CLONE_BY_PARENT: u16 = 11;
+    /// clone3(2), told when the parent returns.
+    pub const CLONE3_BY_PARENT: u16 = 12;
 }
 
 /// System call numbers that the probe's table covers; the ones of interest are all below.

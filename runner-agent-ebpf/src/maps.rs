@@ -160,9 +160,10 @@ pub static BLOCKING: u32 = 0;
 #[unsafe(no_mangle)]
 pub static RUNNER: u32 = 0;
 
-/// Which operation a system call is, one of [`runner_agent_common::guard::operation`]; native numbers alone.
+/// Which operation a system call is, one of [`runner_agent_common::guard::operation`], and above that how it is read, one of
+/// [`runner_agent_common::offsets::form`]; native numbers alone.
 #[unsafe(no_mangle)]
-pub static GUARD_OPERATIONS: [u8; SYSCALLS] = [0; SYSCALLS];
+pub static GUARD_OPERATIONS: [u16; SYSCALLS] = [0; SYSCALLS];
 
 /// What to do with each system call: low four bits for the native table, high four for the 32-bit one.
 #[unsafe(no_mangle)]

@@ -246,13 +246,10 @@ pub fn runs(member: &Member, program: ProgramKey, reads: u64) {
     unsafe { (*entry).reads = reads };
 }
 
-/// `TS_COMPAT` of x86's thread_info: the task is inside a 32-bit system call.
-const TS_COMPAT: u32 = 2;
-
 /// Whether the task is inside a 32-bit system call.
 #[inline(always)]
 pub fn is_compat(task: Address) -> bool {
-    read::<u32>(task + offset!(task_thread_status)) & TS_COMPAT != 0
+    u64::from(read::<u32>(task + offset!(task_compat))) & offset!(compat_mark) != 0
 }
 
 /// Inode number of the mount namespace that a task is in.

@@ -35,8 +35,8 @@ pub fn clippy() -> Result<()> {
 /// Clippy for the kernel side on its own target: on the host that crate is an empty program.
 pub fn kernel_clippy() -> Result<()> {
     let toolchain = kernel_toolchain::find()?;
-    let target_dir = kernel_toolchain::target_dir(&std::env::current_exe()?);
-    let mut clippy =
-        toolchain.clippy_command(&step::root().join(kernel_toolchain::PACKAGE), &target_dir, std::env::consts::ARCH);
+    let arch = std::env::consts::ARCH;
+    let target_dir = kernel_toolchain::target_dir(&std::env::current_exe()?, arch);
+    let mut clippy = toolchain.clippy_command(&step::root().join(kernel_toolchain::PACKAGE), &target_dir, arch);
     step::run("clippy, kernel side", clippy.args(["--quiet", "--", "-D", "warnings"]))
 }

@@ -7,7 +7,7 @@
 //! processes in another pid namespace, which mean somebody else there. Nothing of this is denied: it has happened.
 
 use runner_agent_common::guard::{operation, priority};
-use runner_agent_common::offsets::SYSCALLS;
+use runner_agent_common::offsets::{SYSCALLS, form};
 use runner_agent_common::record::ProcessKey;
 
 use crate::guard::{self, Attempt};
@@ -15,20 +15,6 @@ use crate::kernel::{Address, file_on, offset, pointer, read, read_user};
 use crate::maps::GUARD_OPERATIONS;
 use crate::runner;
 use crate::task::Member;
-
-/// Numbers of `arch/x86/entry/syscalls/syscall_64.tbl` whose arguments are read in a way of their own.
-const CLONE: u64 = 56;
-const PTRACE: u64 = 101;
-const SETPRIORITY: u64 = 141;
-const ADJTIMEX: u64 = 159;
-const TGKILL: u64 = 234;
-const RT_TGSIGQUEUEINFO: u64 = 297;
-const PRLIMIT64: u64 = 302;
-const CLOCK_ADJTIME: u64 = 305;
-const SETNS: u64 = 308;
-const PIDFD_SEND_SIGNAL: u64 = 424;
-const CLONE3: u64 = 435;
-const PIDFD_GETFD: u64 = 438;
 
 /// `PTRACE_ATTACH` and `PTRACE_SEIZE`.
 const TAKES_CONTROL: [u64; 2] = [16, 0x4206];
@@ -42,7 +28,8 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
     // SAFETY: `number` is below the table's length.
     let entry = unsafe { GUARD_OPERATIONS.as_ptr().add(number as usize) };
     // SAFETY: as above; volatile because user space replaces the table before loading.
-    let operation = u16::from(unsafe { core::ptr::read_volatile(entry) });
+    let entry = unsafe { core::ptr::read_volatile(entry) };
+    let (operation, form) = (entry & 0xff, entry >> form::SHIFT);
     if operation == 0 {
         return;
     }
@@ -53,9 +40,9 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
     attempt.failed = u16::from(result < 0);
     match operation {
         operation::SIGNAL => {
-            let (target, signal) = match number {
-                PIDFD_SEND_SIGNAL => (pid_behind(member.task, first), second),
-                TGKILL | RT_TGSIGQUEUEINFO => (own_number(member.task, first), third),
+            let (target, signal) = match form {
+                form::PIDFD => (pid_behind(member.task, first), second),
+                form::THREAD => (own_number(member.task, first), third),
                 _ => (own_number(member.task, first), second),
             };
             if signal == 0 || !guard::names_agent(target) {
@@ -65,10 +52,10 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
             attempt.detail = signal;
         }
         operation::TRACE => {
-            let target = match number {
-                PTRACE if !TAKES_CONTROL.contains(&first) => return,
-                PTRACE => own_number(member.task, second),
-                PIDFD_GETFD => pid_behind(member.task, first),
+            let target = match form {
+                form::PTRACE if !TAKES_CONTROL.contains(&first) => return,
+                form::PTRACE => own_number(member.task, second),
+                form::PIDFD => pid_behind(member.task, first),
                 _ => own_number(member.task, first),
             };
             if target == 0 || !guard::is_outside(member, target) {
@@ -81,11 +68,11 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
             }
         }
         operation::PRIORITY => {
-            let (target, what) = match number {
-                SETPRIORITY if first != 0 => return,
-                SETPRIORITY => (second, priority::NICE),
-                PRLIMIT64 if third == 0 => return,
-                PRLIMIT64 => (first, priority::LIMIT),
+            let (target, what) = match form {
+                form::SETPRIORITY if first != 0 => return,
+                form::SETPRIORITY => (second, priority::NICE),
+                form::PRLIMIT if third == 0 => return,
+                form::PRLIMIT => (first, priority::LIMIT),
                 _ => (first, priority::SCHEDULER),
             };
             let target = own_number(member.task, target);
@@ -97,9 +84,9 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
         }
         operation::CLOCK => {
             // These two also only ask: what they are to change is the first word of what they are given.
-            let asked = match number {
-                ADJTIMEX => read_user::<u32>(first),
-                CLOCK_ADJTIME => read_user::<u32>(second),
+            let asked = match form {
+                form::ADJTIMEX => read_user::<u32>(first),
+                form::CLOCK_ADJTIME => read_user::<u32>(second),
                 _ => Some(1),
             };
             if asked.unwrap_or_default() == 0 {
@@ -108,17 +95,20 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
             attempt.detail = 0;
         }
         operation::NAMESPACE => {
-            // The child that clone(2) makes returns from it too, where it is already; the low byte is a signal's number.
+            // The child that clone(2) makes returns from it too, where it is already, and not every kernel tells; the low byte is a
+            // signal's number.
             let is_child = result == 0;
-            attempt.detail = match number {
-                SETNS => second,
-                CLONE if is_child => first & !0xff,
-                CLONE3 if is_child && !is_plain_thread(member.task) => read_user::<u64>(first).unwrap_or_default(),
-                CLONE | CLONE3 => return,
+            attempt.detail = match form {
+                form::SETNS => second,
+                form::CLONE if is_child => first & !0xff,
+                form::CLONE_BY_PARENT if result > 0 => first & !0xff,
+                form::CLONE3 if is_child && !is_plain_thread(member.task) => flags_of_clone3(first),
+                form::CLONE3_BY_PARENT if result > 0 => flags_of_clone3(first),
+                form::CLONE | form::CLONE3 | form::CLONE_BY_PARENT | form::CLONE3_BY_PARENT => return,
                 _ => first,
             };
             // setns(2) takes a file of any kind without a word of which.
-            if number != SETNS && attempt.detail & NEW_NAMESPACES == 0 {
+            if form != form::SETNS && attempt.detail & NEW_NAMESPACES == 0 {
                 return;
             }
         }
@@ -126,6 +116,12 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
         _ => attempt.detail = 0,
     }
     guard::answer(member, &attempt);
+}
+
+/// The flags stand first in what it is given.
+#[inline(always)]
+fn flags_of_clone3(arguments: u64) -> u64 {
+    read_user::<u64>(arguments).unwrap_or_default()
 }
 
 /// Whether a task is a thread in the namespaces of its process. What clone3(2) was given lies in memory that it shares with who made

@@ -32,7 +32,8 @@ const SOCK_FLAGS: u32 = 0o2_004_000;
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let regs: Address = ctx.arg(0);
-    let number: u64 = read(regs + offset!(regs_syscall));
+    // As the kernel itself takes it: four bytes, whatever stands behind them.
+    let number = u64::from(read::<u32>(regs + offset!(regs_syscall)));
     if number >= SYSCALLS as u64 {
         return 0;
     }
@@ -97,8 +98,10 @@ fn returned(regs: Address, number: u64, result: i64, actions: u8) {
     let flags = if compat { flag::COMPAT } else { 0 };
     match action {
         action::GUARD => attempt::told(&member, regs, number, result),
-        action::FORK if result == 0 => {
-            doors::born(&member);
+        action::FORK if result >= 0 => {
+            if result == 0 {
+                doors::born(&member);
+            }
             attempt::told(&member, regs, number, result);
         }
         action::SOCKET_32 if result >= 0 => doors::socket_created_32(&member, result as u64),

@@ -13,7 +13,7 @@ use super::cgroup::JobCgroup;
 use super::egress::{Askers, JobEgress};
 use super::load::Kernel;
 use super::maps::{map_error, missing};
-use super::offsets::Looks;
+use super::syscalls::Looks;
 use super::tier::Tier;
 use super::{LoadError, programs};
 use crate::rules::RuleTable;

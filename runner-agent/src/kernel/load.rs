@@ -20,7 +20,7 @@ use super::links::{LinkState, Links};
 use super::maps::{Maps, map_error, missing, trie};
 use super::tier::{Tier, TierChoice};
 use super::watch::Watched;
-use super::{LoadError, btf::Btf, hooks, links, offsets, programs, support};
+use super::{LoadError, btf::Btf, hooks, links, offsets, programs, support, syscalls};
 
 /// The kernel side, built by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/runner-agent.bpf.o"));
@@ -98,8 +98,8 @@ impl Loading<'_> {
     fn load(&self, tier: Tier, pins: Option<&Path>) -> Result<Kernel, LoadError> {
         let Self { options, offsets, functions, room } = self;
         let tables = match tier {
-            Tier::Tracepoint => offsets::syscalls(room.looks(tier), |_| false),
-            Tier::Tracing => offsets::syscalls(room.looks(tier), hooks::taken(functions)),
+            Tier::Tracepoint => syscalls::tables(room.looks(tier), |_| false),
+            Tier::Tracing => syscalls::tables(room.looks(tier), hooks::taken(functions)),
         };
         let blocking = u32::from(room.blocks());
         let mut ebpf = EbpfLoader::new()

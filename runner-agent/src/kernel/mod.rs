@@ -1,6 +1,7 @@
 //! The rim towards the kernel: loads the probes, drains the rings, fills the maps, reads `/proc`. Only this module
 //! names aya.
 
+mod arch;
 pub mod btf;
 pub mod cgroup;
 pub mod egress;
@@ -18,6 +19,7 @@ mod reset;
 mod ring;
 mod runner;
 pub mod support;
+pub mod syscalls;
 mod tier;
 pub mod watch;
 

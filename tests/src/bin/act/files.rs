@@ -57,6 +57,35 @@ fn owned(descriptor: i64) -> io::Result<File> {
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
 }
 
+/// Calls that architectures of after 2008 don't have: there the C library makes openat(2) of them.
+///
+/// Both take a path that ends in NUL and lives through the call.
+mod older {
+    #[cfg(target_arch = "x86_64")]
+    pub unsafe fn open(path: *const libc::c_char, flags: i32) -> i64 {
+        // SAFETY: the caller's promise.
+        unsafe { libc::syscall(libc::SYS_open, path, flags) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub unsafe fn creat(path: *const libc::c_char, mode: libc::mode_t) -> i64 {
+        // SAFETY: the caller's promise.
+        unsafe { libc::syscall(libc::SYS_creat, path, mode) }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub unsafe fn open(path: *const libc::c_char, flags: i32) -> i64 {
+        // SAFETY: the caller's promise.
+        i64::from(unsafe { libc::open(path, flags) })
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub unsafe fn creat(path: *const libc::c_char, mode: libc::mode_t) -> i64 {
+        // SAFETY: the caller's promise.
+        i64::from(unsafe { libc::creat(path, mode) })
+    }
+}
+
 fn plain(arguments: &[OsString]) -> io::Result<()> {
     read(File::open(secret(arguments))?)
 }
@@ -64,7 +93,7 @@ fn plain(arguments: &[OsString]) -> io::Result<()> {
 fn open(arguments: &[OsString]) -> io::Result<()> {
     let path = c_string(secret(arguments));
     // SAFETY: the path ends in NUL and lives through the call.
-    read(owned(unsafe { libc::syscall(libc::SYS_open, path.as_ptr(), libc::O_RDONLY) })?)
+    read(owned(unsafe { older::open(path.as_ptr(), libc::O_RDONLY) })?)
 }
 
 fn openat2(arguments: &[OsString]) -> io::Result<()> {
@@ -80,7 +109,7 @@ fn openat2(arguments: &[OsString]) -> io::Result<()> {
 fn creat(arguments: &[OsString]) -> io::Result<()> {
     let path = c_string(secret(arguments));
     // SAFETY: the path ends in NUL and lives through the call.
-    owned(unsafe { libc::syscall(libc::SYS_creat, path.as_ptr(), 0o600) }).map(drop)
+    owned(unsafe { older::creat(path.as_ptr(), 0o600) }).map(drop)
 }
 
 /// `struct file_handle` with room for any handle.
@@ -153,7 +182,7 @@ fn proc_cwd(arguments: &[OsString]) -> io::Result<()> {
 fn o_path(arguments: &[OsString]) -> io::Result<()> {
     let path = c_string(secret(arguments));
     // SAFETY: the path ends in NUL and lives through the call.
-    let descriptor = owned(unsafe { libc::syscall(libc::SYS_open, path.as_ptr(), libc::O_PATH) })?;
+    let descriptor = owned(unsafe { older::open(path.as_ptr(), libc::O_PATH) })?;
     read(File::open(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))?)
 }
 

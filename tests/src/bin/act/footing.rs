@@ -90,8 +90,8 @@ fn owner(arguments: &[OsString]) -> io::Result<()> {
 
 /// `FS_IOC_SETFLAGS` with `FS_IMMUTABLE_FL`: nobody writes to it from then on.
 fn immutable(arguments: &[OsString]) -> io::Result<()> {
-    const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
-    const FS_IOC_GETFLAGS: u64 = 0x8008_6601;
+    const FS_IOC_SETFLAGS: libc::Ioctl = 0x4008_6602;
+    const FS_IOC_GETFLAGS: libc::Ioctl = 0x8008_6601_u32 as libc::Ioctl;
     let file = File::open(path(arguments, 0)?)?;
     let mut flags = 0_i32;
     // SAFETY: the flags live through the call.

@@ -5,6 +5,7 @@
 
 mod socket;
 mod attack;
+#[cfg(target_arch = "x86_64")]
 mod compat;
 mod dns;
 mod engine;
@@ -36,6 +37,7 @@ const TRICKS: &[(&str, &[(&str, Trick)])] = &[
     ("open", files::TRICKS),
     ("net", net::TRICKS),
     ("uring", uring::TRICKS),
+    #[cfg(target_arch = "x86_64")]
     ("compat", compat::TRICKS),
     ("space", space::TRICKS),
     ("tcp", tcp::TRICKS),

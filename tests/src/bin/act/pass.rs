@@ -140,7 +140,7 @@ fn carry(over: &OwnedFd, descriptor: i32, send: bool) -> io::Result<i32> {
     message.msg_iov = &raw mut piece;
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = size_of::<Control>();
+    message.msg_controllen = size_of::<Control>() as _;
     let done = if send {
         // SAFETY: the message and what it points to live through the call.
         unsafe { libc::sendmsg(over.as_raw_fd(), &raw const message, 0) }

@@ -283,7 +283,7 @@ pub fn frame_over(socket: &OwnedFd, arguments: &[OsString]) -> io::Result<()> {
 /// A tunnel's device, up, and gone when the descriptor is closed.
 pub fn tunnel_device() -> io::Result<OwnedFd> {
     // `TUNSETIFF`, `IFF_TUN | IFF_NO_PI` of linux/if_tun.h.
-    const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
+    const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
     let device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
     let mut request = [0_u8; 40];
     // The kernel fills a number in.

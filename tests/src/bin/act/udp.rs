@@ -56,7 +56,7 @@ fn send_message(socket: &OwnedFd, payload: &[u8], to: SocketAddr, control: &mut 
     let mut message = message(&mut to, &mut piece);
     if !control.is_empty() {
         message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = control.len();
+        message.msg_controllen = control.len() as _;
     }
     // SAFETY: the message and what it points to live through the call.
     returned(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, 0) } as i64).map(drop)
