@@ -7,8 +7,9 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
-use crate::setup::{self, STATIC_TARGET};
+use crate::setup;
 use crate::step;
+use crate::target::{self, Target};
 
 #[derive(Args, Default)]
 pub struct Options {
@@ -18,10 +19,20 @@ pub struct Options {
     /// Linked statically against musl, so that one file runs on every distribution
     #[arg(long = "static")]
     pub static_binary: bool,
+    /// A static binary for that architecture: x86_64-unknown-linux-musl, aarch64-unknown-linux-musl
+    #[arg(long, value_parser = target::named)]
+    pub target: Option<&'static Target>,
+}
+
+impl Options {
+    /// The architecture of a static binary, where one is asked for.
+    fn of_static(&self) -> Option<&'static Target> {
+        self.target.or_else(|| self.static_binary.then(Target::native))
+    }
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    setup::run(&setup::Options { with_static: options.static_binary, ..setup::Options::default() })?;
+    setup::run(&setup::Options::for_static(options.of_static()))?;
     let binary = binary(options)?;
     println!("{}", binary.display());
     Ok(())
@@ -32,7 +43,7 @@ const SHIPPED: [&str; 2] = ["release", "packing"];
 
 /// Builds and says where the binary lies.
 pub fn binary(options: &Options) -> Result<PathBuf> {
-    with_profile(if options.release { "release" } else { "dev" }, options.static_binary)
+    with_profile(if options.release { "release" } else { "dev" }, options.of_static())
 }
 
 /// Tests of everything but the agent as a whole. Always asked for in these words: what cargo has built for them is built once.
@@ -44,12 +55,12 @@ pub fn tests() -> Command {
 
 /// What the tests run: with everything that a build can have.
 pub fn for_tests() -> Result<PathBuf> {
-    in_place(&Place::own()?, "dev", false, &["--features", "nats"])
+    in_place(&Place::own()?, "dev", None, &["--features", "nats"])
 }
 
 /// The same, in any of cargo's profiles.
-pub fn with_profile(profile: &str, is_static: bool) -> Result<PathBuf> {
-    in_place(&Place::own()?, profile, is_static, &[])
+pub fn with_profile(profile: &str, of_static: Option<&Target>) -> Result<PathBuf> {
+    in_place(&Place::own()?, profile, of_static, &[])
 }
 
 /// Where sources lie, and where what is built of them goes.
@@ -65,8 +76,8 @@ impl Place {
     }
 }
 
-/// The same, of a copy of the sources; `more` goes to cargo.
-pub fn in_place(place: &Place, profile: &str, is_static: bool, more: &[&str]) -> Result<PathBuf> {
+/// The same, of a copy of the sources; `more` goes to cargo. A static binary is one of an architecture.
+pub fn in_place(place: &Place, profile: &str, of_static: Option<&Target>, more: &[&str]) -> Result<PathBuf> {
     let mut cargo = step::cargo("build");
     cargo.current_dir(&place.root).arg("--target-dir").arg(&place.target);
     cargo.args(["--package", "runner-agent", "--bin", "runner-agent", "--profile", profile]).args(more);
@@ -75,9 +86,9 @@ pub fn in_place(place: &Place, profile: &str, is_static: bool, more: &[&str]) ->
         name_folders(&mut cargo, place)?;
     }
     let mut folder = place.target.clone();
-    if is_static {
-        cargo.args(["--target", STATIC_TARGET]);
-        folder.push(STATIC_TARGET);
+    if let Some(target) = of_static {
+        target.choose(&mut cargo);
+        folder.push(target.triple);
     }
     step::run("building runner-agent", &mut cargo)?;
     // Cargo's folder for its profile `dev` has an older name.

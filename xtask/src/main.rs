@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to the person who runs them")]
 
 mod step;
+mod target;
 mod setup;
 mod tidy;
 mod action;

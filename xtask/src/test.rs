@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::suite::{LibtestReader, Suite, table, total};
+use crate::target::Target;
 use crate::{action, build, check, package, setup, sinks, step, tidy, vm};
 
 #[derive(Args)]
@@ -86,7 +87,7 @@ pub fn run(options: &Options) -> Result<()> {
         suites.push(action::shapes());
         suites.push(of_action());
         suites.push(sinks::suite());
-        let (packing, package) = package::suite();
+        let (packing, package) = package::suite(Target::native());
         suites.push(packing);
         suites.extend(in_guests(Duration::from_mins(options.guests_within), package.as_deref()));
     }

@@ -57,7 +57,7 @@ const CHECKS: &[Check] = &[
 ];
 
 pub fn all(package: &Package) -> Suite {
-    let mut suite = Suite { name: "package".to_owned(), ..Suite::default() };
+    let mut suite = Suite { name: super::name(package.target), ..Suite::default() };
     for check in CHECKS {
         let name = check.name.to_owned();
         if let Some(reason) = (check.could_not_run)(package) {
@@ -97,7 +97,7 @@ fn rpmlint(package: &Package) -> Result<()> {
 
 fn binary(package: &Package) -> Result<()> {
     let binary = package.root.path().join("usr/bin/runner-agent");
-    let said = step::output(Command::new(&binary).arg("--version"))?;
+    let said = step::output(package.command(&binary).arg("--version"))?;
     let expected = format!("runner-agent {}", env!("CARGO_PKG_VERSION"));
     if said.trim() != expected {
         bail!("it says {said:?}, and should say {expected:?}");
@@ -153,13 +153,13 @@ fn fails_closed(hook: &Path) -> Result<()> {
 /// As they lie in the package, and once more as they are in the binary, where their cases are.
 fn policies(package: &Package) -> Result<()> {
     let folder = package.root.path().join("etc/runner-agent");
-    let mut check = Command::new(&package.binary);
+    let mut check = package.agent();
     check.args(["policy", "check"]).arg(folder.join("floor.yml"));
     for name in ["build", "pr-validation", "release"] {
         check.arg(folder.join("policies").join(name).with_extension("yml"));
     }
     step::output(&mut check)?;
-    step::output(Command::new(&package.binary).args(["policy", "check"])).map(drop)
+    step::output(package.agent().args(["policy", "check"])).map(drop)
 }
 
 /// The machine that checks has nothing of it in /etc: the same configuration, of the files as they lie unpacked.
@@ -168,13 +168,13 @@ fn configuration(package: &Package) -> Result<()> {
     let text = fs::read_to_string(folder.join("config.yml")).context("the package's configuration")?;
     let file = tempfile::NamedTempFile::new().context("a file for the configuration")?;
     fs::write(file.path(), text.replace("/etc/runner-agent", &folder.display().to_string()))?;
-    step::output(Command::new(&package.binary).args(["daemon", "--check", "--config"]).arg(file.path())).map(drop)
+    step::output(package.agent().args(["daemon", "--check", "--config"]).arg(file.path())).map(drop)
 }
 
 fn sinks(package: &Package) -> Result<()> {
     let file = tempfile::NamedTempFile::new().context("a file for a configuration")?;
     fs::write(file.path(), "version: 1\nsinks: [{ name: bus, type: nats, url: 'nats://127.0.0.1:4222' }]\n")?;
-    let output = Command::new(&package.binary).args(["sink", "list", "--config"]).arg(file.path()).output()?;
+    let output = package.agent().args(["sink", "list", "--config"]).arg(file.path()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() != Some(2) || !said.contains("is not in this binary") {
         bail!("it ended with {}: {said}", output.status);

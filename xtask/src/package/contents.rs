@@ -66,7 +66,7 @@ pub fn files_and_rights_of_rpm(rpm: &Path) -> Result<()> {
 pub fn manual_pages(package: &Package) -> Result<()> {
     let mut missing = Vec::new();
     let mut pages = vec![PAGES.to_owned()];
-    let help = step::output(Command::new(&package.binary).arg("--help"))?;
+    let help = step::output(package.agent().arg("--help"))?;
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     // A long description goes on in lines that begin further in.
     let names = commands.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
@@ -93,7 +93,7 @@ pub fn completions(package: &Package) -> Result<()> {
         ("fish", "usr/share/fish/vendor_completions.d/runner-agent.fish"),
     ] {
         let file = package.root.path().join(file);
-        let said = step::output(Command::new(&package.binary).args(["completions", shell]))?;
+        let said = step::output(package.agent().args(["completions", shell]))?;
         if fs::read_to_string(&file).with_context(|| file.display().to_string())? != said {
             wrong.push(format!("{} is not what the binary writes for {shell}", file.display()));
         }

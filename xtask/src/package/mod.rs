@@ -1,8 +1,5 @@
 //! `package`: the Debian package of the static binary, if asked for an RPM too, the bill of materials, and whether each is what it
-//! should be.
-//!
-//! x86-64 alone: what the agent knows of system calls is of that architecture (docs/tiers.md), and signal-hook's file in C
-//! would take a compiler for another one, which the Rust toolchain's own linker is not.
+//! should be. For another architecture the binary in it is asked the same, in an emulator.
 
 mod checks;
 mod contents;
@@ -21,9 +18,10 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::build::{self, Place};
-use crate::setup::{self, STATIC_TARGET};
+use crate::setup;
 use crate::step;
 use crate::suite::{Suite, table, total};
+use crate::target::{self, Target};
 
 #[derive(Args)]
 pub struct Options {
@@ -37,10 +35,15 @@ pub struct Options {
     /// from nothing takes
     #[arg(long)]
     reproduce: bool,
+    /// For that architecture instead of this machine's: x86_64-unknown-linux-musl, aarch64-unknown-linux-musl
+    #[arg(long, value_parser = target::named)]
+    target: Option<&'static Target>,
 }
 
 /// What a package is built from and where it lies.
 pub struct Package {
+    /// What it is for.
+    pub target: &'static Target,
     /// The static binary.
     pub binary: PathBuf,
     /// The Debian package.
@@ -53,16 +56,29 @@ pub struct Package {
     pub root: tempfile::TempDir,
 }
 
+impl Package {
+    /// Runs the binary, wherever it lies.
+    pub fn command(&self, binary: &Path) -> Command {
+        self.target.command(binary)
+    }
+
+    /// Runs the binary as it was built.
+    pub fn agent(&self) -> Command {
+        self.command(&self.binary)
+    }
+}
+
 const RELEASE: &str = "release";
 
 /// Not optimized, for what is thrown away after the checks.
 const QUICK: &str = "packing";
 
 pub fn run(options: &Options) -> Result<()> {
-    let needs = setup::Options { with_static: true, with_package: true, with_rpm: options.rpm, ..Default::default() };
-    setup::run(&needs)?;
+    let target = options.target.unwrap_or_else(Target::native);
+    let needs = setup::Options::for_static(Some(target));
+    setup::run(&setup::Options { with_package: true, with_rpm: options.rpm, ..needs })?;
     let profile = if options.quick { QUICK } else { RELEASE };
-    let package = make(profile, options.rpm)?;
+    let package = make(target, profile, options.rpm)?;
     let mut suites = vec![checks::all(&package)];
     if options.reproduce {
         suites.push(reproduce::suite(&package, profile));
@@ -78,60 +94,64 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// What `cargo xtask test` makes of it: one row, and the package. What can't be had here is one thing that could not run.
-pub fn suite() -> (Suite, Option<PathBuf>) {
-    const NAME: &str = "package";
-    eprintln!("── the package");
-    let needs = setup::Options { with_static: true, with_package: true, with_rpm: true, ..Default::default() };
-    if let Err(error) = setup::run(&needs) {
+pub fn suite(target: &'static Target) -> (Suite, Option<PathBuf>) {
+    eprintln!("── the package for {}", target.debian);
+    let needs = setup::Options::for_static(Some(target));
+    if let Err(error) = setup::run(&setup::Options { with_package: true, with_rpm: true, ..needs }) {
         let skipped = vec![("the package and all its checks".to_owned(), format!("{error:#}"))];
-        return (Suite { name: NAME.to_owned(), skipped, ..Suite::default() }, None);
+        return (Suite { name: name(target), skipped, ..Suite::default() }, None);
     }
-    match make(QUICK, setup::has_rpm()) {
+    match make(target, QUICK, setup::has_rpm()) {
         Ok(package) => (checks::all(&package), Some(package.deb)),
         Err(error) => {
             eprintln!("{error:#}");
-            (Suite::check("package: building it", false), None)
+            (Suite::check(&format!("{}: building it", name(target)), false), None)
         }
     }
 }
 
-fn make(profile: &str, with_rpm: bool) -> Result<Package> {
+/// The row of one architecture's package.
+fn name(target: &Target) -> String {
+    format!("package for {}", target.debian)
+}
+
+fn make(target: &'static Target, profile: &str, with_rpm: bool) -> Result<Package> {
     let place = Place::own()?;
-    let binary = build::in_place(&place, profile, true, &[])?;
-    let deb = pack(&place, &binary, profile, &folder(profile)?)?;
+    let binary = build::in_place(&place, profile, Some(target), &[])?;
+    let deb = pack(&place, target, &binary, profile, &folder(profile)?)?;
     let root = tempfile::tempdir().context("a folder to unpack the package in")?;
     let mut unpack = Command::new("dpkg-deb");
     unpack.arg("--raw-extract").arg(&deb).arg(root.path());
     step::output(&mut unpack)?;
     let sbom = deb.with_extension("cdx.json");
     eprintln!("── writing down what it is made of");
-    sbom::write(&root.path().join("usr/bin/runner-agent"), &sbom)?;
-    let rpm = if with_rpm { Some(rpm(profile)?) } else { None };
-    Ok(Package { binary, deb, rpm, sbom, root })
+    sbom::write(target, &root.path().join("usr/bin/runner-agent"), &sbom)?;
+    let rpm = if with_rpm { Some(rpm(target, profile)?) } else { None };
+    Ok(Package { target, binary, deb, rpm, sbom, root })
 }
 
 /// Packs what was built in a place for Debian, into a folder.
-fn pack(place: &Place, binary: &Path, profile: &str, folder: &Path) -> Result<PathBuf> {
-    stage::generate(binary)?;
+fn pack(place: &Place, target: &Target, binary: &Path, profile: &str, folder: &Path) -> Result<PathBuf> {
+    stage::generate(target, binary)?;
     let mut deb = step::cargo("deb");
     deb.current_dir(&place.root).env("CARGO_TARGET_DIR", &place.target).env("SOURCE_DATE_EPOCH", stage::epoch());
     deb.args(["--quiet", "--no-build", "--locked", "--strip", "--package", "runner-agent"]);
-    deb.args(["--target", STATIC_TARGET, "--profile", profile, "--output"]).arg(folder);
+    deb.args(["--target", target.triple, "--profile", profile, "--output"]).arg(folder);
     if profile == QUICK {
         deb.arg("--fast");
     }
     step::run("packing it for Debian", &mut deb)?;
-    Ok(folder.join(format!("runner-agent_{}_amd64.deb", env!("CARGO_PKG_VERSION"))))
+    Ok(folder.join(format!("runner-agent_{}_{}.deb", env!("CARGO_PKG_VERSION"), target.debian)))
 }
 
 /// From the same staged files as the other.
-fn rpm(profile: &str) -> Result<PathBuf> {
+fn rpm(target: &Target, profile: &str) -> Result<PathBuf> {
     let folder = folder(profile)?;
     let mut rpm = step::cargo("generate-rpm");
-    rpm.args(["--package", "runner-agent", "--target", STATIC_TARGET, "--profile", profile, "--target-dir"]);
+    rpm.args(["--package", "runner-agent", "--target", target.triple, "--profile", profile, "--target-dir"]);
     rpm.env("SOURCE_DATE_EPOCH", stage::epoch()).arg(step::target_dir()?).arg("--output").arg(&folder);
     step::run("packing it as an RPM", &mut rpm)?;
-    Ok(folder.join(format!("runner-agent-{}-1.x86_64.rpm", env!("CARGO_PKG_VERSION"))))
+    Ok(folder.join(format!("runner-agent-{}-1.{}.rpm", env!("CARGO_PKG_VERSION"), target.arch)))
 }
 
 /// Where packages lie. A quick one has a folder of its own, so that none is shipped for the other.

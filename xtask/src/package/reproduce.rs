@@ -10,12 +10,13 @@ use super::{Package, pack, sources};
 use crate::build::{self, Place};
 use crate::step;
 use crate::suite::Suite;
+use crate::target::Target;
 
 /// Builds both again from a copy, with nothing of what was built before, and compares.
 pub fn suite(package: &Package, profile: &str) -> Suite {
     const NAME: &str = "built again elsewhere";
     let mut suite = Suite { name: NAME.to_owned(), ..Suite::default() };
-    let again = match Again::make(profile) {
+    let again = match Again::make(package.target, profile) {
         Ok(again) => again,
         Err(error) => {
             eprintln!("{NAME}: {error:#}");
@@ -50,12 +51,12 @@ struct Again {
 }
 
 impl Again {
-    fn make(profile: &str) -> Result<Self> {
+    fn make(target: &Target, profile: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("built-again-").tempdir().context("a folder for the copy")?;
         let place = Place { root: folder.path().join("sources"), target: folder.path().join("elsewhere") };
         sources::copy(&place.root)?;
-        let binary = build::in_place(&place, profile, true, &[])?;
-        let deb = pack(&place, &binary, profile, folder.path())?;
+        let binary = build::in_place(&place, profile, Some(target), &[])?;
+        let deb = pack(&place, target, &binary, profile, folder.path())?;
         Ok(Self { binary, deb, folder })
     }
 }

@@ -10,21 +10,23 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::{Package, sources, stage};
-use crate::setup::{self, STATIC_TARGET};
+use crate::setup;
 use crate::step;
+use crate::target::Target;
 
 /// The newest that cargo-cyclonedx writes.
 const SPECIFICATION: &str = "1.5";
 
 /// Each package with a binary, and the target that it is built for.
-const BUILT: [(&str, &str); 2] =
-    [("runner-agent", STATIC_TARGET), (kernel_toolchain::PACKAGE, kernel_toolchain::TARGET)];
+fn parts(target: &'static Target) -> [(&'static str, &'static str); 2] {
+    [("runner-agent", target.triple), (kernel_toolchain::PACKAGE, kernel_toolchain::TARGET)]
+}
 
 /// Writes it for this program, which is the one in the package.
-pub fn write(program: &Path, to: &Path) -> Result<()> {
+pub fn write(target: &'static Target, program: &Path, to: &Path) -> Result<()> {
     let copy = tempfile::tempdir().context("a folder for a copy of the sources")?;
     sources::copy(copy.path())?;
-    let [mut document, kernel_side] = BUILT.map(|(package, target)| describe(copy.path(), package, target));
+    let [mut document, kernel_side] = parts(target).map(|(package, target)| describe(copy.path(), package, target));
     let document = document.as_mut().map_err(|error| anyhow::anyhow!("{error:#}"))?;
     merge(document, &kernel_side?)?;
     document["metadata"]["component"]["hashes"] = json!([{ "alg": "SHA-256", "content": digest(program)? }]);
@@ -117,7 +119,7 @@ pub fn is_complete(package: &Package) -> Result<()> {
     let listed = document["components"].as_array().into_iter().flatten().chain([&document["metadata"]["component"]]);
     let listed: BTreeSet<_> = listed.filter_map(named).collect();
     let mut built = BTreeSet::new();
-    for (package, target) in BUILT {
+    for (package, target) in parts(package.target) {
         let mut tree = step::cargo("tree");
         tree.args(["--package", package, "--target", target, "--edges", "normal,no-proc-macro", "--prefix", "none"]);
         for line in step::output(tree.args(["--format", "{p}"]))?.lines() {

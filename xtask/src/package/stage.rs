@@ -10,11 +10,12 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result};
 
 use crate::step;
+use crate::target::Target;
 
 /// Shells, and the file that each looks for.
 const SHELLS: [(&str, &str); 3] = [("bash", "runner-agent"), ("zsh", "_runner-agent"), ("fish", "runner-agent.fish")];
 
-pub fn generate(binary: &Path) -> Result<()> {
+pub fn generate(target: &Target, binary: &Path) -> Result<()> {
     let folder = binary.with_file_name("package");
     // A page of a command that is gone must not stay.
     if folder.exists() {
@@ -23,11 +24,11 @@ pub fn generate(binary: &Path) -> Result<()> {
     let completions = folder.join("completions");
     fs::create_dir_all(&completions).with_context(|| completions.display().to_string())?;
     for (shell, file) in SHELLS {
-        let script = step::output(Command::new(binary).args(["completions", shell]))?;
+        let script = step::output(target.command(binary).args(["completions", shell]))?;
         fs::write(completions.join(file), script).with_context(|| format!("the completion script for {shell}"))?;
     }
     let man = folder.join("man");
-    step::output(Command::new(binary).args(["man", "--out-dir"]).arg(&man))?;
+    step::output(target.command(binary).args(["man", "--out-dir"]).arg(&man))?;
     for page in fs::read_dir(&man)? {
         compress(&page?.path())?;
     }

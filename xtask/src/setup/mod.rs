@@ -6,6 +6,7 @@
 
 mod packages;
 pub mod action;
+mod cross;
 mod npm;
 mod packaging;
 mod python;
@@ -18,11 +19,9 @@ use clap::Args;
 use kernel_toolchain::{Missing, Origin};
 
 use crate::step;
+use crate::target::Target;
 use packages::Packages;
 pub use packaging::{cyclonedx_python, has_rpm, kubernetes_validate};
-
-/// The target of the static binary.
-pub const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
 
 #[derive(Args, Default)]
 pub struct Options {
@@ -32,6 +31,9 @@ pub struct Options {
     /// Also what a static binary takes (musl)
     #[arg(long = "static")]
     pub with_static: bool,
+    /// Also what the other architecture takes: a compiler for its C, and QEMU to run what was built
+    #[arg(long = "cross")]
+    pub with_cross: bool,
     /// Also what guests with other kernels take (QEMU)
     #[arg(long = "guests")]
     pub with_guests: bool,
@@ -47,6 +49,14 @@ pub struct Options {
     /// Also what validating the forms of sinks takes
     #[arg(long = "sinks")]
     pub with_sinks: bool,
+}
+
+impl Options {
+    /// What building for it takes; for nothing, a binary for this machine's C library.
+    pub fn for_static(target: Option<&Target>) -> Self {
+        let is_foreign = target.is_some_and(|target| !target.is_native());
+        Self { with_static: target.is_some() && !is_foreign, with_cross: is_foreign, ..Self::default() }
+    }
 }
 
 /// One thing that has to be there.
@@ -71,7 +81,12 @@ const STATIC_NEEDS: &[Need] = &[Need { name: "musl", only_for: None, look: musl,
 
 /// The kernels themselves are fetched when they are asked for.
 const GUEST_NEEDS: &[Need] = &[
-    Need { name: "QEMU", only_for: None, look: qemu, supply: |packages| packages.install(&["qemu-system-x86"]) },
+    Need {
+        name: "QEMU",
+        only_for: None,
+        look: || qemu(Target::native()),
+        supply: |packages| supply_qemu(packages, Target::native()),
+    },
     Need { name: "xz", only_for: None, look: xz, supply: |packages| packages.install(&["xz-utils"]) },
     Need { name: "dpkg", only_for: None, look: dpkg, supply: |packages| packages.install(&["dpkg"]) },
 ];
@@ -80,7 +95,9 @@ pub fn run(options: &Options) -> Result<()> {
     let needs: Vec<&Need> = NEEDS
         .iter()
         .chain(STATIC_NEEDS.iter().filter(|_| options.with_static))
+        .chain(cross::NEEDS.iter().filter(|_| options.with_cross))
         .chain(GUEST_NEEDS.iter().filter(|_| options.with_guests))
+        .chain(cross::GUEST_NEEDS.iter().filter(|_| options.with_guests && options.with_cross))
         .chain(packaging::NEEDS.iter().filter(|_| options.with_package))
         .chain(packaging::RPM_NEEDS.iter().filter(|_| options.with_rpm))
         .chain(action::NEEDS.iter().filter(|_| options.with_action))
@@ -202,9 +219,14 @@ fn supply_ip(packages: &mut Packages) -> Result<()> {
     packages.install(&["iproute2"])
 }
 
-fn qemu() -> Result<String> {
-    let version = step::output(Command::new("qemu-system-x86_64").arg("--version"));
-    Ok(first_line(&version.context("qemu-system-x86_64 is missing, which guests run under")?))
+fn qemu(target: &Target) -> Result<String> {
+    let program = format!("qemu-system-{}", target.arch);
+    let version = step::output(Command::new(&program).arg("--version"));
+    Ok(first_line(&version.with_context(|| format!("{program} is missing, which guests run under"))?))
+}
+
+fn supply_qemu(packages: &mut Packages, target: &Target) -> Result<()> {
+    packages.install(&[if target.arch == "aarch64" { "qemu-system-arm" } else { "qemu-system-x86" }])
 }
 
 fn xz() -> Result<String> {
@@ -219,18 +241,23 @@ fn dpkg() -> Result<String> {
 
 fn musl() -> Result<String> {
     step::output(Command::new("musl-gcc").arg("-dumpversion")).context("musl-gcc is missing")?;
-    let library = step::output(Command::new("rustc").args(["--print", "target-libdir", "--target", STATIC_TARGET]))?;
+    Ok(format!("musl-gcc and {}", standard_library(Target::native())?))
+}
+
+/// The target's name, if the compiler has its standard library.
+fn standard_library(target: &Target) -> Result<String> {
+    let library = step::output(Command::new("rustc").args(["--print", "target-libdir", "--target", target.triple]))?;
     if !std::path::Path::new(library.trim()).is_dir() {
-        bail!("the standard library for {STATIC_TARGET} is missing");
+        bail!("the standard library for {} is missing", target.triple);
     }
-    Ok(format!("musl-gcc and {STATIC_TARGET}"))
+    Ok(target.triple.to_owned())
 }
 
 fn supply_musl(packages: &mut Packages) -> Result<()> {
     if !step::succeeds(Command::new("musl-gcc").arg("-dumpversion")) {
         packages.install(&["musl-tools"])?;
     }
-    rustup(&["target", "add", STATIC_TARGET])
+    rustup(&["target", "add", Target::native().triple])
 }
 
 fn rustup(arguments: &[&str]) -> Result<()> {

@@ -9,11 +9,13 @@ use anyhow::{Context, Result};
 use super::cpio::Archive;
 use super::kernels::Kernel;
 use super::plan::{self, Plan};
-use super::{modules, userland};
+use super::{foreign, modules, userland};
+use crate::target::Target;
 
 /// What goes in beside what every guest has.
-#[derive(Default)]
 pub struct Contents {
+    /// This program, for the guest's processors.
+    pub init: PathBuf,
     /// Programs that were built here, under the paths they have here.
     pub built: Vec<PathBuf>,
     /// Other programs and files of this machine.
@@ -23,21 +25,28 @@ pub struct Contents {
 }
 
 /// Writes the archive for one kernel and plan; the plan's modules are filled in.
-pub fn write(to: &Path, kernel: &Kernel, mut plan: Plan, contents: &Contents) -> Result<()> {
+pub fn write(to: &Path, kernel: &Kernel, target: &'static Target, mut plan: Plan, contents: &Contents) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(File::create(to).context("a file for a guest's files")?));
     // The kernel opens its console before anything is mounted.
     archive.device(Path::new("/dev/console"), (5, 1))?;
     archive.device(Path::new("/dev/null"), (1, 3))?;
-    let own = std::env::current_exe().context("where this program lies")?;
-    let init = userland::stripped(&own)?;
-    archive.file(Path::new("/init"), 0o755, &init)?;
-    userland::add_libraries(&mut archive, std::slice::from_ref(&own))?;
+    archive.file(Path::new("/init"), 0o755, &userland::stripped(&contents.init)?)?;
     for program in &contents.built {
         archive.file(program, 0o755, &userland::stripped(program)?)?;
     }
-    userland::add_libraries(&mut archive, &contents.built)?;
-    userland::add_common(&mut archive)?;
-    userland::add_programs(&mut archive, &contents.files)?;
+    if target.is_native() {
+        userland::add_libraries(&mut archive, std::slice::from_ref(&contents.init))?;
+        userland::add_libraries(&mut archive, &contents.built)?;
+        userland::add_common(&mut archive)?;
+        userland::add_programs(&mut archive, &contents.files)?;
+    } else {
+        // What was built is static.
+        foreign::add_common(&mut archive, target)?;
+        userland::add_files(&mut archive)?;
+        for file in &contents.files {
+            userland::add(&mut archive, file)?;
+        }
+    }
     archive.file(Path::new("/etc/hosts"), 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
     archive.file(Path::new("/etc/hostname"), 0o644, b"guest\n")?;
     archive.file(Path::new("/etc/resolv.conf"), 0o644, b"nameserver 127.0.0.1\n")?;
@@ -58,12 +67,15 @@ pub fn write(to: &Path, kernel: &Kernel, mut plan: Plan, contents: &Contents) ->
     Ok(())
 }
 
-/// Regular files among a command's words, which the guest then has too.
-pub fn named_files(words: &[String]) -> Vec<PathBuf> {
+/// Regular files among a command's words, which the guest then has too; of programs only those that it can run.
+pub fn named_files(words: &[String], target: &Target) -> Vec<PathBuf> {
     words
         .iter()
         .enumerate()
-        .filter_map(|(place, word)| if place == 0 { userland::find(word) } else { Some(PathBuf::from(word)) })
+        .filter_map(|(place, word)| match place {
+            0 if target.is_native() => userland::find(word),
+            _ => Some(PathBuf::from(word)),
+        })
         .filter(|path| path.is_absolute() && fs::metadata(path).is_ok_and(|metadata| metadata.is_file()))
         .collect()
 }

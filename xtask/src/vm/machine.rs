@@ -13,11 +13,12 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::frame::{Frame, PORT};
-
-const QEMU: &str = "qemu-system-x86_64";
+use crate::target::Target;
 
 /// What a guest is made of.
 pub struct Machine<'a> {
+    /// Its processors.
+    pub target: &'a Target,
     pub kernel: &'a Path,
     pub initramfs: &'a Path,
     /// A file that is its disk, `/dev/vda`.
@@ -29,6 +30,14 @@ pub struct Machine<'a> {
     pub memory_mib: u32,
     /// After so long the guest is ended, whatever it does.
     pub limit: Duration,
+}
+
+/// What differs between emulated machines: QEMU's names, and the kernel's for the serial line.
+struct Hardware {
+    qemu: &'static str,
+    machine: &'static str,
+    processor: &'static str,
+    console: &'static str,
 }
 
 /// How a guest ended.
@@ -95,7 +104,7 @@ impl Machine<'_> {
         let child = qemu
             .stderr(errors)
             .spawn()
-            .with_context(|| format!("{QEMU} can't be started; `cargo xtask setup --guests`"))?;
+            .with_context(|| format!("{} can't be started; `cargo xtask setup --guests`", self.hardware().qemu))?;
         let mut process = Process(child);
         let end = self.listen(&listener, &mut process, start, stop, &mut take);
         drop(process);
@@ -104,17 +113,27 @@ impl Machine<'_> {
         Ok(Outcome { end: end?, console: text, wall: start.elapsed() })
     }
 
+    fn hardware(&self) -> Hardware {
+        if self.target.arch == "aarch64" {
+            // What hosted runners of this architecture have, and without what an emulator takes long for (signed pointers).
+            Hardware { qemu: "qemu-system-aarch64", machine: "virt", processor: "neoverse-n1", console: "ttyAMA0" }
+        } else {
+            Hardware { qemu: "qemu-system-x86_64", machine: "q35", processor: "max", console: "ttyS0" }
+        }
+    }
+
     fn command(&self, socket: &Path, console: &Path) -> Command {
-        let mut qemu = Command::new(QEMU);
+        let Hardware { qemu, machine, processor, console: line } = self.hardware();
+        let mut qemu = Command::new(qemu);
         // Emulated everywhere, so that it is the same everywhere: a KVM that is there may not be one that boots a guest. By one
         // thread for both processors: with a thread each, one of them doesn't always see code of the kernel that the other has
         // just changed, which attaching a probe does, and dies (`Oops: int3`).
-        qemu.args(["-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2"]);
+        qemu.args(["-machine", machine, "-accel", "tcg,thread=single", "-cpu", processor, "-smp", "2"]);
         qemu.args(["-m", &self.memory_mib.to_string(), "-nodefaults", "-display", "none", "-no-reboot"]);
         qemu.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);
         let Self { lsm, append, .. } = self;
         qemu.arg("-append").arg(format!(
-            "console=ttyS0 quiet panic=-1 mitigations=off init_on_alloc=0 rdinit=/init lsm={lsm} {append} -- vm-guest"
+            "console={line} quiet panic=-1 mitigations=off init_on_alloc=0 rdinit=/init lsm={lsm} {append} -- vm-guest"
         ));
         if let Some(disk) = self.disk {
             // As written by the guest, and no word of what it has not written yet.

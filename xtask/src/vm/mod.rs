@@ -1,7 +1,9 @@
 //! `vm`: the end-to-end tests on other kernels, each in a guest of its own; or one command in one guest.
 
+mod archive;
 mod cpio;
 mod doctor;
+mod foreign;
 mod frame;
 pub mod guest;
 mod image;
@@ -27,6 +29,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
+use crate::target::{self, Target};
 use crate::{setup, step};
 use frame::Frame;
 use image::Contents;
@@ -54,7 +57,7 @@ const HOOKS: &str = "RUNNER_AGENT_TEST_HOOKS";
 const GUEST: &str = "RUNNER_AGENT_GUEST";
 
 /// Cargo's profile for what runs in guests.
-const PROFILE: &str = "guest";
+pub const PROFILE: &str = "guest";
 
 const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -62,6 +65,9 @@ const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 pub struct Options {
     /// 5.10, 6.1, 6.12, newest; all of them when none is named
     kernels: Vec<String>,
+    /// The architecture of the guests, this machine's if none is named: x86_64, aarch64
+    #[arg(long, value_parser = target::named)]
+    arch: Option<&'static Target>,
     /// Look for newer kernels than those that were fetched before
     #[arg(long)]
     refresh: bool,
@@ -119,8 +125,21 @@ pub struct Options {
     command: Vec<String>,
 }
 
-/// What was built here for guests.
+impl Options {
+    fn target(&self) -> &'static Target {
+        self.arch.unwrap_or_else(Target::native)
+    }
+
+    fn needs(&self) -> setup::Options {
+        setup::Options { with_guests: true, with_cross: !self.target().is_native(), ..setup::Options::default() }
+    }
+}
+
+/// What was built here for guests of one architecture.
 struct Built {
+    target: &'static Target,
+    /// This program, which is their init.
+    init: PathBuf,
     agent: PathBuf,
     helper: PathBuf,
     /// Name and program of each test binary.
@@ -173,16 +192,16 @@ fn show(options: &Options, columns: &[Column]) {
 pub fn prepare() -> Result<()> {
     setup::run(&setup::Options { with_guests: true, ..setup::Options::default() })?;
     for &series in kernels::ALL {
-        kernels::get(series, false)?;
+        kernels::get(series, Target::native(), false)?;
     }
     Ok(())
 }
 
 fn columns(options: &Options) -> Result<Vec<Column>> {
-    setup::run(&setup::Options { with_guests: true, ..setup::Options::default() })?;
+    setup::run(&options.needs())?;
     let mut guests = Vec::new();
     Guest::add(&mut guests, options)?;
-    let (built, stop) = (build()?, step::stop_flag()?);
+    let (built, stop) = (build(options.target())?, step::stop_flag()?);
     side_by_side::each(&guests, |guest, say| suites::column(guest, &built, &stop, say)).into_iter().collect()
 }
 
@@ -201,8 +220,9 @@ impl std::error::Error for Ended {}
 /// Runs a command in a guest as if it ran here.
 fn one_command(options: &Options) -> Result<()> {
     let [name] = options.kernels.as_slice() else { bail!("a command runs on one kernel: name it before the --") };
-    let kernel = kernels::get(kernels::series(name)?, options.refresh)?;
-    let (built, stop) = (build()?, step::stop_flag()?);
+    let target = options.target();
+    let kernel = kernels::get(kernels::series(name)?, target, options.refresh)?;
+    let (built, stop) = (build(target)?, step::stop_flag()?);
     let mut code = None;
     let outcome =
         in_guest(options, &kernel, &built, None, vec![options.command.clone()], &stop, |frame| match frame {
@@ -263,12 +283,13 @@ fn in_guest(
         environment.push((name.to_owned(), value.to_owned()));
     }
     let mut contents = Contents {
+        init: built.init.clone(),
         built: vec![built.agent.clone(), built.helper.clone()],
         files: options.files.clone(),
         has_disk: options.disk.is_some(),
     };
     for command in &commands {
-        for file in image::named_files(command) {
+        for file in image::named_files(command, built.target) {
             let is_built = built.tests.iter().any(|(_, program)| *program == file);
             if is_built { &mut contents.built } else { &mut contents.files }.push(file);
         }
@@ -278,10 +299,12 @@ fn in_guest(
     image::write(
         initramfs.path(),
         kernel,
+        built.target,
         Plan { modules: Vec::new(), environment, commands, init: options.init.clone() },
         &contents,
     )?;
     let machine = Machine {
+        target: built.target,
         kernel: &kernel.image,
         initramfs: initramfs.path(),
         disk: options.disk.as_deref(),
@@ -294,23 +317,38 @@ fn in_guest(
 }
 
 /// The agent, the tests and their helper, in a profile of their own. Cargo says where the tests lie.
-fn build() -> Result<Built> {
-    let mut cargo = step::cargo("build");
-    cargo.args(["--quiet", "--profile", PROFILE, "--package", "runner-agent", "--bin", "runner-agent"]);
-    step::run("building runner-agent for guests", &mut cargo)?;
-    let agent = step::target_dir()?.join(PROFILE).join("runner-agent");
-    let mut cargo = step::cargo("test");
-    cargo.args(["--quiet", "--no-run", "--profile", PROFILE, "--package", "end-to-end", "--tests"]);
-    cargo.arg("--message-format=json").stderr(std::process::Stdio::inherit());
+fn build(target: &'static Target) -> Result<Built> {
+    let cargo = |subcommand: &str, package: &str, what: &[&str]| {
+        let mut cargo = step::cargo(subcommand);
+        cargo.args(["--quiet", "--profile", PROFILE, "--package", package]).args(what);
+        if !target.is_native() {
+            target.choose(&mut cargo);
+        }
+        cargo
+    };
+    let mut folder = step::target_dir()?;
+    if !target.is_native() {
+        folder.push(target.triple);
+    }
+    let folder = folder.join(PROFILE);
+    step::run("building runner-agent for guests", &mut cargo("build", "runner-agent", &["--bin", "runner-agent"]))?;
+    let init = if target.is_native() {
+        std::env::current_exe().context("where this program lies")?
+    } else {
+        step::run("building their init", &mut cargo("build", "xtask", &[]))?;
+        folder.join("xtask")
+    };
+    let mut tests = cargo("test", "end-to-end", &["--no-run", "--tests", "--message-format=json"]);
+    tests.stderr(std::process::Stdio::inherit());
     eprintln!("── building the end-to-end tests");
-    let messages = step::output(&mut cargo)?;
+    let messages = step::output(&mut tests)?;
     let programs = programs_in(&messages);
     let one = |name: &str| {
         let mut of_name = programs.iter().filter(|(found, test, _)| found == name && !test);
         of_name.next().map(|(_, _, path)| path.clone()).with_context(|| format!("cargo built no {name}"))
     };
     let tests = programs.iter().filter(|(_, test, _)| *test).map(|(name, _, path)| (name.clone(), path.clone()));
-    Ok(Built { helper: one("act")?, tests: tests.collect(), agent })
+    Ok(Built { target, init, helper: one("act")?, tests: tests.collect(), agent: folder.join("runner-agent") })
 }
 
 /// Name, whether it is an integration test, and path of each program in cargo's messages.

@@ -45,8 +45,8 @@ fn lose_power(disk: &Path) -> Result<()> {
     let words =
         ["vm", "6.12", "--tier", "tracing", "--disk", disk.to_str().context("temporary files have plain names")?];
     let options = test_run::options(&words.map(str::to_owned))?;
-    let kernel = kernels::get(kernels::series("6.12")?, false)?;
-    let built = build()?;
+    let kernel = kernels::get(kernels::series("6.12")?, options.target(), false)?;
+    let built = build(options.target())?;
     let (_, program) = built.tests.iter().find(|(name, _)| name == BINARY).context("cargo built the tests of sinks")?;
     let half = |name: &str| {
         let program = program.to_str().context("paths of the build are text")?;

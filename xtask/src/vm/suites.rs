@@ -37,11 +37,12 @@ impl Guest {
     pub fn add(all: &mut Vec<Self>, options: &Options) -> Result<()> {
         let names = options.kernels.iter().map(|name| kernels::series(name)).collect::<Result<Vec<_>>>()?;
         for &series in if names.is_empty() { kernels::ALL } else { &names } {
-            let kernel = kernels::get(series, options.refresh)?;
+            let kernel = kernels::get(series, options.target(), options.refresh)?;
             let tiers: Vec<Option<String>> =
                 if options.tiers.is_empty() { vec![None] } else { options.tiers.iter().cloned().map(Some).collect() };
             for tier in tiers {
-                let name = [Some(series.name), tier.as_deref(), options.hooks.as_deref()];
+                let kernel_name = kernels::name(series, options.target());
+                let name = [Some(&*kernel_name), tier.as_deref(), options.hooks.as_deref()];
                 let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
                 let with_doctor = all.iter().all(|known| known.kernel.release != kernel.release);
                 all.push(Self { options: options.clone(), name, kernel: kernel.clone(), tier, with_doctor });

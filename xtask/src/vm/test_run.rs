@@ -4,14 +4,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser;
 
 use super::suites::{self, Guest};
 use super::table::Column;
-use super::{Options, build, doctor, show, side_by_side};
+use super::{Built, Options, build, doctor, show, side_by_side};
 use crate::step;
 use crate::suite::Suite;
+use crate::target;
 
 /// The options as they are when nobody gave any.
 #[derive(Parser)]
@@ -55,9 +56,9 @@ pub fn suites(within: Duration) -> Result<Vec<Suite>> {
     for words in GUESTS {
         Guest::add(&mut guests, &Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options)?;
     }
-    let (built, stop) = (build()?, step::stop_flag()?);
+    let (built, stop) = (builds(&guests)?, step::stop_flag()?);
     let columns = side_by_side::each(&guests, |guest, say| {
-        (started.elapsed() < within).then(|| suites::column(guest, &built, &stop, say)).transpose()
+        (started.elapsed() < within).then(|| suites::column(guest, of(&built, guest)?, &stop, say)).transpose()
     });
     let mut all: Vec<Column> = Vec::new();
     let mut late = Suite { name: "guests that were not begun".to_owned(), ..Suite::default() };
@@ -85,6 +86,17 @@ pub fn suites(within: Duration) -> Result<Vec<Suite>> {
     };
     let late = (!late.skipped.is_empty()).then_some(late);
     Ok(all.into_iter().flat_map(named).chain([ceilings]).chain(late).collect())
+}
+
+/// What was built for each architecture that one of the guests has.
+fn builds(guests: &[Guest]) -> Result<Vec<Built>> {
+    let wanted = target::ALL.iter().filter(|target| guests.iter().any(|guest| guest.options.target() == *target));
+    wanted.map(build).collect()
+}
+
+fn of<'a>(built: &'a [Built], guest: &Guest) -> Result<&'a Built> {
+    let target = guest.options.target();
+    built.iter().find(|built| built.target == target).with_context(|| format!("nothing was built for {}", target.arch))
 }
 
 fn late_because(within: Duration, words: &[&str]) -> String {

@@ -100,7 +100,10 @@ pub const PROGRAMS: &[&str] = &[
     "xargs",
 ];
 
-/// Files that programs read to know users, hosts and libraries.
+/// Where the dynamic linker looks up libraries.
+const LIBRARIES: &str = "/etc/ld.so.cache";
+
+/// Files that programs read to know users and hosts.
 const FILES: &[&str] = &[
     "/etc/passwd",
     "/etc/group",
@@ -108,7 +111,6 @@ const FILES: &[&str] = &[
     "/etc/host.conf",
     "/etc/protocols",
     "/etc/services",
-    "/etc/ld.so.cache",
     "/etc/os-release",
     "/usr/share/iproute2/rt_scopes",
     "/etc/iproute2/rt_scopes",
@@ -164,6 +166,15 @@ pub fn add_libraries<W: Write>(archive: &mut Archive<W>, programs: &[PathBuf]) -
 pub fn add_common<W: Write>(archive: &mut Archive<W>) -> Result<()> {
     let programs: Vec<PathBuf> = PROGRAMS.iter().filter_map(|name| find(name)).collect();
     add_programs(archive, &programs)?;
+    let cache = Path::new(LIBRARIES);
+    if cache.exists() {
+        add(archive, cache)?;
+    }
+    add_files(archive)
+}
+
+/// Adds the text that programs of any architecture read.
+pub fn add_files<W: Write>(archive: &mut Archive<W>) -> Result<()> {
     for path in FILES.iter().map(Path::new).filter(|path| path.exists()) {
         add(archive, path)?;
     }
