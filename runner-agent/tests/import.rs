@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use runner_agent::config::{Problem, Runtime, load};
-use runner_agent::policy::egress::{Ports, ProtocolMatch, Target};
-use runner_agent::policy::{Access, AddressClass, EgressRule, Mode, Policy};
+use runner_agent::policy::egress::{Destination, Ports, Protocol, ProtocolMatch, Target};
+use runner_agent::policy::{Access, AddressClass, EgressRule, Mode, Policy, Verdict};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_runner-agent");
 
@@ -23,6 +24,8 @@ const CASES: &[(&str, &[&str], i32)] = &[
     ("bullfrog.yml", &["--from", "bullfrog"], 0),
     ("cargowall.yml", &["--from", "cargowall"], 0),
     ("cargowall-list.txt", &["--from", "cargowall"], 0),
+    ("cargowall-config.json", &["--from", "cargowall"], 0),
+    ("cargowall-config-wrong.json", &["--from", "cargowall"], 2),
     ("hostile.yml", &["--from", "bullfrog"], 0),
     ("refused.txt", &["--from", "harden-runner"], 2),
     ("several.yml", &["--from", "harden-runner"], 2),
@@ -145,6 +148,27 @@ fn the_json_has_the_policy_its_rules_and_every_problem_with_its_place() {
     let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &json["passed"], &json["policy"]), (2, &false.into(), &serde_json::Value::Null));
     assert_eq!(json["problems"][0]["line"], 4);
+}
+
+#[test]
+fn a_file_of_cargowalls_own_closes_what_it_denied() {
+    let policy = loaded(files().join("cargowall-config.out.yml"));
+    let judged = |address: &str, port: u16, names: &[&str]| {
+        let address = address.parse().unwrap();
+        let names: Vec<Arc<str>> = names.iter().map(|name| Arc::from(*name)).collect();
+        let destination = Destination { address, port, protocol: Protocol::Tcp, names: &names, exe: None };
+        policy.egress.judge(policy.mode, &destination).verdict == Verdict::Allowed
+    };
+    assert!(judged("198.51.100.7", 443, &[]));
+    assert!(!judged("198.51.100.129", 443, &[]), "the half that was denied");
+    assert!(!judged("198.51.100.200", 22, &[]));
+    assert!(judged("10.1.2.3", 5432, &[]));
+    assert!(judged("203.0.113.1", 443, &["example.net"]));
+    assert!(judged("203.0.113.1", 443, &["ok.telemetry.example.net"]));
+    for name in ["telemetry.example.net", "below.telemetry.example.net", "other.example.net"] {
+        assert!(!judged("203.0.113.1", 443, &[name]), "{name}");
+    }
+    assert!(!judged("198.51.100.129", 443, &["example.net"]), "a name that leads into a denied network");
 }
 
 type Meaning = (Target, Ports, AddressClass, ProtocolMatch);

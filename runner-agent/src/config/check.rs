@@ -2,7 +2,7 @@
 //!
 //! The key lists here and the structs of `schema` name the same keys; a test compares them.
 
-pub(super) mod walk;
+pub(crate) mod walk;
 mod lint;
 mod egress;
 mod platform;

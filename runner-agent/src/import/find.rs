@@ -1,7 +1,9 @@
-//! Where in a file the list stands: the step of a workflow, a step alone, its inputs, or the text of a list.
+//! Where in a file the list stands: the step of a workflow, a step alone, its inputs, the text of a list, or a file of
+//! the action's own.
 
 use std::path::Path;
 
+use super::cargowall;
 use super::peer::Peer;
 use crate::config::Problem;
 use crate::config::check::did_you_mean;
@@ -36,6 +38,8 @@ pub enum Found {
     Step(Step),
     /// The text of a list.
     List,
+    /// cargowall's own configuration.
+    Config(Node),
 }
 
 /// A step of somebody's action, as it stands in a file.
@@ -60,6 +64,10 @@ pub fn find(peer: Peer, job: Option<&str>, file: &Path, text: &str) -> Result<Fo
         };
     }
     let tree = raw::parse(text.as_bytes()).map_err(|wrong| error(wrong.at, wrong.message))?;
+    let (all, jobs) = steps(&tree);
+    if peer == Peer::Cargowall && all.is_empty() && jobs.is_empty() && job.is_none() && cargowall::is_config(&tree) {
+        return Ok(Found::Config(tree));
+    }
     let step = chosen(peer, job, &tree).map_err(|(at, message)| error(at, message))?;
     Ok(Found::Step(step))
 }
@@ -102,12 +110,6 @@ fn chosen(peer: Peer, job: Option<&str>, tree: &Node) -> Result<Step, Wrong> {
         [only] => only.read(),
         [] if all.is_empty() && !is_workflow => match pasted(peer, tree) {
             Some(step) => step,
-            None if peer == Peer::Cargowall && get(tree, "rules").is_some() => Err((
-                tree.at,
-                "is cargowall's configuration file, which import doesn't read; write its rules as text, a name or network on \
-                 a line, with :443;80 for ports"
-                    .to_owned(),
-            )),
             None => Err((
                 tree.at,
                 format!(
@@ -168,7 +170,8 @@ fn items<'a>(list: &'a Node, job: Option<&'a Key>) -> Vec<Candidate<'a>> {
     items.iter().filter_map(step).collect()
 }
 
-fn get<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+/// The first value of a key.
+pub(super) fn get<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     let Value::Map(entries) = &node.value else { return None };
     entries.iter().find(|(key, _)| key.text == name).map(|(_, value)| value)
 }
@@ -308,8 +311,9 @@ mod tests {
                 .contains("w.yml:2:1: \"allowed-ips\" stands here")
         );
         let config = "{\"defaultAction\": \"deny\", \"rules\": []}";
-        let told = find(Peer::Cargowall, None, Path::new("c.json"), config).unwrap_err().to_string();
-        assert!(told.starts_with("c.json:1:1: is cargowall's configuration file"), "{told}");
+        let asked = |peer| find(peer, None, Path::new("c.json"), config);
+        assert!(matches!(asked(Peer::Cargowall), Ok(Found::Config(_))));
+        assert!(asked(Peer::Bullfrog).unwrap_err().to_string().contains("none of bullfrog's inputs"));
         assert!(found("a: [\n", None).unwrap_err().contains("is no YAML"));
     }
 }

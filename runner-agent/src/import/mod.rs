@@ -1,11 +1,13 @@
 //! From the list of another action to a policy that means the same, or less and says so.
 //!
 //! `find` finds the step or the list in a file, `list` cuts it into entries with their places, `peer` knows what an entry
-//! meant to its own reader, `entry` is the strict reading underneath, `reader` goes through a step with them, `write` makes the file. What has no rule of the same
+//! meant to its own reader, `entry` is the strict reading underneath, `reader` goes through a step with them, `cargowall`
+//! through that action's own file, `write` makes the policy. What has no rule of the same
 //! meaning is left out with a warning and stands in the file as a comment: nothing is dropped without a word, and nothing
 //! is allowed that wasn't.
 
 pub mod peer;
+mod cargowall;
 mod entry;
 mod find;
 mod list;
@@ -18,7 +20,7 @@ use crate::config::Problem;
 use crate::config::raw::{self, At};
 use crate::config::shipped;
 use crate::policy::Mode;
-use crate::policy::egress::EgressRule;
+use crate::policy::egress::{DenyRule, EgressRule};
 use crate::text::{base_name, printable};
 
 use find::Found;
@@ -60,6 +62,8 @@ pub struct Imported {
     pub no_containers: bool,
     /// Rules and what has none, in the order of the list.
     pub lines: Vec<Line>,
+    /// Networks that stay closed whatever else allows them.
+    pub denied: Vec<DenyRule>,
     /// Inputs that were not carried over, for comments at the top.
     pub remarks: Vec<String>,
     /// Everything that was warned of.
@@ -102,7 +106,7 @@ pub fn import(request: &Request, bytes: &[u8]) -> Result<Imported, Vec<Problem>>
     let found = find::find(request.from, request.job, request.file, text).map_err(|problem| vec![problem])?;
     let job = match &found {
         Found::Step(step) => step.job.clone(),
-        Found::List => None,
+        Found::List | Found::Config(_) => None,
     };
     let name = request.name.map_or_else(|| name_of(job.as_deref()), str::to_owned);
     let file = printable(base_name(&request.file.to_string_lossy())).into_owned();
@@ -115,6 +119,7 @@ pub fn import(request: &Request, bytes: &[u8]) -> Result<Imported, Vec<Problem>>
         no_sudo: false,
         no_containers: false,
         lines: Vec::new(),
+        denied: Vec::new(),
         remarks: Vec::new(),
         problems: Vec::new(),
     };
@@ -122,6 +127,7 @@ pub fn import(request: &Request, bytes: &[u8]) -> Result<Imported, Vec<Problem>>
     match found {
         Found::Step(step) => reader.step(&step),
         Found::List => reader.list("", Role::Endpoints, text, At::START, None),
+        Found::Config(tree) => cargowall::read(&mut reader, &tree),
     }
     reader.finish()
 }

@@ -76,7 +76,10 @@ const CARGOWALL: &[(&str, Role)] = &[
     ("allowed-cidrs", Role::Addresses),
     ("mode", Role::Mode),
     ("sudo-lockdown", Role::NoSudo),
-    ("config-file", Role::Elsewhere("", "import doesn't read that file; write its rules below `egress.allow`")),
+    (
+        "config-file",
+        Role::Elsewhere("", "its rules stand in that file; `policy import --from cargowall` reads it as well"),
+    ),
     (
         "sudo-allow-commands",
         Role::Elsewhere("", "sudo is refused whole or not at all; such a step needs a job of its own"),
@@ -167,6 +170,15 @@ impl Peer {
             Self::HardenRunner => HARDEN_RUNNER,
             Self::Bullfrog => BULLFROG,
             Self::Cargowall => CARGOWALL,
+        }
+    }
+
+    /// What is said of an input that asks for something no policy has.
+    pub fn elsewhere(self, input: &str) -> &'static str {
+        let found = self.inputs().iter().find(|(known, _)| *known == input);
+        match found {
+            Some((_, Role::Elsewhere(_, message))) => message,
+            _ => "",
         }
     }
 

@@ -1,6 +1,7 @@
-//! Goes through a step: its mode, its lists, and what else it asks for.
+//! Goes through a step: its mode, its lists, and what else it asks for. Collects what is made of it.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::entry;
@@ -11,7 +12,7 @@ use super::{Imported, Line, Request};
 use crate::config::Problem;
 use crate::config::check::did_you_mean;
 use crate::config::raw::{At, Value};
-use crate::policy::egress::{EgressRule, ProtocolMatch, Target, classes_of, classify};
+use crate::policy::egress::{DenyRule, EgressRule, ProtocolMatch, Target, classes_of, classify};
 use crate::policy::{AddressClass, Mode};
 use crate::text::printable;
 
@@ -41,18 +42,39 @@ impl<'a> Reader<'a> {
         Self { request, text, imported, entries: 0, seen: HashSet::new(), is_elsewhere: false }
     }
 
+    pub fn file(&self) -> &'a Path {
+        self.request.file
+    }
+
+    pub fn problems(&mut self, more: Vec<Problem>) {
+        self.imported.problems.extend(more);
+    }
+
+    pub fn deny(&mut self, rules: Vec<DenyRule>) {
+        self.imported.denied.extend(rules);
+    }
+
+    pub fn refuse_sudo(&mut self) {
+        self.imported.no_sudo = true;
+    }
+
+    /// Counts something that was to be allowed, right or not.
+    pub fn begin_entry(&mut self) {
+        self.entries += 1;
+    }
+
     fn warn(&mut self, at: At, path: &str, message: &str) {
         self.imported.problems.push(Problem::warning(self.request.file, at, path, message));
     }
 
     /// A warning about an input, which stands at the top of the file too.
-    fn remark(&mut self, at: At, input: &str, message: &str) {
+    pub fn remark(&mut self, at: At, input: &str, message: &str) {
         self.warn(at, input, message);
         let input = if input.is_empty() { String::new() } else { format!("{input}: ") };
         self.imported.remarks.push(format!("line {}: {input}{message}", at.line));
     }
 
-    fn error(&mut self, at: At, path: &str, message: impl Into<String>) {
+    pub fn error(&mut self, at: At, path: &str, message: impl Into<String>) {
         self.imported.problems.push(Problem::error(self.request.file, at, path, message));
     }
 
@@ -81,10 +103,10 @@ impl<'a> Reader<'a> {
             Role::Endpoints | Role::Addresses => self.list(name, *role, text, input.value.at, input.end),
             Role::Mode => self.mode(input, text),
             Role::NoSudo if self.truth(input, text, "guard: { sudo: deny }") == Some(true) => {
-                self.imported.no_sudo = true;
+                self.refuse_sudo();
             }
             Role::Sudo if self.truth(input, text, "guard: { sudo: deny }") == Some(false) => {
-                self.imported.no_sudo = true;
+                self.refuse_sudo();
             }
             Role::NoSudoNoContainers
                 if self.truth(input, text, "guard: { sudo: deny, docker: deny }") == Some(true) =>
@@ -176,7 +198,7 @@ impl<'a> Reader<'a> {
     }
 
     fn entry(&mut self, input: &str, role: Role, text: &str, at: At) {
-        self.entries += 1;
+        self.begin_entry();
         let why = self.why(input, text, at);
         let is_list = input.is_empty();
         let read = if is_expression(text) {
@@ -191,35 +213,52 @@ impl<'a> Reader<'a> {
             Err(left_out) => Reading { rules: Vec::new(), left_out: Some(left_out) },
         };
         for meaning in rules {
-            match rule(meaning, &why) {
-                Ok((made, closed)) => {
-                    if let Some(message) = closed {
-                        self.leave_out(at, input, LeftOut::from(format!("{text:?} {message}")), None);
-                    }
-                    self.add(made);
-                }
-                Err(message) => self.leave_out(at, input, LeftOut::from(format!("{text:?} {message}")), None),
-            }
+            self.rule(at, input, text, (meaning, ProtocolMatch::Tcp), &why);
         }
         if let Some(left_out) = left_out {
-            let wider = left_out.wider.clone().and_then(|wider| Some(rule(wider, &why).ok()?.0));
-            self.leave_out(at, input, left_out, wider);
+            self.leave_out_with(at, input, left_out, &why);
         }
     }
 
-    fn why(&self, input: &str, entry: &str, at: At) -> Arc<str> {
+    /// Adds a rule, and tells what it leaves closed.
+    pub fn rule(
+        &mut self,
+        at: At,
+        input: &str,
+        text: &str,
+        (meaning, protocol): (Meaning, ProtocolMatch),
+        why: &Arc<str>,
+    ) {
+        match rule(meaning, why) {
+            Ok((made, closed)) => {
+                if let Some(message) = closed {
+                    self.leave_out(at, input, LeftOut::from(format!("{text:?} {message}")), None);
+                }
+                self.add(EgressRule { protocol, ..made });
+            }
+            Err(message) => self.leave_out(at, input, LeftOut::from(format!("{text:?} {message}")), None),
+        }
+    }
+
+    /// Leaves something out, with the nearest rule there is.
+    pub fn leave_out_with(&mut self, at: At, input: &str, left_out: LeftOut, why: &Arc<str>) {
+        let wider = left_out.wider.clone().and_then(|wider| Some(rule(wider, why).ok()?.0));
+        self.leave_out(at, input, left_out, wider);
+    }
+
+    pub fn why(&self, input: &str, entry: &str, at: At) -> Arc<str> {
         let Imported { file, from, .. } = &self.imported;
         let list = if input.is_empty() { "list" } else { input };
         format!("{}'s {list} has {} ({file}:{})", from.as_str(), printable(entry), at.line).into()
     }
 
     fn add(&mut self, rule: EgressRule) {
-        if self.seen.insert(format!("{:?} {}", rule.target, rule.ports)) {
+        if self.seen.insert(format!("{:?} {} {}", rule.target, rule.ports, rule.protocol)) {
             self.imported.lines.push(Line::Rule(rule));
         }
     }
 
-    fn leave_out(&mut self, at: At, input: &str, left_out: LeftOut, wider: Option<EgressRule>) {
+    pub fn leave_out(&mut self, at: At, input: &str, left_out: LeftOut, wider: Option<EgressRule>) {
         self.warn(at, input, &left_out.message);
         let told = format!("left out, line {}: {}", at.line, left_out.message);
         self.imported.lines.push(Line::Comment(told, wider));

@@ -11,7 +11,7 @@ fn imported(from: Peer, text: &str) -> Result<Imported, Vec<Problem>> {
 }
 
 /// The rules of a file as the loader has them.
-fn read_back(yaml: &str) -> (Mode, Vec<EgressRule>) {
+fn read_back(yaml: &str) -> (Mode, Vec<EgressRule>, Vec<DenyRule>) {
     let (draft, problems) = check(Path::new("p.yml"), yaml.as_bytes());
     assert!(problems.iter().all(|problem| !problem.is_error()), "{yaml}\n{problems:#?}");
     let draft = draft.unwrap();
@@ -19,12 +19,14 @@ fn read_back(yaml: &str) -> (Mode, Vec<EgressRule>) {
         AllowLine::Rule(rule) => EgressRule { id: "".into(), ..rule },
         AllowLine::Ecosystem { .. } => panic!("{yaml}"),
     };
-    (draft.mode, draft.allow.into_iter().map(rule).collect())
+    let denied = draft.deny.into_iter().map(|rule| DenyRule { id: "".into(), ..rule }).collect();
+    (draft.mode, draft.allow.into_iter().map(rule).collect(), denied)
 }
 
 fn round(imported: &Imported) {
-    let (mode, rules) = read_back(&imported.yaml());
+    let (mode, rules, denied) = read_back(&imported.yaml());
     assert_eq!(mode, imported.mode);
+    assert_eq!(denied, imported.denied);
     assert_eq!(rules, imported.rules().cloned().collect::<Vec<_>>());
 }
 
@@ -133,6 +135,46 @@ fn a_policy_is_named_as_its_job_as_far_as_it_can_be() {
     assert!(right_name("My").is_err() && right_name("npm").is_err() && right_name("my-2").is_ok());
 }
 
+/// What is made of a file of cargowall's with these rules: values that are allowed, or with a minus denied.
+fn of_config(rules: &[&str]) -> (Vec<String>, String) {
+    let rule = |text: &&str| {
+        let (action, value) = text.strip_prefix('-').map_or(("allow", *text), |value| ("deny", value));
+        let kind = if entry::is_address(value) { "cidr" } else { "hostname" };
+        format!("{{\"type\": \"{kind}\", \"value\": \"{value}\", \"action\": \"{action}\"}}")
+    };
+    let rules: Vec<String> = rules.iter().map(rule).collect();
+    let text = format!("{{\"rules\": [{}]}}", rules.join(",\n"));
+    let found = imported(Peer::Cargowall, &text).unwrap_or_else(|problems| panic!("{text}\n{}", messages(&problems)));
+    round(&found);
+    let target = |rule: &EgressRule| match &rule.target {
+        crate::policy::egress::Target::Host(name) => name.to_string(),
+        crate::policy::egress::Target::Cidr(network) => network.to_string(),
+    };
+    (found.rules().map(target).collect(), messages(&found.problems))
+}
+
+#[test]
+fn what_may_hold_a_denied_name_is_left_out_and_nothing_else() {
+    let kept = |rules: &[&str]| of_config(&[&["also.example.org"], rules].concat()).0.split_off(2);
+    assert_eq!(kept(&["a.example.net"]), ["a.example.net", "*.a.example.net"]);
+    assert_eq!(kept(&["a.example.net", "-x.a.example.net"]), ["a.example.net"]);
+    assert_eq!(kept(&["a.example.net", "-*.a.example.net"]), ["a.example.net"]);
+    assert_eq!(kept(&["a.example.net", "-bad.*.example.net"]), ["a.example.net"], "bad.a.example.net may be below it");
+    assert_eq!(kept(&["a.example.net", "-A.example.net"]), Vec::<String>::new());
+    assert_eq!(kept(&["a.example.net", "-ba.example.net", "-net"]), ["a.example.net", "*.a.example.net"]);
+    assert_eq!(kept(&["**.a.example.net", "-example.net"]), Vec::<String>::new(), "a longer pattern is no longer name");
+    assert_eq!(of_config(&["a.example.net", "-**"]).0, ["a.example.net"]);
+}
+
+#[test]
+fn a_network_within_a_denied_one_is_left_out() {
+    let (kept, told) = of_config(&["10.0.0.0/8", "-10.1.0.0/16", "10.1.2.0/24"]);
+    assert_eq!(kept, ["10.0.0.0/8"]);
+    assert!(told.contains("\"10.1.2.0/24\" lies in 10.1.0.0/16, which is denied"), "{told}");
+    let (kept, _) = of_config(&["-10.1.0.0/16"]);
+    assert_eq!(kept, Vec::<String>::new(), "a file that only closes is a policy too");
+}
+
 fn peer() -> impl Strategy<Value = Peer> {
     prop::sample::select(Peer::ALL.to_vec())
 }
@@ -172,6 +214,8 @@ fn piece() -> impl Strategy<Value = String> {
             "\u{0}",
             "\u{202e}",
             "---",
+            "{\"rules\": [{\"type\": \"cidr\", \"action\": \"deny\", \"value\": \"",
+            "\"}]}",
         ])
         .prop_map(str::to_owned),
         "\\PC{0,6}",

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::{Imported, Line};
-use crate::policy::egress::smallest::line_with_ports;
+use crate::policy::egress::smallest::{deny_line, line_with_ports};
 use crate::text::printable;
 
 /// The text of the file.
 pub fn yaml(imported: &Imported) -> String {
-    let Imported { from, file, job, name, mode, no_sudo, no_containers, lines, remarks, .. } = imported;
+    let Imported { from, file, job, name, mode, no_sudo, no_containers, lines, denied, remarks, .. } = imported;
     let job = job.as_ref().map(|job| format!(", job {job}")).unwrap_or_default();
     let mut text = String::new();
     comment(&mut text, "", &format!("Made of {file}{job} by `runner-agent policy import --from {}`.", from.as_str()));
@@ -33,6 +33,12 @@ pub fn yaml(imported: &Imported) -> String {
                 }
             }
         }
+    }
+    if !denied.is_empty() {
+        text.push_str(if has_rules { "  deny:\n" } else { "egress:\n  deny:\n" });
+    }
+    for rule in denied {
+        let _ = writeln!(text, "    - {}", deny_line(rule));
     }
     let guard: Vec<&str> = [(*no_sudo, "sudo: deny"), (*no_containers, "docker: deny")]
         .into_iter()

@@ -25,7 +25,7 @@ pub struct ImportArgs {
     /// Whose words the file is in.
     #[arg(long, value_name = "ACTION")]
     pub from: Peer,
-    /// A workflow, a step, or the text of a list; `-` is standard input.
+    /// A workflow, a step, the text of a list, or cargowall's own file; `-` is standard input.
     #[arg(value_name = "FILE", default_value = "-")]
     pub file: PathBuf,
     /// Which job's step, if several jobs of a workflow have one.
@@ -60,6 +60,8 @@ struct Report<'a> {
     mode: Option<&'static str>,
     /// Its rules, as `policy explain` shows them.
     rules: Vec<Shown>,
+    /// Networks that it closes, likewise.
+    denied: Vec<Shown>,
     problems: &'a [Problem],
 }
 
@@ -118,6 +120,10 @@ fn json(imported: Option<&Imported>, problems: &[Problem], out: &mut dyn Write) 
             .map(|rule| Shown { line: smallest::line_with_ports(rule), why: rule.why.to_string() })
             .collect()
     };
+    let closed = |imported: &Imported| -> Vec<Shown> {
+        let shown = |rule| Shown { line: smallest::deny_line(rule), why: rule.why.to_string() };
+        imported.denied.iter().map(shown).collect()
+    };
     let report = Report {
         version: FORMAT_VERSION,
         passed: imported.is_some(),
@@ -125,6 +131,7 @@ fn json(imported: Option<&Imported>, problems: &[Problem], out: &mut dyn Write) 
         name: imported.map(|imported| imported.name.as_str()),
         mode: imported.map(|imported| imported.mode.as_str()),
         rules: imported.map(shown).unwrap_or_default(),
+        denied: imported.map(closed).unwrap_or_default(),
         problems,
     };
     serde_json::to_writer_pretty(&mut *out, &report)?;
