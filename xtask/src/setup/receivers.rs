@@ -26,6 +26,8 @@ const VALIDATORS: Environment = Environment {
         ("cloudevents", "2.2.0"),
         ("pycef", "1.11"),
         ("chdb", "4.4.0"),
+        ("elasticsearch", "9.5.1"),
+        ("slack-sdk", "3.48.0"),
         ("cryptography", "50.0.2"),
         ("in-toto-attestation", "0.9.3"),
         ("rfc8785", "0.1.4"),

@@ -1,5 +1,5 @@
 //! `test sinks`: what each form's receiver makes of it. The forms' own test hands over bodies of every kind of notice; libraries
-//! that know a form, real receivers on the loopback, and where there is neither a check of ours read them.
+//! that know a form, real receivers on the loopback, and checks of ours read them.
 
 mod alertmanager;
 mod arrived;

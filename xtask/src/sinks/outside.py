@@ -158,6 +158,58 @@ def cef(body, native):
     return len(lines), found, [problems(lines[0].replace("CEF:0|", "CEF|"), native[0]), problems(lines[1], native[0])]
 
 
+def elastic(body, native):
+    """What the maker's own client would send of the same actions and documents, line by line: it alone knows where metadata goes."""
+    from elasticsearch.helpers import expand_action
+    from elasticsearch.serializer import NdjsonSerializer
+
+    def problems(text):
+        lines = [json.loads(line) for line in text.splitlines()]
+        sent = []
+        for header, document in zip(lines[::2], lines[1::2]):
+            for operation, metadata in header.items():
+                sent += expand_action({"_op_type": operation, **metadata, "_source": document})
+        by_client = NdjsonSerializer().dumps(sent)
+        found = [f"line {number}: the client sends {theirs}" for number, (ours, theirs) in enumerate(zip(lines, sent), 1) if ours != theirs]
+        if len(lines) != len(sent) or text[-1:] != by_client[-1:] or text.count(b"\n") != by_client.count(b"\n"):
+            found.append("the client would send other lines")
+        return found
+
+    found = problems(body)
+    lines = body.split(b"\n")
+    for document, line in zip(lines[1::2], native):
+        if json.loads(document)["runner_agent"]["seq"] != line["seq"]:
+            found.append(f"another document stands where notice {line['seq']} should")
+    surplus = b"\n".join([lines[0].replace(b'"_id"', b'"key"'), *lines[1:]])
+    return body.count(b"\n") // 2, found, [problems(surplus), problems(body[:-1]), problems(b"\n".join(lines[:3]) + b"\n")]
+
+
+def slack(body, native):
+    """The maker's own types of blocks: each is read into its type, holds its limits, and is written again as it was."""
+    from slack_sdk.errors import SlackObjectFormationError
+    from slack_sdk.models.blocks import Block
+
+    def problems(message):
+        found = []
+        for block in message["blocks"]:
+            try:
+                parsed = Block.parse(block)
+                if parsed is None:
+                    found.append(f"no block is a {block['type']}")
+                elif parsed.to_dict() != block:
+                    found.append(f"{block} is read as {parsed.to_dict()}")
+            except (SlackObjectFormationError, TypeError) as error:
+                found.append(f"{block['type']}: {error}")
+        return found
+
+    message = json.loads(body)
+    long, other, surplus = (copy.deepcopy(message) for _ in range(3))
+    long["blocks"][0]["text"]["text"] = "x" * 151
+    other["blocks"][1]["type"] = "paragraph"
+    surplus["blocks"][1]["color"] = "red"
+    return 1, problems(message), [problems(long), problems(other), problems(surplus)]
+
+
 def public_key(encoded):
     import base64
 
@@ -329,7 +381,7 @@ def webhook(folder, native):
     return len(requests), found, spoilt
 
 
-CHECKS = {"ocsf": ocsf, "otlp": otlp, "cloudevents": cloudevents, "cef": cef, "receipt": receipt, "statement": statement, "fleet": fleet, "webhook": webhook}
+CHECKS = {"ocsf": ocsf, "otlp": otlp, "cloudevents": cloudevents, "cef": cef, "receipt": receipt, "statement": statement, "fleet": fleet, "webhook": webhook, "elastic-bulk": elastic, "slack": slack}
 
 
 def main():

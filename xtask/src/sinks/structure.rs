@@ -1,5 +1,6 @@
 //! Checks of ours for forms whose receivers can't be had: Splunk's collector, bulk requests, Slack. They hold the limits and
-//! the required fields that the vendors' documentation names, and are no proof that a vendor's own code agrees.
+//! the required fields that the vendors' documentation names, which their own clients (see `outside`) don't look at, and are
+//! no proof that a receiver agrees.
 
 use std::collections::BTreeSet;
 
