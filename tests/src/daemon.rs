@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -54,7 +55,11 @@ impl Daemon {
 
     /// Starts it, and waits until it answers.
     pub fn launch(&mut self) {
-        let mut command = self.command();
+        self.launch_as(self.command());
+    }
+
+    /// Starts a command that is the daemon, and waits until it answers.
+    pub fn launch_as(&mut self, mut command: Command) {
         let child = command.spawn().expect("the daemon can be started");
         self.child = Some(child);
         let answered = |daemon: &mut Self| {
@@ -68,9 +73,22 @@ impl Daemon {
 
     /// The daemon as a command, in a session of its own.
     pub fn command(&self) -> Command {
+        self.command_after(&[])
+    }
+
+    /// The same, with a descriptor handed over as systemd does it.
+    pub fn command_handed(&self, descriptor: OwnedFd) -> Command {
+        let hand_over = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+        let mut command = self.command_after(&["bash", "-c", hand_over, "bash"]);
+        command.stdin(descriptor);
+        command
+    }
+
+    /// With words that start it.
+    fn command_after(&self, starter: &[&str]) -> Command {
         let output = fs::File::create(self.path("output")).expect("what it says can be kept");
         let mut command = Command::new("setsid");
-        command.arg("--wait").arg(&self.agent).arg("daemon").arg("--config").arg(self.path("config.yml"));
+        command.arg("--wait").args(starter).arg(&self.agent).arg("daemon").arg("--config").arg(self.path("config.yml"));
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", self.folder.path());
         command.env("RUNNER_AGENT_LOG", "info");
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("a second handle")).stderr(output);

@@ -11,7 +11,7 @@ use super::run::NOT_ARMED;
 use super::{USAGE, complain, sending};
 use crate::agent::{Service, ServiceOptions};
 use crate::config::daemon::{self, Leftovers, WantedTier};
-use crate::control::{Place, Policies, serve};
+use crate::control::{Handed, Place, Policies, serve};
 use crate::job::Scope;
 use crate::kernel::{LoadOptions, Tier, TierChoice, procfs};
 use crate::sink::wire::Encoder;
@@ -56,6 +56,7 @@ pub fn run(args: &DaemonArgs) -> ExitCode {
 
 fn serve_jobs(config: daemon::DaemonConfig, policies: Policies, started: Instant) -> anyhow::Result<()> {
     use anyhow::Context as _;
+    let handed = Handed::take(&config.socket)?;
     for folder in [&config.logs, &config.state] {
         std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
     }
@@ -81,8 +82,8 @@ fn serve_jobs(config: daemon::DaemonConfig, policies: Policies, started: Instant
         deliveries: deliveries.clone(),
         started,
     })?;
-    let place = Place { socket: config.socket, owner: config.owner, metrics_file: config.metrics_file };
-    let served = serve(service, policies, &place);
+    let place = Place { socket: config.socket, handed, owner: config.owner, metrics_file: config.metrics_file };
+    let served = serve(service, policies, place);
     for drained in deliveries.drain(None) {
         complain(&sending::in_words(&drained));
     }

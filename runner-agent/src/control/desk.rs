@@ -68,7 +68,18 @@ async fn question(stream: &mut UnixStream) -> Result<(Peer, Request), String> {
         }
         Ok(Ok(_)) => {}
     }
+    // It may have waited in the queue for longer than it wanted to, and its number may be another's by now.
+    if has_hung_up(stream) {
+        return Err("whoever asked is gone".to_owned());
+    }
     Ok((Peer { pid, uid: credentials.uid() }, protocol::parse(&bytes)?))
+}
+
+/// Whether both directions are closed; a client that waits for its answer has closed one.
+fn has_hung_up(stream: &UnixStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().contains(PollFlags::HUP)
 }
 
 impl Desk {

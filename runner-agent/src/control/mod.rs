@@ -8,6 +8,7 @@ mod answer;
 mod ask;
 mod desk;
 mod jobs;
+mod listen;
 mod metrics;
 mod peer;
 mod policies;
@@ -16,6 +17,7 @@ mod serve;
 
 pub use answer::SCHEMA;
 pub use ask::{AskError, ask};
+pub use listen::Handed;
 pub use policies::Policies;
 pub use protocol::{Answer, GivenPolicy, NOT_ARMED, Request, USAGE};
 pub use serve::{Place, ServeError, serve};

@@ -1,9 +1,7 @@
 //! The daemon's loop: one thread has the jobs; whoever asks is heard beside it, and a policy is loaded beside it, for the
 //! programs that it asks take their time.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::desk::{Desk, hear};
 use super::jobs::answer_one;
+use super::listen::{self, Handed};
 use super::metrics;
 use super::policies::Policies;
 use crate::agent::{Ended, RunError, Service};
@@ -41,6 +40,14 @@ pub enum ServeError {
         /// What went wrong.
         source: io::Error,
     },
+    /// The one that whoever started the daemon has opened for it.
+    #[error("the socket that was handed over (LISTEN_FDS) is not the one for {}: {source}", socket.display())]
+    Handed {
+        /// Where it should listen.
+        socket: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// Another one has it.
     #[error("another daemon answers at {}; end it first, or give this one a socket and a state folder of its own", .0.display())]
     Taken(PathBuf),
@@ -65,6 +72,8 @@ fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 pub struct Place {
     /// The control socket.
     pub socket: PathBuf,
+    /// That socket, if it is open already.
+    pub handed: Option<Handed>,
     /// Who besides root may begin jobs: a user's number.
     pub owner: Option<u32>,
     /// Where to write the daemon's figures now and then, as text that node_exporter's textfile collector reads.
@@ -72,17 +81,18 @@ pub struct Place {
 }
 
 /// Serves until a signal ends it.
-pub fn serve(service: Service, policies: Policies, place: &Place) -> Result<(), ServeError> {
+pub fn serve(service: Service, policies: Policies, place: Place) -> Result<(), ServeError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io_error("start the event loop"))?;
     runtime.block_on(run(service, policies, place))
 }
 
-async fn run(mut service: Service, policies: Policies, place: &Place) -> Result<(), ServeError> {
-    let Place { socket, owner, metrics_file } = place;
-    let (listener, bound) = listen(socket)?;
+async fn run(mut service: Service, policies: Policies, place: Place) -> Result<(), ServeError> {
+    let Place { socket, handed, owner, metrics_file } = place;
+    let door = listen::open(handed, &socket)?;
+    let listener = door.listener().map_err(io_error("listen"))?;
     let (sender, mut asked) = mpsc::channel(MOST_CLIENTS);
-    let desk = Arc::new(Desk { policies, owner: *owner, asked: sender });
+    let desk = Arc::new(Desk { policies, owner, asked: sender });
     let clients = Arc::new(tokio::sync::Semaphore::new(MOST_CLIENTS));
     let rings = service.rings()?;
     let mut terminate = signal(SignalKind::terminate()).map_err(io_error("receive signals"))?;
@@ -124,7 +134,7 @@ async fn run(mut service: Service, policies: Policies, place: &Place) -> Result<
         watchdog.feed();
     }
     tell_systemd(&[sd_notify::NotifyState::Stopping]);
-    drop(bound);
+    drop(door);
     for ended in service.leave()? {
         tell_end(&ended);
     }
@@ -137,54 +147,6 @@ async fn accept(
 ) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
     let permit = clients.clone().acquire_owned().await.map_err(io::Error::other)?;
     Ok((listener.accept().await?.0, permit))
-}
-
-/// Removes the socket with the value.
-struct Bound(PathBuf);
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// The socket that systemd has opened, or one at that path. Everybody may connect: what may be asked is up to who asks.
-fn listen(path: &Path) -> Result<(UnixListener, Option<Bound>), ServeError> {
-    let failed = |source| ServeError::Listen { socket: path.to_owned(), source };
-    if let Some(stream) = inherited().map_err(failed)? {
-        return Ok((stream, None));
-    }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(ServeError::Taken(path.to_owned()));
-    }
-    // One that nobody answers at was left by a daemon that was killed.
-    match fs::symlink_metadata(path) {
-        Ok(left) if left.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
-        Ok(_) => return Err(failed(io::Error::other("something else lies there; name another place"))),
-        Err(_) => {}
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
-    Ok((listener, Some(Bound(path.to_owned()))))
-}
-
-/// The first socket that was handed over by whoever started the daemon (sd_listen_fds(3)).
-fn inherited() -> io::Result<Option<UnixListener>> {
-    const FIRST: i32 = 3;
-    let own = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok()) == Some(std::process::id());
-    let some = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u32>().ok()).unwrap_or(0) > 0;
-    if !own || !some {
-        return Ok(None);
-    }
-    // Opened anew by its number: a descriptor from nowhere would take unsafe code.
-    let pidfd = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())?;
-    let handed = rustix::process::pidfd_getfd(&pidfd, FIRST, rustix::process::PidfdGetfdFlags::empty())?;
-    let listener = std::os::unix::net::UnixListener::from(handed);
-    listener.set_nonblocking(true)?;
-    UnixListener::from_std(listener).map(Some)
 }
 
 fn tell_end(ended: &Ended) {

@@ -5,6 +5,7 @@ mod figures;
 mod many;
 mod refusals;
 mod restart;
+mod socket;
 mod trust;
 
 use end_to_end::{Daemon, binary};

@@ -27,6 +27,7 @@ const FILES: &[Entry] = &[
     (PROGRAM, "usr/lib/runner-agent/hooks/job-completed.sh"),
     (PROGRAM, "usr/lib/runner-agent/hooks/job-started.sh"),
     (FILE, "usr/lib/systemd/system/runner-agent.service"),
+    (FILE, "usr/lib/systemd/system/runner-agent.socket"),
     (FILE, "usr/share/bash-completion/completions/runner-agent"),
     (FILE, "usr/share/fish/vendor_completions.d/runner-agent.fish"),
     (FILE, "usr/share/runner-agent/engine-gate.conf"),

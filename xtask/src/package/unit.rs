@@ -12,8 +12,8 @@ use super::Package;
 const MOST_EXPOSURE: u32 = 40;
 
 /// What units may be ordered after, so that a made-up machine has it.
-const STANDARD_UNITS: [&str; 5] =
-    ["sysinit.target", "basic.target", "shutdown.target", "local-fs.target", "network-pre.target"];
+const STANDARD_UNITS: [&str; 6] =
+    ["sysinit.target", "basic.target", "sockets.target", "shutdown.target", "local-fs.target", "network-pre.target"];
 
 /// A runner's unit as its own `svc.sh` names it.
 const RUNNER_UNIT: &str = "actions.runner.acme-app.one.service";
@@ -36,7 +36,7 @@ pub fn exposure(package: &Package) -> Result<()> {
     Ok(())
 }
 
-/// The service as it is, with the drop-in for the engine's gate, and a runner's unit with the one that binds it.
+/// Service and socket as they are, with the drop-in for the engine's gate, and a runner's unit with the one that binds it.
 pub fn are_understood(package: &Package) -> Result<()> {
     let machine = tempfile::tempdir().context("a folder for a made-up machine")?;
     let units = made(machine.path(), "usr/lib/systemd/system")?;
@@ -44,9 +44,12 @@ pub fn are_understood(package: &Package) -> Result<()> {
         fs::write(units.join(name), "[Unit]\nDescription=made up\n")?;
     }
     let from = |path: &str| package.root.path().join(path);
-    fs::copy(from("usr/lib/systemd/system/runner-agent.service"), units.join("runner-agent.service"))?;
+    for unit in ["runner-agent.service", "runner-agent.socket"] {
+        fs::copy(from("usr/lib/systemd/system").join(unit), units.join(unit))?;
+    }
     fs::copy(from("usr/bin/runner-agent"), made(machine.path(), "usr/bin")?.join("runner-agent"))?;
     verify(machine.path(), "runner-agent.service")?;
+    verify(machine.path(), "runner-agent.socket")?;
 
     let runner = "[Service]\nExecStart=/usr/bin/runner-agent\nKillMode=process\n";
     fs::write(units.join(RUNNER_UNIT), runner)?;
