@@ -34,8 +34,21 @@ pub fn would_help(tier: Tier) -> &'static str {
 
 /// What a tier can't see.
 pub fn blind_spots(tier: Tier) -> impl Iterator<Item = &'static BlindSpot> {
-    BLIND_SPOTS.iter().filter(move |spot| tier == Tier::Tracepoint || !CLOSED_BY_TRACING.contains(&spot.id))
+    let of_tier = move |spot: &&BlindSpot| tier == Tier::Tracepoint || !CLOSED_BY_TRACING.contains(&spot.id);
+    BLIND_SPOTS.iter().filter(of_tier).chain(OF_ARCHITECTURE)
 }
+
+/// Spots that kernels of this program's architecture have, on every tier.
+const OF_ARCHITECTURE: &[BlindSpot] = if cfg!(target_arch = "aarch64") {
+    &[BlindSpot {
+        id: "new-processes",
+        what: "in mode block, a new process that begins in another cgroup, or with the descriptors of the one that made it: this \
+               architecture's kernels don't tell of its first return",
+        instead: "outside the job's cgroup it is ended when it makes a socket or runs another program",
+    }]
+} else {
+    &[]
+};
 
 /// Spots of [`BLIND_SPOTS`] that the tracing tier doesn't have.
 pub const CLOSED_BY_TRACING: [&str; 3] = ["io-uring-open", "closed-in-between", "opens-not-refused"];

@@ -10,9 +10,9 @@ use clap::Parser;
 use super::suites::{self, Guest};
 use super::table::Column;
 use super::{Built, Options, build, doctor, show, side_by_side};
-use crate::step;
 use crate::suite::Suite;
 use crate::target;
+use crate::{setup, step};
 
 /// The options as they are when nobody gave any.
 #[derive(Parser)]
@@ -36,6 +36,9 @@ const GUESTS: &[&[&str]] = &[
     &["5.10", "--only", "agent=golden::", "--only", "agent=evidence::", "--tier", "tracepoint"],
     &["newest", "--only", "agent=golden::", "--tier", "tracepoint"],
     &["6.1", "--only", "agent=golden::", "--tier", "tracepoint"],
+    // The other architecture, and what a blocked job is kept from there.
+    &["6.12", "--arch", "aarch64", "--only", "agent=golden::", "--tier", "tracing"],
+    &["6.12", "--arch", "aarch64", "--only", "agent=golden::", "--tier", "tracepoint"],
     // Processes of a guest's init have no session that they could name, as those of a container's: see `agent::service::moving`.
     &["6.12", "--only", "daemon=end::", "--tier", "tracing"],
     // What a scope is doesn't depend on the kernel, and holding a whole guest takes minutes.
@@ -52,17 +55,25 @@ const GUESTS: &[&[&str]] = &[
 /// reason. Returns rows for a table of suites; the tables of guests are printed.
 pub fn suites(within: Duration) -> Result<Vec<Suite>> {
     let started = Instant::now();
-    let mut guests = Vec::new();
+    let mut late = Suite { name: "guests that were not begun".to_owned(), ..Suite::default() };
+    let (mut guests, mut words_of) = (Vec::new(), Vec::new());
     for words in GUESTS {
-        Guest::add(&mut guests, &Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options)?;
+        let options = Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options;
+        // What this machine's own take is there already; guests of another architecture it may not be able to run.
+        let is_native = options.target().is_native();
+        let prepared = if is_native { Ok(()) } else { setup::run(&options.needs()) };
+        match prepared.and_then(|()| Guest::add(&mut guests, &options)) {
+            Ok(()) => words_of.push(words),
+            Err(error) if !is_native => late.skipped.push((words.join(" "), format!("{error:#}"))),
+            Err(error) => return Err(error),
+        }
     }
     let (built, stop) = (builds(&guests)?, step::stop_flag()?);
     let columns = side_by_side::each(&guests, |guest, say| {
         (started.elapsed() < within).then(|| suites::column(guest, of(&built, guest)?, &stop, say)).transpose()
     });
     let mut all: Vec<Column> = Vec::new();
-    let mut late = Suite { name: "guests that were not begun".to_owned(), ..Suite::default() };
-    for (column, words) in columns.into_iter().zip(GUESTS) {
+    for (column, words) in columns.into_iter().zip(words_of) {
         let Some(column) = column? else {
             late.skipped.push((words.join(" "), late_because(within, words)));
             continue;
