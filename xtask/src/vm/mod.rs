@@ -11,6 +11,7 @@ mod installed;
 mod kernels;
 mod machine;
 mod modules;
+mod options;
 mod plan;
 mod power;
 mod side_by_side;
@@ -26,10 +27,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use serde_json::Value;
 
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::{setup, step};
 use frame::Frame;
 use image::Contents;
@@ -40,6 +40,7 @@ use suites::Guest;
 use table::Column;
 
 pub use installed::{installed, under_systemd};
+pub use options::Options;
 pub use power::loses_power;
 
 /// Where end-to-end tests say that they could not run.
@@ -60,80 +61,6 @@ const GUEST: &str = "RUNNER_AGENT_GUEST";
 pub const PROFILE: &str = "guest";
 
 const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-#[derive(Args, Clone)]
-pub struct Options {
-    /// 5.10, 6.1, 6.12, newest; all of them when none is named
-    kernels: Vec<String>,
-    /// The architecture of the guests, this machine's if none is named: x86_64, aarch64
-    #[arg(long, value_parser = target::named)]
-    arch: Option<&'static Target>,
-    /// Look for newer kernels than those that were fetched before
-    #[arg(long)]
-    refresh: bool,
-    /// The kernel's list of security modules
-    #[arg(long, default_value = "landlock,lockdown,yama,apparmor")]
-    lsm: String,
-    /// Memory of a guest, in MiB
-    #[arg(long, default_value_t = 2048)]
-    memory: u32,
-    /// Seconds after which a guest is ended
-    #[arg(long, default_value_t = 900)]
-    limit: u64,
-    /// How many times slower than a machine a guest is taken for: deadlines are longer and loads smaller by that
-    #[arg(long, default_value_t = 8)]
-    slowness: u32,
-    /// Another file of this machine that the guest has too
-    #[arg(long = "file")]
-    files: Vec<PathBuf>,
-    /// A file of this machine that is the guest's disk, /dev/vda
-    #[arg(long)]
-    disk: Option<PathBuf>,
-    /// A variable for the command, NAME=VALUE
-    #[arg(long = "env")]
-    environment: Vec<String>,
-    /// More words for the kernel's command line
-    #[arg(long, default_value = "", hide_default_value = true)]
-    append: String,
-    /// What the guest's first process becomes, with its arguments: an init of this machine's distribution
-    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
-    init: Vec<String>,
-    /// Run this package under systemd in a guest instead of the tests
-    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["command", "kernels"])]
-    systemd: Option<PathBuf>,
-    /// Have a guest lose its power in the midst of a job, and look at what is left, instead of the tests
-    #[arg(long, conflicts_with_all = ["command", "kernels", "systemd"])]
-    power_loss: bool,
-    /// Show what the kernel printed
-    #[arg(long)]
-    console: bool,
-    /// Only the test binary of that name: agent, completeness, egress, runner, tamper; with =TEXT, of its tests those whose name
-    /// contains that
-    #[arg(long, value_name = "BINARY[=TEXT]")]
-    only: Vec<String>,
-    /// Only tests whose name contains this
-    #[arg(long)]
-    filter: Vec<String>,
-    /// The tier to run the tests at; each is a guest of its own
-    #[arg(long = "tier")]
-    tiers: Vec<String>,
-    /// The way by which the tests' agents take the hooks of the tracing tier: fmod-ret, lsm (with an --lsm that has bpf), fentry
-    #[arg(long)]
-    hooks: Option<String>,
-    /// Run this instead of the tests; `runner-agent` and the tests' `act` are on its path
-    #[arg(last = true)]
-    command: Vec<String>,
-}
-
-impl Options {
-    fn target(&self) -> &'static Target {
-        self.arch.unwrap_or_else(Target::native)
-    }
-
-    fn needs(&self) -> setup::Options {
-        setup::Options { with_guests: true, with_cross: !self.target().is_native(), ..setup::Options::default() }
-    }
-}
 
 /// What was built here for guests of one architecture.
 struct Built {

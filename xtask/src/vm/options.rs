@@ -1,0 +1,82 @@
+//! What `vm` is told.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::setup;
+use crate::target::{self, Target};
+
+#[derive(Args, Clone)]
+pub struct Options {
+    /// 5.10, 6.1, 6.12, newest; all of them when none is named
+    pub(super) kernels: Vec<String>,
+    /// The architecture of the guests, this machine's if none is named: x86_64, aarch64
+    #[arg(long, value_parser = target::named)]
+    pub(super) arch: Option<&'static Target>,
+    /// Look for newer kernels than those that were fetched before
+    #[arg(long)]
+    pub(super) refresh: bool,
+    /// The kernel's list of security modules
+    #[arg(long, default_value = "landlock,lockdown,yama,apparmor")]
+    pub(super) lsm: String,
+    /// Memory of a guest, in MiB
+    #[arg(long, default_value_t = 2048)]
+    pub(super) memory: u32,
+    /// Seconds after which a guest is ended
+    #[arg(long, default_value_t = 900)]
+    pub(super) limit: u64,
+    /// How many times slower than a machine a guest is taken for: deadlines are longer and loads smaller by that
+    #[arg(long, default_value_t = 8)]
+    pub(super) slowness: u32,
+    /// Another file of this machine that the guest has too
+    #[arg(long = "file")]
+    pub(super) files: Vec<PathBuf>,
+    /// A file of this machine that is the guest's disk, /dev/vda
+    #[arg(long)]
+    pub(super) disk: Option<PathBuf>,
+    /// A variable for the command, NAME=VALUE
+    #[arg(long = "env")]
+    pub(super) environment: Vec<String>,
+    /// More words for the kernel's command line
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) append: String,
+    /// What the guest's first process becomes, with its arguments: an init of this machine's distribution
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub(super) init: Vec<String>,
+    /// Run this package under systemd in a guest instead of the tests
+    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["command", "kernels"])]
+    pub(super) systemd: Option<PathBuf>,
+    /// Have a guest lose its power in the midst of a job, and look at what is left, instead of the tests
+    #[arg(long, conflicts_with_all = ["command", "kernels", "systemd"])]
+    pub(super) power_loss: bool,
+    /// Show what the kernel printed
+    #[arg(long)]
+    pub(super) console: bool,
+    /// Only the test binary of that name: agent, completeness, egress, runner, tamper; with =TEXT, of its tests those whose name
+    /// contains that
+    #[arg(long, value_name = "BINARY[=TEXT]")]
+    pub(super) only: Vec<String>,
+    /// Only tests whose name contains this
+    #[arg(long)]
+    pub(super) filter: Vec<String>,
+    /// The tier to run the tests at; each is a guest of its own
+    #[arg(long = "tier")]
+    pub(super) tiers: Vec<String>,
+    /// The way by which the tests' agents take the hooks of the tracing tier: fmod-ret, lsm (with an --lsm that has bpf), fentry
+    #[arg(long)]
+    pub(super) hooks: Option<String>,
+    /// Run this instead of the tests; `runner-agent` and the tests' `act` are on its path
+    #[arg(last = true)]
+    pub(super) command: Vec<String>,
+}
+
+impl Options {
+    pub(super) fn target(&self) -> &'static Target {
+        self.arch.unwrap_or_else(Target::native)
+    }
+
+    pub(super) fn needs(&self) -> setup::Options {
+        setup::Options { with_guests: true, with_cross: !self.target().is_native(), ..setup::Options::default() }
+    }
+}
