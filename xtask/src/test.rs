@@ -89,7 +89,6 @@ pub fn run(options: &Options) -> Result<()> {
         suites.push(sinks::suite());
         let (packing, package) = package::suite(Target::native());
         suites.push(packing);
-        suites.push(package::suite(Target::foreign()).0);
         suites.extend(in_guests(Duration::from_mins(options.guests_within), package.as_deref()));
     }
 

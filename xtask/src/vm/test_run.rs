@@ -2,16 +2,17 @@
 //! these show that both tiers load everywhere and say the same, that reads are refused, what becomes of attempts at the agent,
 //! and who is held where the whole runner is in scope.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, anyhow};
 use clap::Parser;
 
 use super::suites::{self, Guest};
 use super::table::Column;
-use super::{Built, Options, build, doctor, show, side_by_side};
+use super::{Options, build, doctor, show, side_by_side};
 use crate::suite::Suite;
-use crate::target;
+use crate::target::Target;
 use crate::{setup, step};
 
 /// The options as they are when nobody gave any.
@@ -36,9 +37,6 @@ const GUESTS: &[&[&str]] = &[
     &["5.10", "--only", "agent=golden::", "--only", "agent=evidence::", "--tier", "tracepoint"],
     &["newest", "--only", "agent=golden::", "--tier", "tracepoint"],
     &["6.1", "--only", "agent=golden::", "--tier", "tracepoint"],
-    // The other architecture, and what a blocked job is kept from there.
-    &["6.12", "--arch", "aarch64", "--only", "agent=golden::", "--tier", "tracing"],
-    &["6.12", "--arch", "aarch64", "--only", "agent=golden::", "--tier", "tracepoint"],
     // Processes of a guest's init have no session that they could name, as those of a container's: see `agent::service::moving`.
     &["6.12", "--only", "daemon=end::", "--tier", "tracing"],
     // What a scope is doesn't depend on the kernel, and holding a whole guest takes minutes.
@@ -49,6 +47,8 @@ const GUESTS: &[&[&str]] = &[
     &["6.1", "--only", "agent=reads::", "--tier", "tracing", "--hooks", "lsm", "--lsm", "landlock,bpf"],
     &["6.1", "--only", "agent=golden::", "--tier", "tracing", "--hooks", "fentry"],
     &["5.10", "--only", "tamper", "--tier", "tracing"],
+    // The other architecture, and what a blocked job is kept from there: last, because everything is built again for it.
+    &["6.12", "--arch", "aarch64", "--only", "agent=golden::", "--tier", "tracing"],
 ];
 
 /// Runs these guests, and begins none after `within`; what was not begun stands in the result with that
@@ -68,9 +68,19 @@ pub fn suites(within: Duration) -> Result<Vec<Suite>> {
             Err(error) => return Err(error),
         }
     }
-    let (built, stop) = (builds(&guests)?, step::stop_flag()?);
+    let (own, foreign, stop) = (build(Target::native())?, OnceLock::new(), step::stop_flag()?);
     let columns = side_by_side::each(&guests, |guest, say| {
-        (started.elapsed() < within).then(|| suites::column(guest, of(&built, guest)?, &stop, say)).transpose()
+        if started.elapsed() >= within {
+            return Ok(None);
+        }
+        let target = guest.options.target();
+        let built = if target.is_native() {
+            &own
+        } else {
+            let built = foreign.get_or_init(|| build(target).map_err(|error| format!("{error:#}")));
+            built.as_ref().map_err(|error| anyhow!("building for {}: {error}", target.arch))?
+        };
+        suites::column(guest, built, &stop, say).map(Some)
     });
     let mut all: Vec<Column> = Vec::new();
     for (column, words) in columns.into_iter().zip(words_of) {
@@ -97,17 +107,6 @@ pub fn suites(within: Duration) -> Result<Vec<Suite>> {
     };
     let late = (!late.skipped.is_empty()).then_some(late);
     Ok(all.into_iter().flat_map(named).chain([ceilings]).chain(late).collect())
-}
-
-/// What was built for each architecture that one of the guests has.
-fn builds(guests: &[Guest]) -> Result<Vec<Built>> {
-    let wanted = target::ALL.iter().filter(|target| guests.iter().any(|guest| guest.options.target() == *target));
-    wanted.map(build).collect()
-}
-
-fn of<'a>(built: &'a [Built], guest: &Guest) -> Result<&'a Built> {
-    let target = guest.options.target();
-    built.iter().find(|built| built.target == target).with_context(|| format!("nothing was built for {}", target.arch))
 }
 
 fn late_because(within: Duration, words: &[&str]) -> String {
