@@ -15,7 +15,7 @@ use zerocopy::FromBytes;
 use crate::doors;
 use crate::emit;
 use crate::file;
-use crate::kernel::{Address, file_on, offset, pointer, read, read_user};
+use crate::kernel::{self, Address, file_on, offset, pointer, read, read_user};
 use crate::maps::{RING_CRITICAL, SYSCALL_ACTIONS};
 use crate::task::{self, Member};
 use crate::verdict as rules;
@@ -33,7 +33,7 @@ const SOCK_FLAGS: u32 = 0o2_004_000;
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let regs: Address = ctx.arg(0);
     // As the kernel itself takes it: four bytes, whatever stands behind them.
-    let number = u64::from(read::<u32>(regs + offset!(regs_syscall)));
+    let number = read::<u64>(regs + offset!(regs_syscall)) & u64::from(u32::MAX);
     if number >= SYSCALLS as u64 {
         return 0;
     }
@@ -120,6 +120,12 @@ const COMPAT_SHIFT: u8 = 4;
 /// a probe's stack is short.
 #[inline(never)]
 fn opened(task: Address, descriptor: u64, syscall: u32, actions: u8) {
+    opened_here(task, descriptor, syscall, actions);
+    kernel::returns_nothing();
+}
+
+#[inline(always)]
+fn opened_here(task: Address, descriptor: u64, syscall: u32, actions: u8) {
     let file = file_on(task, descriptor);
     if rules::may_block() {
         doors::door_opened(file);
