@@ -135,6 +135,15 @@ pub enum LoadError {
     /// Something took away, behind the agent's back, what blocking stands on.
     #[error("blocking is not what it was: {0}; the job was ended, because nothing may run unblocked")]
     Disarmed(String),
+    /// The self-check's child did not come to its acts.
+    #[error(
+        "the self-check's child had not done its part after {} s, so nothing is proven; the machine is too busy to be watched: \
+         start the job when it is less so", within.as_secs()
+    )]
+    TooBusy {
+        /// How long it had.
+        within: std::time::Duration,
+    },
     /// The probes run, but what they report about a known process is wrong.
     #[error("the self-check failed: {0}; the probes misread this kernel, so nothing they say can be trusted")]
     SelfCheck(String),

@@ -4,11 +4,12 @@
 mod refusals;
 
 use std::ffi::OsString;
-use std::io::Read as _;
+use std::io::ErrorKind::WouldBlock;
+use std::io::{Read as _, Write as _};
 use std::net::UdpSocket;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use runner_agent_common::record::{Exec, ProcessKey, flag};
@@ -29,8 +30,11 @@ pub(super) const SLOT: u32 = u32::MAX;
 /// Name of the file that the child opens; watched, and like nothing else on a machine.
 pub(super) const CANARY: &str = "runner-agent-self-check.canary";
 
-/// How long the child may take for everything.
+/// How long what the child has done may take to be seen.
 const WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the child may take to do it: a busy machine is no reason to say that the probes are wrong.
+const CHILD_WITHIN: Duration = Duration::from_mins(1);
 
 /// Port that the child's datagram socket is connected to; nothing is ever sent there.
 const PORT: u16 = 9;
@@ -42,6 +46,8 @@ pub fn act(canary: &Path, closed: Option<u16>) -> std::io::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.connect(("127.0.0.1", PORT))?;
     let refused = closed.map_or(Ok(()), refusals::act);
+    // From here on what the probes have not seen they won't see.
+    writeln!(std::io::stdout(), "done")?;
     // Stays alive until the agent has looked at it in /proc.
     std::io::stdin().lines().next();
     refused.map_err(std::io::Error::other)
@@ -91,16 +97,20 @@ pub(super) fn run(
     let mut child = Command::new(OWN_PROGRAM)
         .args(launch::arguments(cgroup.path(), &command, launch::Confinement::default()))
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed("can't start a child", &error))?;
-    let deadline = Instant::now() + WITHIN;
+    let mut done = Done::of(child.stdout.take()).map_err(|error| failed("can't listen to the child", &error))?;
     let mut seen = Seen::default();
     let mut received = Received::default();
-    wait(kernel, &mut seen, &mut received, deadline, |seen| {
+    let saw_enough = wait(kernel, &mut seen, &mut received, &mut done, |seen| {
         seen.exec.is_some() && seen.path.is_some() && seen.connected
     });
+    let is_too_busy = !saw_enough && !done.is_told();
+    if is_too_busy {
+        let _ = child.kill();
+    }
     let snapshot = Snapshot::read(child.id());
     drop(child.stdin.take());
     let mut said = String::new();
@@ -108,9 +118,12 @@ pub(super) fn run(
         let _ = errors.read_to_string(&mut said);
     }
     let status = child.wait().map_err(|error| failed("can't wait for the child", &error))?;
-    wait(kernel, &mut seen, &mut received, deadline, |seen| seen.exited);
+    wait(kernel, &mut seen, &mut received, &mut Done::now(), |seen| seen.exited);
     kernel.remove_job(SLOT)?;
     cgroup.remove()?;
+    if is_too_busy {
+        return Err(LoadError::TooBusy { within: CHILD_WITHIN });
+    }
     if !status.success() {
         let said = said.trim().trim_start_matches("runner-agent: ");
         return Err(LoadError::SelfCheck(format!("the child ended with {status}: {said}")));
@@ -148,15 +161,50 @@ impl Drop for Scratch {
     }
 }
 
-/// Drains the rings until enough was seen, or the time is up.
+/// The child's word that it has done everything, and until when what it did may be seen.
+struct Done {
+    word: Option<ChildStdout>,
+    until: Instant,
+}
+
+impl Done {
+    /// Waits for the word of a child.
+    fn of(word: Option<ChildStdout>) -> std::io::Result<Self> {
+        if let Some(word) = &word {
+            rustix::io::ioctl_fionbio(word, true)?;
+        }
+        Ok(Self { word, until: Instant::now() + CHILD_WITHIN })
+    }
+
+    /// Everything has just been done.
+    fn now() -> Self {
+        Self { word: None, until: Instant::now() + WITHIN }
+    }
+
+    /// Whether the child has said so, or is gone.
+    fn is_told(&self) -> bool {
+        self.word.is_none()
+    }
+
+    fn is_time_up(&mut self) -> bool {
+        let has_word =
+            |word: &mut ChildStdout| !matches!(word.read(&mut [0]), Err(error) if error.kind() == WouldBlock);
+        if self.word.as_mut().is_some_and(has_word) {
+            *self = Self::now();
+        }
+        Instant::now() >= self.until
+    }
+}
+
+/// Drains the rings until enough was seen, or the time is up: whether it was enough.
 fn wait(
     kernel: &mut Kernel,
     seen: &mut Seen,
     received: &mut Received,
-    deadline: Instant,
+    done: &mut Done,
     enough: impl Fn(&Seen) -> bool,
-) {
-    while !enough(seen) && Instant::now() < deadline {
+) -> bool {
+    while !enough(seen) && !done.is_time_up() {
         kernel.wait_readable(Duration::from_millis(1));
         kernel.drain(|bytes| {
             received.count += 1;
@@ -173,6 +221,7 @@ fn wait(
             }
         });
     }
+    enough(seen)
 }
 
 /// Everything that the probes said against `/proc`.
