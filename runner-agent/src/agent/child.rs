@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use runner_agent_common::record::ProcessKey;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::launch;
@@ -35,12 +36,10 @@ pub(super) fn end_processes(mut members: impl FnMut() -> Vec<ProcessKey>) -> io:
     let deadline = Instant::now() + GO_WITHIN;
     let mut ended = Vec::new();
     loop {
-        let alive = members();
-        if alive.is_empty() {
-            return Ok(ended);
-        }
-        for key in alive {
-            let Some(process) = open(key) else { continue };
+        let mut is_any_left = false;
+        for key in members() {
+            let Some(process) = open(key)? else { continue };
+            is_any_left = true;
             if pidfd_send_signal(&process, Signal::KILL).is_ok() && !ended.contains(&key) {
                 ended.push(key);
             }
@@ -48,6 +47,10 @@ pub(super) fn end_processes(mut members: impl FnMut() -> Vec<ProcessKey>) -> io:
             let mut poll = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
             let timeout = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
             rustix::event::poll(&mut poll, Some(&timeout))?;
+        }
+        // An entry without a process is of one whose end the probes missed, and nothing is to be ended there.
+        if !is_any_left {
+            return Ok(ended);
         }
         if Instant::now() >= deadline {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "processes of the job don't end"));
@@ -57,12 +60,16 @@ pub(super) fn end_processes(mut members: impl FnMut() -> Vec<ProcessKey>) -> io:
 
 /// Ends one process by identity; false when it is gone already.
 pub(super) fn end_process(key: ProcessKey) -> bool {
-    open(key).is_some_and(|process| pidfd_send_signal(&process, Signal::KILL).is_ok())
+    open(key).ok().flatten().is_some_and(|process| pidfd_send_signal(&process, Signal::KILL).is_ok())
 }
 
-/// A process, if it is still the one that is meant.
-fn open(key: ProcessKey) -> Option<OwnedFd> {
-    let pid = i32::try_from(key.tgid).ok().and_then(Pid::from_raw)?;
-    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    Snapshot::read(key.tgid).is_some_and(|snapshot| snapshot.is(key)).then_some(process)
+/// A process, if it is still there and the one that is meant.
+fn open(key: ProcessKey) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = i32::try_from(key.tgid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => Ok(Snapshot::read(key.tgid).is_some_and(|snapshot| snapshot.is(key)).then_some(process)),
+        // The number is free, or that of another process's thread.
+        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
