@@ -14,6 +14,9 @@ const LOCK: &str = "lock";
 /// The file with what a successor needs to know.
 const RECORD: &str = "job.json";
 
+/// How the name of a folder begins that nobody holds yet; one that stays so is of an agent that died there, and of no job.
+const UNHELD: &str = ".unheld-";
+
 /// A job's folder, held by this agent. It goes away with the value.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -27,9 +30,12 @@ impl Held {
     /// Makes the folder of a job below `runtime`, and holds it.
     pub(super) fn create(runtime: &Path, name: &str) -> io::Result<Self> {
         let folder = jobs(runtime).join(name);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let lock = File::create(folder.join(LOCK))?;
+        // Under another name until it is locked: whoever looks for orphans would take a job that nobody holds yet.
+        let unheld = jobs(runtime).join(format!("{UNHELD}{name}"));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&unheld)?;
+        let lock = File::create(unheld.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        fs::rename(&unheld, &folder)?;
         Ok(Self { folder, name: name.to_owned(), _lock: lock, keep: false })
     }
 
@@ -87,11 +93,12 @@ pub(super) fn orphans(runtime: &Path) -> io::Result<Vec<Held>> {
         Err(error) => return Err(error),
     };
     let mut found = Vec::new();
-    for entry in entries.flatten() {
+    let is_held = |entry: &fs::DirEntry| !entry.file_name().as_encoded_bytes().starts_with(UNHELD.as_bytes());
+    for entry in entries.flatten().filter(is_held) {
         let folder = entry.path();
         let lock = match File::open(folder.join(LOCK)) {
             Ok(lock) => lock,
-            // The agent died between two lines of `create`, or is between them now; without a lock there was no job yet.
+            // Its owner has just removed it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
@@ -125,6 +132,10 @@ mod tests {
     fn a_job_is_an_orphan_only_when_nobody_holds_it_and_then_for_one_finder() {
         let runtime = tempfile::tempdir().unwrap();
         assert!(orphans(runtime.path()).unwrap().is_empty());
+        let unheld = jobs(runtime.path()).join(".unheld-job-0");
+        fs::create_dir_all(&unheld).unwrap();
+        File::create(unheld.join(LOCK)).unwrap();
+        assert!(orphans(runtime.path()).unwrap().is_empty(), "its agent is about to hold it");
         let held = Held::create(runtime.path(), "job-1").unwrap();
         held.write(b"{}").unwrap();
         assert!(orphans(runtime.path()).unwrap().is_empty(), "its agent lives");
