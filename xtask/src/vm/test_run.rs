@@ -2,18 +2,17 @@
 //! these show that both tiers load everywhere and say the same, that reads are refused, what becomes of attempts at the agent,
 //! and who is held where the whole runner is in scope.
 
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Parser;
 
 use super::suites::{self, Guest};
 use super::table::Column;
 use super::{Options, build, doctor, show, side_by_side};
+use crate::step;
 use crate::suite::Suite;
 use crate::target::Target;
-use crate::{setup, step};
 
 /// The options as they are when nobody gave any.
 #[derive(Parser)]
@@ -47,43 +46,23 @@ const GUESTS: &[&[&str]] = &[
     &["6.1", "--only", "agent=reads::", "--tier", "tracing", "--hooks", "lsm", "--lsm", "landlock,bpf"],
     &["6.1", "--only", "agent=golden::", "--tier", "tracing", "--hooks", "fentry"],
     &["5.10", "--only", "tamper", "--tier", "tracing"],
-    // The other architecture, and what a blocked job is kept from there: last, because everything is built again for it.
-    &["6.12", "--arch", "aarch64", "--only", "agent=golden::", "--tier", "tracing"],
 ];
 
 /// Runs these guests, and begins none after `within`; what was not begun stands in the result with that
 /// reason. Returns rows for a table of suites; the tables of guests are printed.
 pub fn suites(within: Duration) -> Result<Vec<Suite>> {
     let started = Instant::now();
-    let mut late = Suite { name: "guests that were not begun".to_owned(), ..Suite::default() };
-    let (mut guests, mut words_of) = (Vec::new(), Vec::new());
+    let mut guests = Vec::new();
     for words in GUESTS {
-        let options = Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options;
-        // What this machine's own take is there already; guests of another architecture it may not be able to run.
-        let is_native = options.target().is_native();
-        let prepared = if is_native { Ok(()) } else { setup::run(&options.needs()) };
-        match prepared.and_then(|()| Guest::add(&mut guests, &options)) {
-            Ok(()) => words_of.push(words),
-            Err(error) if !is_native => late.skipped.push((words.join(" "), format!("{error:#}"))),
-            Err(error) => return Err(error),
-        }
+        Guest::add(&mut guests, &Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options)?;
     }
-    let (own, foreign, stop) = (build(Target::native())?, OnceLock::new(), step::stop_flag()?);
+    let (built, stop) = (build(Target::native())?, step::stop_flag()?);
     let columns = side_by_side::each(&guests, |guest, say| {
-        if started.elapsed() >= within {
-            return Ok(None);
-        }
-        let target = guest.options.target();
-        let built = if target.is_native() {
-            &own
-        } else {
-            let built = foreign.get_or_init(|| build(target).map_err(|error| format!("{error:#}")));
-            built.as_ref().map_err(|error| anyhow!("building for {}: {error}", target.arch))?
-        };
-        suites::column(guest, built, &stop, say).map(Some)
+        (started.elapsed() < within).then(|| suites::column(guest, &built, &stop, say)).transpose()
     });
     let mut all: Vec<Column> = Vec::new();
-    for (column, words) in columns.into_iter().zip(words_of) {
+    let mut late = Suite { name: "guests that were not begun".to_owned(), ..Suite::default() };
+    for (column, words) in columns.into_iter().zip(GUESTS) {
         let Some(column) = column? else {
             late.skipped.push((words.join(" "), late_because(within, words)));
             continue;
