@@ -1,19 +1,19 @@
-//! Loads programs that stand before a function of the kernel: by `fmod_ret` on a `security_*` function, by the LSM hook of
-//! the same name, or by `fentry`, which only watches.
+//! Loads programs that trace: on raw tracepoints, and before a function of the kernel by `fmod_ret` on a `security_*`
+//! function, by the LSM hook of the same name, or by `fentry`, which only watches.
 //!
 //! `fmod_ret` denies on kernels whose list of security modules lacks `bpf`, which is what hosted runners have. aya (0.14)
-//! doesn't know this attach type, so this crate does the three calls itself: parse and relocate by `aya-obj`, then
-//! `BPF_PROG_LOAD` and `BPF_RAW_TRACEPOINT_OPEN` (`linux/bpf.h`). One program serves all three ways: each hands it the
-//! function's arguments as one array.
+//! doesn't know this attach type, nor what the kernel left out of a program's runs, so this crate makes the calls itself: parse
+//! and relocate by `aya-obj`, then `BPF_PROG_LOAD` and `BPF_RAW_TRACEPOINT_OPEN` (`linux/bpf.h`). One program serves all three
+//! ways before a function: each hands it the function's arguments as one array.
 
 mod object;
 mod sys;
 
 pub use object::{MapHandle, Object, ObjectError};
-pub use sys::{Refused, pin, verified_instructions};
+pub use sys::{Refused, open_pin, pin};
 
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 /// How a program stands before a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,43 +26,76 @@ pub enum Way {
     Entry,
 }
 
+/// Where a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the raw tracepoint of this name.
+    Tracepoint(&'static CStr),
+    /// Before the function with this BTF id.
+    Function(Way, u32),
+}
+
 /// A program that the verifier has accepted.
 #[derive(Debug)]
 pub struct Loaded {
-    program: OwnedFd,
+    program: Program,
+    place: Place,
 }
 
 impl Loaded {
-    /// Has the verifier look at instructions for the function with this BTF id.
+    /// Has the verifier look at instructions for a place.
     ///
     /// `name` is for people and cut to 15 bytes. Fails with the kernel's word and the end of the verifier's.
     pub fn load(
         name: &str,
         instructions: &[aya_obj::generated::bpf_insn],
         licence: &CStr,
-        way: Way,
-        function: u32,
+        place: Place,
     ) -> Result<Self, Refused> {
-        sys::load(name, instructions, licence, way, function).map(|program| Self { program })
+        sys::load(name, instructions, licence, place).map(|program| Self { program: Program(program), place })
     }
 
     /// A program that does nothing, to see whether its kind is accepted at all.
-    pub fn nothing(way: Way, function: u32) -> Result<Self, Refused> {
+    pub fn nothing(place: Place) -> Result<Self, Refused> {
         const MOV64_IMM: u8 = 0xb7;
         const EXIT: u8 = 0x95;
-        let mut instructions = [sys::instruction(MOV64_IMM), sys::instruction(EXIT)];
-        instructions[0].imm = 0;
-        Self::load("nothing", &instructions, c"Dual MIT/GPL", way, function)
+        let instructions = [sys::instruction(MOV64_IMM), sys::instruction(EXIT)];
+        Self::load("nothing", &instructions, c"Dual MIT/GPL", place)
     }
 
     /// Puts it in its place. It stays there as long as the link is open or pinned.
     pub fn attach(&self) -> std::io::Result<OwnedFd> {
-        sys::attach(&self.program)
+        sys::attach(self.program.0.as_fd(), self.place)
     }
 
-    /// The program.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd as _;
-        self.program.as_fd()
+    /// The program, wherever it is put.
+    pub fn program(&self) -> &Program {
+        &self.program
     }
+}
+
+/// A program that the kernel has.
+#[derive(Debug)]
+pub struct Program(OwnedFd);
+
+impl Program {
+    /// The program of a link. Needs `CAP_SYS_ADMIN`.
+    pub fn of_link(link: BorrowedFd<'_>) -> std::io::Result<Self> {
+        sys::program_of(link).map(Self)
+    }
+
+    /// What the kernel says of it.
+    pub fn figures(&self) -> std::io::Result<Figures> {
+        sys::figures(self.0.as_fd())
+    }
+}
+
+/// What the kernel says of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Instructions that the verifier went through; `None` where the kernel (before 5.16) doesn't tell.
+    pub verified_instructions: Option<u32>,
+    /// Runs that the kernel left out, because one on the same CPU had begun and not ended; `None` where it (before 5.12) doesn't
+    /// tell. The kernel of that time leaves out none.
+    pub skipped_runs: Option<u64>,
 }

@@ -7,9 +7,9 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info, bpf_prog_info, bpf_prog_type};
 
-use crate::Way;
+use crate::{Figures, Place, Way};
 
 /// Room for the verifier's log, of which the end matters. `BPF_LOG_LEVEL1`.
 const LOG_BYTES: usize = 1 << 20;
@@ -56,34 +56,32 @@ fn descriptor(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-pub(crate) fn load(
-    name: &str,
-    instructions: &[bpf_insn],
-    licence: &CStr,
-    way: Way,
-    function: u32,
-) -> Result<OwnedFd, Refused> {
-    if let Ok(program) = load_once(name, instructions, licence, way, function, &mut []) {
+pub(crate) fn load(name: &str, instructions: &[bpf_insn], licence: &CStr, place: Place) -> Result<OwnedFd, Refused> {
+    if let Ok(program) = load_once(name, instructions, licence, place, &mut []) {
         return Ok(program);
     }
     // Asked again for the reason: writing the log costs more than the verification.
     let mut log = vec![0; LOG_BYTES];
-    load_once(name, instructions, licence, way, function, &mut log)
-        .map_err(|error| Refused { error, log: end_of(&log) })
+    load_once(name, instructions, licence, place, &mut log).map_err(|error| Refused { error, log: end_of(&log) })
 }
 
 fn load_once(
     name: &str,
     instructions: &[bpf_insn],
     licence: &CStr,
-    way: Way,
-    function: u32,
+    place: Place,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
-    let (kind, attach) = match way {
-        Way::ModifyReturn => (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_MODIFY_RETURN),
-        Way::Entry => (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_TRACE_FENTRY),
-        Way::Lsm => (bpf_prog_type::BPF_PROG_TYPE_LSM, bpf_attach_type::BPF_LSM_MAC),
+    let (kind, attach, function) = match place {
+        Place::Tracepoint(_) => (bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, None, 0),
+        Place::Function(way, function) => {
+            let (kind, attach) = match way {
+                Way::ModifyReturn => (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_MODIFY_RETURN),
+                Way::Entry => (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_TRACE_FENTRY),
+                Way::Lsm => (bpf_prog_type::BPF_PROG_TYPE_LSM, bpf_attach_type::BPF_LSM_MAC),
+            };
+            (kind, Some(attach), function)
+        }
     };
     let mut attributes = nothing();
     // SAFETY: `BPF_PROG_LOAD` reads this member, and all its fields are integers.
@@ -92,7 +90,7 @@ fn load_once(
         *to = from as c_char;
     }
     program.prog_type = kind as u32;
-    program.expected_attach_type = attach as u32;
+    program.expected_attach_type = attach.map_or(0, |attach| attach as u32);
     program.insns = instructions.as_ptr() as u64;
     program.insn_cnt = instructions.len() as u32;
     program.license = licence.as_ptr() as u64;
@@ -112,10 +110,13 @@ fn end_of(log: &[u8]) -> String {
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
-pub(crate) fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn attach(program: BorrowedFd<'_>, place: Place) -> io::Result<OwnedFd> {
     let mut attributes = nothing();
     // SAFETY: `BPF_RAW_TRACEPOINT_OPEN` reads this member; without a name it means the function of the program's own.
     let raw = unsafe { &mut attributes.raw_tracepoint };
+    if let Place::Tracepoint(name) = place {
+        raw.name = name.as_ptr() as u64;
+    }
     raw.prog_fd = program.as_raw_fd() as u32;
     descriptor(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attributes)
 }
@@ -131,18 +132,55 @@ pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     bpf(bpf_cmd::BPF_OBJ_PIN, &mut attributes).map(drop)
 }
 
-/// Instructions that the verifier went through for a program; `None` where the kernel (before 5.16) doesn't tell.
-pub fn verified_instructions(program: BorrowedFd<'_>) -> Option<u32> {
-    // SAFETY: a C structure of integers; the kernel writes as much of it as it knows.
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+/// Opens what is pinned at a path on a BPF file system.
+pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
     let mut attributes = nothing();
-    // SAFETY: `BPF_OBJ_GET_INFO_BY_FD` reads this member; `info` lives until the call has returned.
+    // SAFETY: `BPF_OBJ_GET` reads this member; the path lives until the call has returned.
+    let pinned = unsafe { &mut attributes.__bindgen_anon_4 };
+    pinned.pathname = path.as_ptr() as u64;
+    descriptor(bpf_cmd::BPF_OBJ_GET, &mut attributes)
+}
+
+/// Has the kernel fill in what it knows of an object, and says how many bytes of it that was.
+///
+/// # Safety
+///
+/// `T` must be the structure of integers that the kernel has for this kind of object.
+unsafe fn info<T>(object: BorrowedFd<'_>) -> io::Result<(T, usize)> {
+    // SAFETY: a C structure of integers, as the caller says.
+    let mut info: T = unsafe { std::mem::zeroed() };
+    let mut attributes = nothing();
+    // SAFETY: `BPF_OBJ_GET_INFO_BY_FD` reads this member; `info` lives until the call has returned, and the kernel writes no more of
+    // it than the length that is given.
     let asked = unsafe { &mut attributes.info };
-    asked.bpf_fd = program.as_raw_fd() as u32;
-    asked.info_len = size_of::<bpf_prog_info>() as u32;
+    asked.bpf_fd = object.as_raw_fd() as u32;
+    asked.info_len = size_of::<T>() as u32;
     asked.info = std::ptr::from_mut(&mut info) as u64;
-    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes).ok()?;
-    (info.verified_insns > 0).then_some(info.verified_insns)
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
+    // SAFETY: the kernel has put the length that it wrote into the same member.
+    let known = unsafe { attributes.info.info_len } as usize;
+    Ok((info, known))
+}
+
+pub(crate) fn figures(program: BorrowedFd<'_>) -> io::Result<Figures> {
+    // SAFETY: the descriptor is that of a program.
+    let (info, known) = unsafe { info::<bpf_prog_info>(program) }?;
+    let tells_skipped = known >= std::mem::offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
+    Ok(Figures {
+        verified_instructions: (info.verified_insns > 0).then_some(info.verified_insns),
+        skipped_runs: tells_skipped.then_some(info.recursion_misses),
+    })
+}
+
+pub(crate) fn program_of(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: the descriptor is that of a link.
+    let (info, _) = unsafe { info::<bpf_link_info>(link) }?;
+    let mut attributes = nothing();
+    // SAFETY: `BPF_PROG_GET_FD_BY_ID` reads this member, which is an integer.
+    let asked = unsafe { &mut attributes.__bindgen_anon_6 };
+    asked.__bindgen_anon_1.prog_id = info.prog_id;
+    descriptor(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attributes)
 }
 
 #[cfg(test)]
@@ -161,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_program_for_no_function_is_refused_with_a_reason() {
-        let refused = crate::Loaded::nothing(Way::ModifyReturn, 0).unwrap_err();
+        let refused = crate::Loaded::nothing(Place::Function(Way::ModifyReturn, 0)).unwrap_err();
         assert!(refused.error.raw_os_error().is_some());
     }
 }

@@ -1,18 +1,14 @@
 //! The tracing tier: programs before the kernel's `security_*` functions. Which there are, in which way this kernel takes
 //! each, and what it means where it takes one in none.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
-
-use aya::maps::Map;
 pub use tracing_loader::Way;
-use tracing_loader::{Loaded, MapHandle, Object};
+use tracing_loader::{Loaded, Place};
 
-use super::LoadError;
 use super::btf::Btf;
 
 /// When a hook is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub(super) enum When {
     /// For every job.
     Always,
     /// Where a policy has reads of secret files refused; each read of every file on the machine pays for it.
@@ -28,7 +24,7 @@ pub struct Hook {
     pub function: &'static str,
     /// What goes by unseen, or can't be refused, without it.
     pub gap: &'static str,
-    when: When,
+    pub(super) when: When,
 }
 
 /// Hooks without which the system call is still seen when it returns.
@@ -56,7 +52,7 @@ const fn hook(program: &'static str, function: &'static str, when: When, gap: &'
 }
 
 /// The hook without which there is no tier.
-const FOUNDATION: usize = 0;
+pub(super) const FOUNDATION: usize = 0;
 
 /// How many there are.
 const COUNT: usize = 24;
@@ -141,7 +137,7 @@ pub static HOOKS: [Hook; COUNT] = [
 ];
 
 /// Ways to stand before a function, the ones that can refuse first.
-const WAYS: [Way; 3] = [Way::ModifyReturn, Way::Lsm, Way::Entry];
+pub(super) const WAYS: [Way; 3] = [Way::ModifyReturn, Way::Lsm, Way::Entry];
 
 /// What of the kernel's functions and modules the hooks need.
 pub(super) struct Functions {
@@ -164,7 +160,7 @@ impl Functions {
     }
 
     /// The function's id for a way.
-    fn id(&self, index: usize, way: Way) -> Result<u32, String> {
+    pub(super) fn id(&self, index: usize, way: Way) -> Result<u32, String> {
         match way {
             _ if self.only.is_some_and(|only| only != way) => Err("another way was asked for".to_owned()),
             Way::Lsm if !self.has_bpf_lsm => Err("bpf is not among the kernel's security modules".to_owned()),
@@ -181,7 +177,7 @@ pub(super) fn refusal(functions: &Functions) -> Option<String> {
     let mut refusals = Vec::new();
     for way in WAYS {
         let tried = functions.id(FOUNDATION, way).and_then(|id| {
-            let loaded = Loaded::nothing(way, id).map_err(|refused| refused.to_string())?;
+            let loaded = Loaded::nothing(Place::Function(way, id)).map_err(|refused| refused.to_string())?;
             loaded.attach().map_err(|error| error.to_string())
         });
         match tried {
@@ -202,7 +198,8 @@ pub(super) fn taken(functions: &Functions) -> impl Fn(&str) -> bool {
         .iter()
         .enumerate()
         .filter(|&(index, _)| {
-            WAYS.into_iter().any(|way| functions.id(index, way).is_ok_and(|id| Loaded::nothing(way, id).is_ok()))
+            WAYS.into_iter()
+                .any(|way| functions.id(index, way).is_ok_and(|id| Loaded::nothing(Place::Function(way, id)).is_ok()))
         })
         .map(|(_, hook)| hook.program)
         .collect();
@@ -227,114 +224,6 @@ pub struct HookState {
     pub taken: Result<Way, String>,
     /// Instructions that the verifier went through, where the kernel tells.
     pub verified: Option<u32>,
-}
-
-/// Programs that were accepted, and those that were not.
-pub(super) struct Programs {
-    loaded: Vec<(&'static str, Loaded)>,
-    states: Vec<HookState>,
-}
-
-impl Programs {
-    /// No program of this tier.
-    pub(super) fn none() -> Self {
-        Self { loaded: Vec::new(), states: Vec::new() }
-    }
-
-    /// Has the verifier look at all of them, on all CPUs at once.
-    pub(super) fn load(
-        object: &[u8],
-        functions: &Functions,
-        maps: &[(&str, BorrowedFd<'_>)],
-        reads_refused: bool,
-    ) -> Result<Self, LoadError> {
-        let handles: Vec<_> = maps.iter().map(|&(name, map)| MapHandle { name, map }).collect();
-        let object = Object::with_maps(object, &handles).map_err(|error| LoadError::Object(Box::new(error)))?;
-        let wanted = HOOKS.iter().enumerate().filter(|(_, hook)| reads_refused || hook.when == When::Always);
-        let tried: Vec<_> = std::thread::scope(|scope| {
-            let object = &object;
-            let threads: Vec<_> =
-                wanted.map(|(index, hook)| (hook, scope.spawn(move || load_one(object, functions, index)))).collect();
-            threads
-                .into_iter()
-                .map(|(hook, thread)| (hook, thread.join().unwrap_or_else(|_| Err("the loader panicked".to_owned()))))
-                .collect()
-        });
-        let mut programs = Self::none();
-        for (hook, result) in tried {
-            let (taken, verified) = match result {
-                Ok((way, program)) => {
-                    let verified = tracing_loader::verified_instructions(program.descriptor());
-                    programs.loaded.push((hook.program, program));
-                    (Ok(way), verified)
-                }
-                Err(error) if hook.program == HOOKS[FOUNDATION].program => {
-                    return Err(LoadError::Program { program: hook.program, action: "load", detail: error });
-                }
-                Err(error) => (Err(error), None),
-            };
-            programs.states.push(HookState { hook, taken, verified });
-        }
-        Ok(programs)
-    }
-
-    /// Puts them in their places.
-    pub(super) fn attach(
-        &mut self,
-        mut keep: impl FnMut(&'static str, OwnedFd) -> Result<(), LoadError>,
-    ) -> Result<(), LoadError> {
-        for (name, program) in &self.loaded {
-            match program.attach() {
-                Ok(link) => keep(name, link)?,
-                Err(error) if *name == HOOKS[FOUNDATION].program => {
-                    return Err(LoadError::Program { program: name, action: "attach", detail: error.to_string() });
-                }
-                Err(error) => {
-                    if let Some(state) = self.states.iter_mut().find(|state| state.hook.program == *name) {
-                        state.taken = Err(error.to_string());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Every hook that was wanted.
-    pub(super) fn states(&self) -> &[HookState] {
-        &self.states
-    }
-}
-
-fn load_one(object: &Object, functions: &Functions, index: usize) -> Result<(Way, Loaded), String> {
-    let hook = &HOOKS[index];
-    let instructions =
-        object.program(hook.program).ok_or_else(|| format!("the object has no program {}", hook.program))?;
-    let mut refusals = Vec::new();
-    for way in WAYS {
-        let loaded = functions.id(index, way).and_then(|id| {
-            Loaded::load(hook.program, instructions, object.licence(), way, id).map_err(|refused| refused.to_string())
-        });
-        match loaded {
-            Ok(program) => return Ok((way, program)),
-            Err(error) => refusals.push(format!("{}: {error}", word(way))),
-        }
-    }
-    Err(refusals.join("; "))
-}
-
-/// The descriptor of a map, whatever its type.
-pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
-    use std::os::fd::AsFd as _;
-    match map {
-        Map::Array(data)
-        | Map::HashMap(data)
-        | Map::LruHashMap(data)
-        | Map::LpmTrie(data)
-        | Map::PerCpuArray(data)
-        | Map::RingBuf(data)
-        | Map::SkStorage(data) => Some(data.fd().as_fd()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

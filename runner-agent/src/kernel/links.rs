@@ -15,7 +15,7 @@ use super::LoadError;
 enum Held {
     Open(FdLink),
     Pinned(PinnedLink),
-    /// Of a program that aya doesn't know.
+    /// Of a program that aya didn't load.
     Other(OwnedFd),
 }
 
@@ -72,7 +72,7 @@ impl Links {
         Ok(())
     }
 
-    /// The same for a link of a program that aya doesn't know. It watches the whole machine.
+    /// The same for a link of a program that aya didn't load. It watches the whole machine.
     pub(super) fn hold_other(&mut self, name: &str, link: OwnedFd, folder: Option<&Path>) -> Result<(), LoadError> {
         let pin = folder.map(|folder| folder.join(name));
         if let Some(path) = &pin {
@@ -97,14 +97,29 @@ impl Links {
     pub(super) fn open(slot: u32, folder: &Path, names: &[&str]) -> Result<Self, LoadError> {
         let opened = names.iter().map(|name| {
             let path = folder.join(pin_name(slot, name));
-            let link = PinnedLink::from_pin(&path).map_err(|error| LoadError::Pins {
-                action: "open the pinned link",
-                path: path.clone(),
-                source: other(&error),
-            })?;
+            let link = PinnedLink::from_pin(&path).map_err(|error| cannot_open(&path)(other(&error)))?;
             Ok(Link { slot, pin: Some(path), held: Held::Pinned(link) })
         });
         opened.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The same for links of programs that aya didn't load, which watch the whole machine; each with its name.
+    pub(super) fn open_others(
+        folder: &Path,
+        names: &[&'static str],
+    ) -> Result<Vec<(&'static str, OwnedFd)>, LoadError> {
+        let opened = names.iter().map(|&name| {
+            let path = folder.join(name);
+            let link = tracing_loader::open_pin(&path).map_err(cannot_open(&path))?;
+            Ok((name, link))
+        });
+        opened.collect()
+    }
+
+    /// Holds links that were opened where they are pinned, in this folder.
+    pub(super) fn hold_opened(folder: &Path, links: Vec<(&'static str, OwnedFd)>) -> Self {
+        let hold = |(name, link)| Link { slot: 0, pin: Some(folder.join(name)), held: Held::Other(link) };
+        Self(links.into_iter().map(hold).collect())
     }
 
     /// With those of another.
@@ -142,6 +157,11 @@ fn pin_name(slot: u32, name: &str) -> String {
 fn cannot_pin(path: &Path) -> impl FnOnce(std::io::Error) -> LoadError {
     let path = path.to_owned();
     move |source| LoadError::Pins { action: "pin the link", path, source }
+}
+
+fn cannot_open(path: &Path) -> impl FnOnce(std::io::Error) -> LoadError {
+    let path = path.to_owned();
+    move |source| LoadError::Pins { action: "open the pinned link", path, source }
 }
 
 fn other(error: &dyn std::fmt::Display) -> std::io::Error {

@@ -14,11 +14,12 @@ use runner_agent_common::record::probe;
 use tracing_loader::Way;
 
 use super::egress::{JobEgress, RuleMap};
-use super::hooks::{Functions, HookState, Programs};
+use super::hooks::{Functions, HookState};
 use super::jobs::{Ranges, Room};
 use super::links::{LinkState, Links};
-use super::maps::{Maps, map_error, missing, trie};
+use super::maps::{Maps, map_error, trie};
 use super::tier::{Tier, TierChoice};
+use super::traced::{self, Traced};
 use super::watch::Watched;
 use super::{LoadError, btf::Btf, hooks, links, offsets, programs, support, syscalls};
 
@@ -65,7 +66,7 @@ impl Default for LoadOptions {
 
 /// The loaded probes.
 pub struct Kernel {
-    /// The programs; none where they were taken over, and then their links alone keep them.
+    /// The programs for cgroups; none where they were taken over, and then their links alone keep them.
     pub(super) ebpf: Option<Ebpf>,
     pub(super) maps: Maps,
     pub(super) critical: RingBuf<MapData>,
@@ -73,7 +74,7 @@ pub struct Kernel {
     pub(super) rules: Arc<Mutex<RuleMap>>,
     pub(super) askers: Arc<HashMap<MapData, AskerKey, Asker>>,
     pub(super) links: Links,
-    hooks: Programs,
+    traced: Traced,
     /// How long the verifier took for all programs; nothing where they were taken over.
     verified_in: Duration,
     tier: Tier,
@@ -119,19 +120,17 @@ impl Loading<'_> {
             .map_err(|error| LoadError::Object(Box::new(error)))?;
         let started = Instant::now();
         programs::load(&mut ebpf, *room)?;
-        let hooks = match tier {
-            Tier::Tracepoint => Programs::none(),
-            Tier::Tracing => {
-                let maps = ebpf.maps().filter_map(|(name, map)| Some((name, hooks::descriptor(map)?)));
-                Programs::load(OBJECT, functions, &maps.collect::<Vec<_>>(), room.refuses_reads)?
-            }
+        let traced = {
+            let maps: Vec<_> = ebpf.maps().filter_map(|(name, map)| Some((name, traced::descriptor(map)?))).collect();
+            let functions = (tier == Tier::Tracing).then_some(functions);
+            Traced::load(OBJECT, &maps, functions, room.refuses_reads)?
         };
         let verified_in = started.elapsed();
         let maps = Maps::take(&mut ebpf)?;
         if let Some(folder) = pins {
             maps.pin(folder)?;
         }
-        Ok(Kernel { verified_in, ..Kernel::with(Some(ebpf), hooks, maps, Links::default(), tier)? })
+        Ok(Kernel { verified_in, ..Kernel::with(Some(ebpf), traced, maps, Links::default(), tier)? })
     }
 }
 
@@ -174,24 +173,26 @@ impl Kernel {
         let maps = Maps::open(folder)?;
         // Which hooks of the tracing tier there are is what was pinned.
         let hooks = hooks::HOOKS.iter().map(|hook| hook.program).filter(|name| folder.join(name).exists());
-        let names: Vec<_> = programs::TRACEPOINTS.iter().map(|(name, _)| *name).chain(hooks).collect();
-        let mut links = Links::open(0, folder, &names)?;
+        let names: Vec<_> = traced::on_tracepoints().chain(hooks).collect();
+        let opened = Links::open_others(folder, &names)?;
+        let traced = Traced::taken_over(&opened);
+        let mut links = Links::hold_opened(folder, opened);
         for (slot, blocks) in jobs {
             let on_cgroup: Vec<_> = programs::cgroup_hooks(*blocks).collect();
             links = links.and(Links::open(*slot, folder, &on_cgroup)?);
         }
         let tier = if names.contains(&hooks::HOOKS[0].program) { Tier::Tracing } else { Tier::Tracepoint };
-        Self::with(None, Programs::none(), maps, links, tier)
+        Self::with(None, traced, maps, links, tier)
     }
 
-    fn with(ebpf: Option<Ebpf>, hooks: Programs, mut maps: Maps, links: Links, tier: Tier) -> Result<Self, LoadError> {
+    fn with(ebpf: Option<Ebpf>, traced: Traced, mut maps: Maps, links: Links, tier: Tier) -> Result<Self, LoadError> {
         let critical = maps.ring("RING_CRITICAL")?;
         let bulk = maps.ring("RING_BULK")?;
         let rules = Arc::new(Mutex::new(trie(maps.split("EGRESS")?)?));
         let askers = HashMap::try_from(maps.split("ASKERS")?).map_err(|error| map_error("ASKERS", "open", &error))?;
         Ok(Self {
             ebpf,
-            hooks,
+            traced,
             verified_in: Duration::ZERO,
             tier,
             no_tracing: None,
@@ -220,7 +221,7 @@ impl Kernel {
 
     /// The hooks of the tracing tier, and what became of each.
     pub fn hooks(&self) -> &[HookState] {
-        self.hooks.states()
+        self.traced.states()
     }
 
     /// Whether opens can be refused here.
@@ -237,14 +238,8 @@ impl Kernel {
     /// Attaches what watches the whole machine and asks for jobs first: tracepoints, and hooks of the tracing tier. From here
     /// on members of jobs are recorded.
     pub fn attach(&mut self, pins: Option<&Path>) -> Result<(), LoadError> {
-        let Self { hooks, links, .. } = self;
-        hooks.attach(|name, link| links.hold_other(name, link, pins))?;
-        let ebpf = self.ebpf.as_mut().ok_or_else(|| missing("programs"))?;
-        for (name, tracepoint) in programs::TRACEPOINTS {
-            let link = programs::attach_tracepoint(ebpf, name, tracepoint)?;
-            self.links.hold(0, name, link, pins)?;
-        }
-        Ok(())
+        let Self { traced, links, .. } = self;
+        traced.attach(|name, link| links.hold_other(name, link, pins))
     }
 
     /// Lets go of everything that isn't pinned.
@@ -286,6 +281,12 @@ impl Kernel {
         Ok(sums)
     }
 
+    /// Runs that the kernel left out, by program; those that watch the whole machine alone, none on a cgroup can be. Whose they were,
+    /// nobody knows.
+    pub fn skipped_runs(&self) -> BTreeMap<&'static str, u64> {
+        self.traced.skipped()
+    }
+
     /// How long loading the programs took, nearly all of it the verifier's.
     pub fn verified_in(&self) -> Duration {
         self.verified_in
@@ -293,13 +294,11 @@ impl Kernel {
 
     /// Names of the programs that are loaded and the instructions that the verifier went through for each, where the kernel tells.
     pub fn complexity(&self) -> Vec<(String, Option<u32>)> {
-        // The object also has the hooks of the tracing tier, which are loaded on another way.
-        let is_hook = |name: &str| hooks::HOOKS.iter().any(|hook| hook.program == name);
-        let programs = self.ebpf.iter().flat_map(Ebpf::programs).filter(|(name, _)| !is_hook(name));
-        // What this agent's jobs don't need wasn't loaded, and there is nothing to tell of it.
-        let programs = programs
+        let on_cgroups = self.ebpf.iter().flat_map(Ebpf::programs);
+        // The object also has those that are loaded in another way, and what this agent's jobs don't need wasn't loaded: there is
+        // nothing to tell of them here.
+        let on_cgroups = on_cgroups
             .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?.verified_instruction_count())));
-        let hooks = self.hooks().iter().filter(|state| state.taken.is_ok());
-        programs.chain(hooks.map(|state| (state.hook.program.to_owned(), state.verified))).collect()
+        on_cgroups.chain(self.traced.complexity().map(|(name, verified)| (name.to_owned(), verified))).collect()
     }
 }

@@ -21,6 +21,7 @@ mod runner;
 pub mod support;
 pub mod syscalls;
 mod tier;
+mod traced;
 pub mod watch;
 
 use std::path::PathBuf;

@@ -1,23 +1,14 @@
-//! The probes as programs: checked by the verifier, and put on their hooks.
+//! The programs on a job's cgroup: checked by the verifier, and put on their hooks.
 
 use std::fs::File;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
-use aya::programs::{CgroupAttachMode, CgroupSkb, Program, RawTracePoint};
+use aya::programs::{CgroupAttachMode, CgroupSkb, Program};
 
 use super::LoadError;
 use super::jobs::Room;
 use super::maps::missing;
-
-/// Tracepoint programs and their tracepoints.
-pub(super) const TRACEPOINTS: [(&str, &str); 5] = [
-    ("process_fork", "sched_process_fork"),
-    ("process_exec", "sched_process_exec"),
-    ("process_exit", "sched_process_exit"),
-    ("cgroup_attach", "cgroup_attach_task"),
-    ("sys_exit", "sys_exit"),
-];
 
 /// Programs on a job's cgroup.
 pub(super) const CGROUP_HOOKS: [&str; 7] =
@@ -36,13 +27,10 @@ pub(super) fn cgroup_hooks(blocks: bool) -> impl Iterator<Item = &'static str> {
     always.chain(BLOCK_HOOKS.into_iter().filter(move |_| blocks))
 }
 
-/// Has the verifier look at the programs on all CPUs at once: it takes most of the time until the agent is ready, and
-/// one program takes half of that.
+/// Has the verifier look at the programs on all CPUs at once.
 pub(super) fn load(ebpf: &mut Ebpf, room: Room) -> Result<(), LoadError> {
     let on_cgroups = [(room.blocks(), true), (!room.blocks() || room.audits, false)];
-    let on_cgroups =
-        on_cgroups.into_iter().filter(|(is_needed, _)| *is_needed).flat_map(|(_, blocks)| cgroup_hooks(blocks));
-    let names = TRACEPOINTS.iter().map(|(name, _)| *name).chain(on_cgroups);
+    let names = on_cgroups.into_iter().filter(|(is_needed, _)| *is_needed).flat_map(|(_, blocks)| cgroup_hooks(blocks));
     let mut wanted: std::collections::HashMap<&str, &'static str> = names.map(|name| (name, name)).collect();
     std::thread::scope(|scope| -> Result<(), LoadError> {
         let mut loading = Vec::new();
@@ -62,28 +50,12 @@ pub(super) fn load(ebpf: &mut Ebpf, room: Room) -> Result<(), LoadError> {
 
 fn load_program(program: &mut Program) -> Result<(), String> {
     match program {
-        Program::RawTracePoint(program) => program.load(),
         Program::CgroupSockAddr(program) => program.load(),
         Program::CgroupSock(program) => program.load(),
         Program::CgroupSkb(program) => program.load(),
         _ => return Err("it is of a kind that this version doesn't load".to_owned()),
     }
     .map_err(|error| detail_of(&error))
-}
-
-/// Puts a program on a tracepoint.
-pub(super) fn attach_tracepoint(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    tracepoint: &'static str,
-) -> Result<FdLink, LoadError> {
-    let program: &mut RawTracePoint = ebpf
-        .program_mut(name)
-        .ok_or_else(|| missing(name))?
-        .try_into()
-        .map_err(|error: aya::programs::ProgramError| refused(name, "attach", &error))?;
-    let link = program.attach(tracepoint).and_then(|id| program.take_link(id));
-    Ok(link.map_err(|error| refused(name, "attach", &error))?.into())
 }
 
 /// Puts a program on a cgroup.
