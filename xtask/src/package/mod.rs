@@ -17,7 +17,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::build::{self, Place};
+use crate::build::{self, Place, QUICK};
 use crate::setup;
 use crate::step;
 use crate::suite::{Suite, table, total};
@@ -69,9 +69,6 @@ impl Package {
 }
 
 const RELEASE: &str = "release";
-
-/// Not optimized, for what is thrown away after the checks.
-const QUICK: &str = "packing";
 
 pub fn run(options: &Options) -> Result<()> {
     let target = options.target.unwrap_or_else(Target::native);

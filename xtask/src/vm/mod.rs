@@ -29,6 +29,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::build::{self, Place, QUICK};
 use crate::target::Target;
 use crate::{setup, step};
 use frame::Frame;
@@ -56,9 +57,6 @@ const HOOKS: &str = "RUNNER_AGENT_TEST_HOOKS";
 
 /// Says to tests that this machine is theirs.
 const GUEST: &str = "RUNNER_AGENT_GUEST";
-
-/// Cargo's profile for what runs in guests.
-pub const PROFILE: &str = "guest";
 
 const GUEST_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -117,7 +115,7 @@ fn show(options: &Options, columns: &[Column]) {
 
 /// Sees to it that there is an emulator, and every kernel; fails with what is missing.
 pub fn prepare() -> Result<()> {
-    setup::run(&setup::Options { with_guests: true, ..setup::Options::default() })?;
+    setup::run(&setup::Options { with_guests: true, ..setup::Options::for_static(Some(Target::native())) })?;
     for &series in kernels::ALL {
         kernels::get(series, Target::native(), false)?;
     }
@@ -243,11 +241,11 @@ fn in_guest(
     machine.run(stop, take)
 }
 
-/// The agent, the tests and their helper, in a profile of their own. Cargo says where the tests lie.
+/// The agent as it is packed, the tests and their helper. Cargo says where the tests lie.
 fn build(target: &'static Target) -> Result<Built> {
     let cargo = |subcommand: &str, package: &str, what: &[&str]| {
         let mut cargo = step::cargo(subcommand);
-        cargo.args(["--quiet", "--profile", PROFILE, "--package", package]).args(what);
+        cargo.args(["--quiet", "--profile", QUICK, "--package", package]).args(what);
         if !target.is_native() {
             target.choose(&mut cargo);
         }
@@ -257,8 +255,8 @@ fn build(target: &'static Target) -> Result<Built> {
     if !target.is_native() {
         folder.push(target.triple);
     }
-    let folder = folder.join(PROFILE);
-    step::run("building runner-agent for guests", &mut cargo("build", "runner-agent", &["--bin", "runner-agent"]))?;
+    let folder = folder.join(QUICK);
+    let agent = build::in_place(&Place::own()?, QUICK, Some(target), &[])?;
     let init = if target.is_native() {
         std::env::current_exe().context("where this program lies")?
     } else {
@@ -275,7 +273,7 @@ fn build(target: &'static Target) -> Result<Built> {
         of_name.next().map(|(_, _, path)| path.clone()).with_context(|| format!("cargo built no {name}"))
     };
     let tests = programs.iter().filter(|(_, test, _)| *test).map(|(name, _, path)| (name.clone(), path.clone()));
-    Ok(Built { target, init, helper: one("act")?, tests: tests.collect(), agent: folder.join("runner-agent") })
+    Ok(Built { target, init, helper: one("act")?, tests: tests.collect(), agent })
 }
 
 /// Name, whether it is an integration test, and path of each program in cargo's messages.

@@ -77,6 +77,6 @@ impl Options {
     }
 
     pub(super) fn needs(&self) -> setup::Options {
-        setup::Options { with_guests: true, with_cross: !self.target().is_native(), ..setup::Options::default() }
+        setup::Options { with_guests: true, ..setup::Options::for_static(Some(self.target())) }
     }
 }
