@@ -176,6 +176,10 @@ pub struct Account {
     /// Notices that didn't reach the log: its queue was full, or writing failed. What the terminal missed is told as a
     /// loss and not counted here, because the log has it.
     pub notices_dropped: u64,
+    /// Runs of programs that the kernel left out while the job ran, because one of the same program had begun on that CPU and not
+    /// ended; programs without any are left out. Whether a record would have come of one, and for which job, nobody knows: the
+    /// equation can't have them.
+    pub skipped: BTreeMap<&'static str, u64>,
 }
 
 impl Account {
@@ -195,7 +199,12 @@ impl Account {
             };
             (*name, counters)
         });
+        let skipped = self.skipped.iter().map(|(program, now)| {
+            let then = before.skipped.get(program).copied().unwrap_or_default();
+            (*program, now.saturating_sub(then))
+        });
         Self {
+            skipped: skipped.filter(|(_, runs)| *runs > 0).collect(),
             probes: probes.filter(|(_, counters)| *counters != none).collect(),
             received: self.received - before.received,
             decoded: self.decoded - before.decoded,
@@ -221,9 +230,21 @@ impl Account {
         kernel + self.refused + self.notices_dropped
     }
 
-    /// Lost, or gone without being counted anywhere.
+    /// Lost, or gone without being counted anywhere, or perhaps never seen.
     pub fn missing(&self) -> u64 {
-        self.lost() + self.difference()
+        self.lost() + self.difference() + self.told_skipped().map(|(_, runs)| runs).sum::<u64>()
+    }
+
+    /// Runs that the kernel left out, of the programs for which each one is told. Not of the one that runs at the end of every system
+    /// call of every process: hardly any of its runs has something to tell.
+    pub fn told_skipped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        const AT_EVERY_CALL: &str = "sys_exit";
+        self.skipped.iter().filter(|(program, _)| **program != AT_EVERY_CALL).map(|(program, runs)| (*program, *runs))
+    }
+
+    /// Runs that the kernel left out, of all programs.
+    pub fn skipped_runs(&self) -> u64 {
+        self.skipped.values().sum()
     }
 
     /// What the equation leaves over: zero, or records went missing that nobody counted.
@@ -242,9 +263,9 @@ impl Account {
 /// Something was lost since the last notice of this kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Probe, or `user` for refused records, or the name of a sink for notices.
+    /// Probe, or `user` for refused records, or the program for skipped runs, or the name of a sink for notices.
     pub place: &'static str,
-    /// Why: `ring full`, `oversize`, `busy`, `map full`, `refused`, `queue full`, `write failed`, `spool full`.
+    /// Why: `ring full`, `oversize`, `busy`, `map full`, `skipped`, `refused`, `queue full`, `write failed`, `spool full`.
     pub reason: &'static str,
     /// How many.
     pub count: u64,

@@ -269,7 +269,8 @@ impl Run {
     pub fn nothing_lost(self) -> Self {
         let account = self.log.ended().at("/account");
         assert_eq!((&account["lost"], &account["difference"]), (&0.into(), &0.into()), "{account}");
-        assert_eq!(self.log.of("loss").count(), 0);
+        // What the kernel leaves out of the runs of probes may be anybody's.
+        assert!(self.log.of("loss").all(|loss| loss.text("reason") == "skipped"));
         self
     }
 

@@ -8,9 +8,11 @@
 
 mod object;
 mod sys;
+mod whole;
 
 pub use object::{MapHandle, Object, ObjectError};
 pub use sys::{Refused, open_pin, pin};
+pub use whole::Preemption;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -35,24 +37,40 @@ pub enum Place {
     Function(Way, u32),
 }
 
+impl Place {
+    /// The kernel runs a security module each time.
+    fn is_never_skipped(self) -> bool {
+        matches!(self, Self::Function(Way::Lsm, _))
+    }
+}
+
 /// A program that the verifier has accepted.
 #[derive(Debug)]
 pub struct Loaded {
     program: Program,
     place: Place,
+    is_whole: bool,
 }
 
 impl Loaded {
     /// Has the verifier look at instructions for a place.
     ///
-    /// `name` is for people and cut to 15 bytes. Fails with the kernel's word and the end of the verifier's.
+    /// `name` is for people and cut to 15 bytes. With the functions for it, preemption is off while the program runs, unless the
+    /// kernel takes the program without them alone. Fails with the kernel's word and the end of the verifier's.
     pub fn load(
         name: &str,
         instructions: &[aya_obj::generated::bpf_insn],
         licence: &CStr,
         place: Place,
+        preemption: Option<Preemption>,
     ) -> Result<Self, Refused> {
-        sys::load(name, instructions, licence, place).map(|program| Self { program: Program(program), place })
+        // The kernel leaves out no run of a security module.
+        let preemption = preemption.filter(|_| !place.is_never_skipped());
+        let whole = preemption
+            .and_then(|preemption| sys::load_once(name, &preemption.around(instructions), licence, place).ok());
+        let is_whole = whole.is_some() || place.is_never_skipped();
+        let program = whole.map_or_else(|| sys::load(name, instructions, licence, place), Ok)?;
+        Ok(Self { program: Program(program), place, is_whole })
     }
 
     /// A program that does nothing, to see whether its kind is accepted at all.
@@ -60,7 +78,12 @@ impl Loaded {
         const MOV64_IMM: u8 = 0xb7;
         const EXIT: u8 = 0x95;
         let instructions = [sys::instruction(MOV64_IMM), sys::instruction(EXIT)];
-        Self::load("nothing", &instructions, c"Dual MIT/GPL", place)
+        Self::load("nothing", &instructions, c"Dual MIT/GPL", place, None)
+    }
+
+    /// Whether no run of it is left out but for those that come in the first instants of another.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Puts it in its place. It stays there as long as the link is open or pinned.

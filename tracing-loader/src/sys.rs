@@ -57,15 +57,20 @@ fn descriptor(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd
 }
 
 pub(crate) fn load(name: &str, instructions: &[bpf_insn], licence: &CStr, place: Place) -> Result<OwnedFd, Refused> {
-    if let Ok(program) = load_once(name, instructions, licence, place, &mut []) {
+    if let Ok(program) = load_once(name, instructions, licence, place) {
         return Ok(program);
     }
     // Asked again for the reason: writing the log costs more than the verification.
     let mut log = vec![0; LOG_BYTES];
-    load_once(name, instructions, licence, place, &mut log).map_err(|error| Refused { error, log: end_of(&log) })
+    load_with(name, instructions, licence, place, &mut log).map_err(|error| Refused { error, log: end_of(&log) })
 }
 
-fn load_once(
+/// Without the verifier's reason.
+pub(crate) fn load_once(name: &str, instructions: &[bpf_insn], licence: &CStr, place: Place) -> io::Result<OwnedFd> {
+    load_with(name, instructions, licence, place, &mut [])
+}
+
+fn load_with(
     name: &str,
     instructions: &[bpf_insn],
     licence: &CStr,

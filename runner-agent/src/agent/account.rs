@@ -18,8 +18,8 @@ pub(super) struct Bookkeeper {
 }
 
 impl Bookkeeper {
-    /// The account as of these counters.
-    pub(super) fn account(&self, kernel: &[Counters; probe::COUNT]) -> Account {
+    /// The account as of these counters and skipped runs.
+    pub(super) fn account(&self, kernel: &[Counters; probe::COUNT], skipped: BTreeMap<&'static str, u64>) -> Account {
         let probes = probe::NAMES.iter().zip(kernel).filter(|(_, counters)| **counters != Counters::default());
         Account {
             probes: probes.map(|(name, counters)| (*name, *counters)).collect(),
@@ -27,6 +27,7 @@ impl Bookkeeper {
             decoded: self.decoded,
             refused: self.refused,
             notices_dropped: 0,
+            skipped,
         }
     }
 }
@@ -64,6 +65,9 @@ impl Told {
                 self.tell(place, reason, total, &mut losses);
             }
         }
+        for (program, runs) in account.told_skipped() {
+            self.tell(program, "skipped", runs, &mut losses);
+        }
         self.tell("user", "refused", account.refused, &mut losses);
         for loss in sinks {
             self.tell(loss.sink, "queue full", loss.dropped, &mut losses);
@@ -93,11 +97,24 @@ mod tests {
         kernel[usize::from(probe::EXEC)] = Counters { seen: 10, submitted: 7, ring_full: 3, ..Counters::default() };
         let book = Bookkeeper { received: 7, decoded: 7, ..Bookkeeper::default() };
         let mut told = Told::since(Account::default());
-        let account = book.account(&kernel);
+        let account = book.account(&kernel, BTreeMap::new());
         assert_eq!((account.lost(), account.difference()), (3, 0));
         assert_eq!(told.news(&account, &[]), [Loss { place: "exec", reason: "ring full", count: 3 }]);
         assert_eq!(told.news(&account, &[]), []);
         kernel[usize::from(probe::EXEC)].submitted = 6;
-        assert_eq!(book.account(&kernel).difference(), 2, "one unaccounted in the kernel, one on the ring");
+        let account = book.account(&kernel, BTreeMap::new());
+        assert_eq!(account.difference(), 2, "one unaccounted in the kernel, one on the ring");
+    }
+
+    #[test]
+    fn a_skipped_run_is_told_and_is_missing_and_is_no_part_of_the_equation() {
+        let kernel = [Counters::default(); probe::COUNT];
+        let skipped = |runs| BTreeMap::from([("file_open", runs), ("sys_exit", 10 * runs)]);
+        let account = |runs| Bookkeeper::default().account(&kernel, skipped(runs));
+        let mut told = Told::since(account(7));
+        let share = account(9).since(told.beginning());
+        assert_eq!((share.skipped_runs(), share.missing(), share.lost(), share.difference()), (22, 2, 0, 0));
+        assert_eq!(told.news(&share, &[]), [Loss { place: "file_open", reason: "skipped", count: 2 }]);
+        assert_eq!(account(7).since(told.beginning()).skipped, BTreeMap::new());
     }
 }

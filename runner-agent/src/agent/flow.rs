@@ -209,7 +209,7 @@ impl Flow {
     pub(super) fn whole_account(&mut self, kernel: &mut Kernel) -> Result<Account, LoadError> {
         let before = kernel.counters()?;
         while self.take_in(kernel, now_ns()) {}
-        let mut account = self.book.account(&before);
+        let mut account = self.book.account(&before, kernel.skipped_runs());
         // What came in meanwhile is the next account's.
         let later = self.book.received.saturating_sub(account.submitted());
         let is_later = later <= submitted(&kernel.counters()?).saturating_sub(account.submitted());

@@ -101,7 +101,7 @@ impl Station {
     /// Tells each job of losses since the last time, and of its sinks.
     pub(super) fn tell_losses(&mut self) -> Result<(), RunError> {
         let counters = self.kernel.counters()?;
-        let whole = self.flow.book.account(&counters);
+        let whole = self.flow.book.account(&counters, self.kernel.skipped_runs());
         for at_work in self.jobs.values() {
             let (_, losses) = self.flow.settle_losses(at_work.job.slot, &whole);
             for loss in losses {

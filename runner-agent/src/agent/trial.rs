@@ -28,6 +28,8 @@ pub struct Trial {
     pub no_tracing: Option<String>,
     /// The hooks of the tracing tier, and what became of each; none where the tier is another.
     pub hooks: Vec<HookState>,
+    /// Programs of which runs are left out where the kernel preempts one in its midst.
+    pub interruptible: Vec<&'static str>,
 }
 
 /// What arming for mode `block` brought.
@@ -55,6 +57,7 @@ pub fn try_to_arm(options: &LoadOptions, scratch: &Path) -> Result<Trial, LoadEr
         tier: kernel.tier(),
         no_tracing: kernel.no_tracing().map(str::to_owned),
         hooks: kernel.hooks().to_vec(),
+        interruptible: kernel.interruptible(),
     })
 }
 

@@ -245,7 +245,11 @@ fn finish(args: &RunArgs, outcome: &Outcome, drained: &[Drained]) -> ExitCode {
         complain(&"ending with 3: there are findings at or above --fail-on");
     }
     if is_lost {
-        complain(&format!("ending with 3: {lost} records or notices were lost, more than --max-loss allows"));
+        let skipped = match outcome.account.told_skipped().map(|(_, runs)| runs).sum() {
+            0 => String::new(),
+            runs @ 1u64.. => format!(", {runs} of them runs of probes that the kernel left out"),
+        };
+        complain(&format!("ending with 3: {lost} records or notices were lost{skipped}, more than --max-loss allows"));
     }
     if is_found || is_lost { ExitCode::from(FOUND) } else { ExitCode::SUCCESS }
 }

@@ -8,6 +8,7 @@ mod kernel;
 mod runner;
 mod settings;
 pub mod tier;
+mod whole_runs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -207,6 +208,11 @@ pub fn diagnose(options: &LoadOptions) -> Diagnosis {
     };
     let is_armed = trial.status == Status::Ok;
     checks.push(trial);
+    checks.extend(
+        armed
+            .as_ref()
+            .map(|trial| whole_runs::check(&trial.interruptible, &rustix::system::uname().version().to_string_lossy())),
+    );
     checks.push(kernel::rings(options, is_armed));
     let runtime = agent::default_runtime();
     let blocked = is_armed.then(|| agent::try_to_block(options, &std::env::temp_dir(), &runtime));

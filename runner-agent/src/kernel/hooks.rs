@@ -2,7 +2,7 @@
 //! each, and what it means where it takes one in none.
 
 pub use tracing_loader::Way;
-use tracing_loader::{Loaded, Place};
+use tracing_loader::{Loaded, Place, Preemption};
 
 use super::btf::Btf;
 
@@ -144,6 +144,8 @@ pub(super) struct Functions {
     direct: Vec<Option<u32>>,
     by_lsm: Vec<Option<u32>>,
     has_bpf_lsm: bool,
+    /// Where the kernel has functions that turn preemption and interrupts off and on.
+    pub(super) preemption: Option<Preemption>,
     /// The only way that is tried, where one was asked for.
     only: Option<Way>,
 }
@@ -153,10 +155,11 @@ impl Functions {
         let lsm_names: Vec<String> = HOOKS.iter().map(|hook| format!("bpf_lsm_{}", hook.program)).collect();
         let names: Vec<&str> =
             HOOKS.iter().map(|hook| hook.function).chain(lsm_names.iter().map(String::as_str)).collect();
-        let mut direct = btf.functions(&names);
+        let mut direct = btf.functions(&[&names[..], &Preemption::FUNCTIONS].concat());
+        let preemption = Preemption::with(&direct.split_off(2 * COUNT));
         let by_lsm = direct.split_off(COUNT);
         let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-        Self { direct, by_lsm, only, has_bpf_lsm: modules.trim().split(',').any(|module| module == "bpf") }
+        Self { direct, by_lsm, only, preemption, has_bpf_lsm: modules.trim().split(',').any(|module| module == "bpf") }
     }
 
     /// The function's id for a way.

@@ -122,8 +122,7 @@ impl Loading<'_> {
         programs::load(&mut ebpf, *room)?;
         let traced = {
             let maps: Vec<_> = ebpf.maps().filter_map(|(name, map)| Some((name, traced::descriptor(map)?))).collect();
-            let functions = (tier == Tier::Tracing).then_some(functions);
-            Traced::load(OBJECT, &maps, functions, room.refuses_reads)?
+            Traced::load(OBJECT, &maps, tier, functions, room.refuses_reads)?
         };
         let verified_in = started.elapsed();
         let maps = Maps::take(&mut ebpf)?;
@@ -285,6 +284,11 @@ impl Kernel {
     /// nobody knows.
     pub fn skipped_runs(&self) -> BTreeMap<&'static str, u64> {
         self.traced.skipped()
+    }
+
+    /// Programs of which runs are left out where the kernel preempts one in its midst.
+    pub fn interruptible(&self) -> Vec<&'static str> {
+        self.traced.interruptible().collect()
     }
 
     /// How long loading the programs took, nearly all of it the verifier's.

@@ -6,10 +6,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::maps::Map;
-use tracing_loader::{Loaded, MapHandle, Object, Place, Program, Way};
+use tracing_loader::{Loaded, MapHandle, Object, Place, Preemption, Program, Way};
 
 use super::LoadError;
 use super::hooks::{self, FOUNDATION, Functions, HOOKS, HookState, WAYS, When};
+use super::tier::Tier;
 
 /// Tracepoint programs and their tracepoints.
 const TRACEPOINTS: [(&str, &CStr); 5] = [
@@ -36,11 +37,12 @@ pub(super) struct Traced {
 
 impl Traced {
     /// Has the verifier look at all of them, on all CPUs at once: it takes most of the time until the agent is ready. Those
-    /// before functions are left out without any functions.
+    /// before functions are the tracing tier's.
     pub(super) fn load(
         object: &[u8],
         maps: &[(&str, BorrowedFd<'_>)],
-        functions: Option<&Functions>,
+        tier: Tier,
+        functions: &Functions,
         reads_refused: bool,
     ) -> Result<Self, LoadError> {
         let handles: Vec<_> = maps.iter().map(|&(name, map)| MapHandle { name, map }).collect();
@@ -48,17 +50,18 @@ impl Traced {
         let is_wanted = |index: &usize| reads_refused || HOOKS[*index].when == When::Always;
         std::thread::scope(|scope| {
             let object = &object;
+            let for_tracepoints = functions.preemption.filter(|_| tracepoints_preempt());
             // One of these takes longer than any other.
             let on_tracepoints: Vec<_> = TRACEPOINTS
                 .iter()
                 .map(|&(name, tracepoint)| {
-                    (name, scope.spawn(move || load_one(object, name, Place::Tracepoint(tracepoint))))
+                    (name, scope.spawn(move || load_one(object, name, Place::Tracepoint(tracepoint), for_tracepoints)))
                 })
                 .collect();
-            let before_functions: Vec<_> = functions
-                .iter()
-                .flat_map(|functions| (0..HOOKS.len()).filter(is_wanted).map(move |index| (index, *functions)))
-                .map(|(index, functions)| (index, scope.spawn(move || load_hook(object, functions, index))))
+            let hooks = if tier == Tier::Tracing { 0..HOOKS.len() } else { 0..0 };
+            let before_functions: Vec<_> = hooks
+                .filter(is_wanted)
+                .map(|index| (index, scope.spawn(move || load_hook(object, functions, index))))
                 .collect();
             let mut traced = Self::default();
             for (name, thread) in on_tracepoints {
@@ -134,6 +137,13 @@ impl Traced {
         there.map(|(name, loaded)| (*name, verified(loaded)))
     }
 
+    /// Programs of which the kernel leaves out runs where it preempts them in their midst; nothing where they were taken over.
+    pub(super) fn interruptible(&self) -> impl Iterator<Item = &'static str> {
+        let is_exempt = |name: &str| !tracepoints_preempt() && on_tracepoints().any(|found| found == name);
+        let loaded = self.loaded.iter().filter(move |(name, loaded)| !loaded.is_whole() && !is_exempt(name));
+        loaded.map(|(name, _)| *name)
+    }
+
     /// Runs that the kernel left out of each program since it was loaded; programs without any are left out.
     pub(super) fn skipped(&self) -> BTreeMap<&'static str, u64> {
         let loaded = self.loaded.iter().map(|(name, loaded)| (*name, loaded.program()));
@@ -141,6 +151,14 @@ impl Traced {
         let skipped = programs.filter_map(|(name, program)| Some((name, program.figures().ok()?.skipped_runs?)));
         skipped.filter(|(_, runs)| *runs > 0).collect()
     }
+}
+
+/// Whether what is on a tracepoint can be preempted: since Linux 7.0, and nothing but the number tells of it. It costs every system call on the
+/// machine some 50 ns to forbid it, which is not for kernels that don't do it.
+fn tracepoints_preempt() -> bool {
+    let uname = rustix::system::uname();
+    let major = uname.release().to_bytes().split(|byte| *byte == b'.').next().map(String::from_utf8_lossy);
+    major.and_then(|major| major.parse::<u32>().ok()).is_none_or(|major| major >= 7)
 }
 
 fn panicked<T>() -> Result<T, String> {
@@ -151,16 +169,16 @@ fn verified(loaded: &Loaded) -> Option<u32> {
     loaded.program().figures().ok()?.verified_instructions
 }
 
-fn load_one(object: &Object, program: &str, place: Place) -> Result<Loaded, String> {
+fn load_one(object: &Object, program: &str, place: Place, preemption: Option<Preemption>) -> Result<Loaded, String> {
     let instructions = object.program(program).ok_or_else(|| format!("the object has no program {program}"))?;
-    Loaded::load(program, instructions, object.licence(), place).map_err(|refused| refused.to_string())
+    Loaded::load(program, instructions, object.licence(), place, preemption).map_err(|refused| refused.to_string())
 }
 
 fn load_hook(object: &Object, functions: &Functions, index: usize) -> Result<(Way, Loaded), String> {
     let mut refusals = Vec::new();
     for way in WAYS {
         let place = functions.id(index, way).map(|id| Place::Function(way, id));
-        match place.and_then(|place| load_one(object, HOOKS[index].program, place)) {
+        match place.and_then(|place| load_one(object, HOOKS[index].program, place, functions.preemption)) {
             Ok(program) => return Ok((way, program)),
             Err(error) => refusals.push(format!("{}: {error}", hooks::word(way))),
         }

@@ -179,7 +179,9 @@ impl Summary {
         self.render_destinations(&mut out, style);
         self.render_reads(&mut out, style);
         self.render_findings(&mut out, style);
-        self.render_account(&mut out, style);
+        if let Some(ended) = &self.ended {
+            super::account::render(&mut out, style, &ended.account);
+        }
         for (name, path) in [("log         ", log), ("receipt     ", receipt)] {
             if let Some(path) = path {
                 let _ = writeln!(out, "{}  {}", style.heading(name), path.display());
@@ -302,22 +304,6 @@ impl Summary {
             }
         }
         render_rest(out, style, findings.len());
-    }
-
-    fn render_account(&self, out: &mut String, style: Style) {
-        let Some(ended) = &self.ended else { return };
-        let account = &ended.account;
-        let _ = writeln!(
-            out,
-            "{}  {} seen, {} lost; {} received = {} decoded + {} refused; difference {}",
-            style.heading("events      "),
-            account.seen(),
-            account.lost(),
-            account.received,
-            account.decoded,
-            account.refused,
-            account.difference()
-        );
     }
 }
 

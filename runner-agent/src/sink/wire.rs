@@ -340,6 +340,7 @@ fn account_line(account: &Account) -> AccountLine {
         decoded: account.decoded,
         refused: account.refused,
         notices_dropped: account.notices_dropped,
+        skipped: account.skipped_runs(),
         lost: account.lost(),
         difference: account.difference(),
         probes: probes.collect(),

@@ -61,7 +61,7 @@ fn script(text: &str) -> Job {
 /// The log in a form that is the same everywhere.
 fn normalised(run: &Run) -> String {
     let home = run.home.path().to_str().expect("test paths are text").to_owned();
-    let lines = run.log.lines().iter().filter(|line| !matches!(line.text("kind"), "agent" | "checkpoint"));
+    let lines = run.log.lines().iter().filter(|line| !matches!(line.text("kind"), "agent" | "checkpoint" | "loss"));
     lines.map(|line| one(line, &home)).collect()
 }
 

@@ -240,7 +240,7 @@ fn is_told(told: &Told, attempt: &Attempt, window: &[Value]) -> bool {
                 || operations(id).iter().any(|operation| any("attempt", "operation", operation))
         }
         Told::Agent(state) => any("agent", "state", state),
-        Told::Loss => window.iter().any(|line| line["kind"] == "loss"),
+        Told::Loss => window.iter().any(|line| line["kind"] == "loss" && line["reason"] != "skipped"),
         Told::Programs(count) => {
             let keys: BTreeSet<&str> = window
                 .iter()

@@ -239,6 +239,7 @@ pub(super) struct AccountLine {
     pub(super) decoded: u64,
     pub(super) refused: u64,
     pub(super) notices_dropped: u64,
+    pub(super) skipped: u64,
     pub(super) lost: u64,
     pub(super) difference: u64,
     pub(super) probes: BTreeMap<&'static str, ProbeLine>,

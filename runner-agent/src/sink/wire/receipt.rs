@@ -181,6 +181,7 @@ fn account_value(account: &Account) -> Value {
         "lost": account.lost(),
         "unaccounted": account.difference(),
         "notices_dropped": account.notices_dropped,
+        "skipped": account.skipped,
         "probes": probes,
     })
 }

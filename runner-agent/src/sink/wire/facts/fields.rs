@@ -173,6 +173,7 @@ fn of_end<'a>(ended: &'a JobEnded, tell: &mut impl FnMut(&'static str, Value<'a>
     tell("account.seen", Value::Number(ended.account.seen()));
     tell("account.lost", Value::Number(ended.account.lost()));
     tell("account.difference", Value::Number(ended.account.difference()));
+    tell("account.skipped", Value::Number(ended.account.skipped_runs()));
 }
 
 fn of_activity<'a>(activity: &'a Activity, tell: &mut impl FnMut(&'static str, Value<'a>)) {
