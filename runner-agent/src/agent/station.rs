@@ -90,6 +90,7 @@ impl Station {
     pub(super) fn raise(options: StationOptions<'_>) -> Result<Self, RunError> {
         let StationOptions { name, load, room, outlives, runner, scratch, runtime, pins, recorder, started } = options;
         settle_orphans(&runtime, pins.as_deref());
+        PinRoot::clear_parted(&runtime);
         let hierarchy = Hierarchy::find()?;
         let hold = if outlives {
             let held = Held::create(&runtime, &name).map_err(io_error("make the job's folder"))?;

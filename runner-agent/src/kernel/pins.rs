@@ -16,6 +16,9 @@ const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 /// Where the system has its BPF file system, if it has one.
 const SYSTEM: &str = "/sys/fs/bpf";
 
+/// How folders of agents that are going begin; their number follows.
+const PARTING: &str = "parting-";
+
 /// A folder that holds the folders of jobs.
 #[derive(Clone, Debug)]
 pub struct PinRoot {
@@ -94,12 +97,20 @@ impl PinRoot {
     }
 
     /// A folder for the links of an agent that goes and has pinned nothing; none where the system has no BPF file system, because
-    /// nothing is mounted for this. Folders of agents that died meanwhile are cleared away.
+    /// nothing is mounted for this.
     pub fn at_parting(runtime: &Path) -> Option<Pins> {
-        const PARTING: &str = "parting-";
+        Self::clear_parted(runtime);
         let root = Self::existing(None, runtime)?.made().ok()?;
+        let folder = root.job(&format!("{PARTING}{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&folder).ok()?;
+        Some(Pins { folder, root, keep: false })
+    }
+
+    /// Removes such folders of agents that died before they had.
+    pub fn clear_parted(runtime: &Path) {
+        let Some(root) = Self::existing(None, runtime) else { return };
         let own = std::process::id().to_string();
-        for entry in fs::read_dir(&root.path).ok()?.flatten() {
+        for entry in fs::read_dir(&root.path).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let pid = name.to_str().and_then(|name| name.strip_prefix(PARTING));
             if let Some(pid) = pid
@@ -108,9 +119,6 @@ impl PinRoot {
                 drop(root.take_over(&format!("{PARTING}{pid}")));
             }
         }
-        let folder = root.job(&format!("{PARTING}{own}"));
-        fs::DirBuilder::new().mode(0o700).create(&folder).ok()?;
-        Some(Pins { folder, root, keep: false })
     }
 
     /// Takes the folder of a job over, if it is there; it goes away with the value.
