@@ -119,11 +119,12 @@ impl Loading<'_> {
             .load(OBJECT)
             .map_err(|error| LoadError::Object(Box::new(error)))?;
         let started = Instant::now();
-        programs::load(&mut ebpf, *room)?;
-        let traced = {
-            let maps: Vec<_> = ebpf.maps().filter_map(|(name, map)| Some((name, traced::descriptor(map)?))).collect();
-            Traced::load(OBJECT, &maps, tier, functions, room.refuses_reads)?
-        };
+        let descriptors = traced::descriptors(&ebpf).map_err(|error| map_error("of the object", "share", &error))?;
+        let traced = std::thread::scope(|scope| {
+            let traced = scope.spawn(|| Traced::load(OBJECT, &descriptors, tier, functions, room.refuses_reads));
+            programs::load(&mut ebpf, *room)?;
+            traced.join().unwrap_or_else(|_| Err(LoadError::Object("the loader panicked".into())))
+        })?;
         let verified_in = started.elapsed();
         let maps = Maps::take(&mut ebpf)?;
         if let Some(folder) = pins {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use aya::Ebpf;
 use aya::maps::Map;
 use tracing_loader::{Loaded, MapHandle, Object, Place, Preemption, Program, Way};
 
@@ -40,12 +41,12 @@ impl Traced {
     /// before functions are the tracing tier's.
     pub(super) fn load(
         object: &[u8],
-        maps: &[(&str, BorrowedFd<'_>)],
+        maps: &[(String, OwnedFd)],
         tier: Tier,
         functions: &Functions,
         reads_refused: bool,
     ) -> Result<Self, LoadError> {
-        let handles: Vec<_> = maps.iter().map(|&(name, map)| MapHandle { name, map }).collect();
+        let handles: Vec<_> = maps.iter().map(|(name, map)| MapHandle { name, map: map.as_fd() }).collect();
         let object = Object::with_maps(object, &handles).map_err(|error| LoadError::Object(Box::new(error)))?;
         let is_wanted = |index: &usize| reads_refused || HOOKS[*index].when == When::Always;
         std::thread::scope(|scope| {
@@ -186,8 +187,14 @@ fn load_hook(object: &Object, functions: &Functions, index: usize) -> Result<(Wa
     Err(refusals.join("; "))
 }
 
+/// Descriptors of all maps by their names in the object, of their own: what loads other programs has the object to itself meanwhile.
+pub(super) fn descriptors(ebpf: &Ebpf) -> std::io::Result<Vec<(String, OwnedFd)>> {
+    let maps = ebpf.maps().filter_map(|(name, map)| Some((name, descriptor(map)?)));
+    maps.map(|(name, map)| Ok((name.to_owned(), map.try_clone_to_owned()?))).collect()
+}
+
 /// The descriptor of a map, whatever its type.
-pub(super) fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
+fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
     match map {
         Map::Array(data)
         | Map::HashMap(data)
