@@ -1,12 +1,13 @@
 #!/bin/bash
-# In a guest whose first process is Debian's systemd, as root: the package laid out, its unit started as an image starts it; readiness,
-# watchdog, a restart in the middle of a job, and a credential that a sink asks for.
+# In a guest whose first process is Debian's systemd, as root: the package installed and upgraded, its service started by
+# its socket; a restart in the middle of a job, the watchdog told that all is well, a credential that a sink asks for; removed, purged.
 #
 #   systemd.sh PACKAGE.deb RECORDED.env RECORDED.json
 set -eu
 package=$1 environment=$2 event=$3
 runner=1001
 unit='runner-agent.service'
+socket='runner-agent.socket'
 
 say() { printf '── %s\n' "$*"; }
 show() { systemctl show --value --property="$1" $unit; }
@@ -30,20 +31,44 @@ wait_for 120 'systemd has started its targets' is_up
 say "first process: $(readlink /proc/1/exe), $(systemctl --version | head -n 1)"
 systemctl start systemd-journald.service
 
-dpkg-deb -x "$package" /
+say 'dpkg installs it, enables both units and starts none'
+# A machine on which nothing was installed yet.
+mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/lib/dpkg/triggers /var/log
+touch /var/lib/dpkg/status /var/lib/dpkg/available
+installed() { dpkg-query --show --showformat='${Version} ${db:Status-Status}\n' runner-agent; }
+enabled() { systemctl is-enabled $unit $socket 2>/dev/null | tr '\n' ' '; }
+active() { systemctl is-active "$@" 2>/dev/null | tr '\n' ' ' || true; }
+dpkg --install "$package" || fail 'dpkg installs the package'
+say "$(installed), $(enabled)"
+[ "$(enabled)" = 'enabled enabled ' ] || fail 'both units are enabled'
+[ "$(active $unit $socket)" = 'inactive inactive ' ] || fail 'installing starts nothing'
+
+say 'an upgrade starts nothing and keeps the configuration'
 sed -i "s/^#owner: .*/owner: $runner/" /etc/runner-agent/config.yml
+dpkg-deb --raw-extract "$package" /tmp/next
+sed -i 's/^Version: .*/&+next/' /tmp/next/DEBIAN/control
+dpkg-deb --build -Znone /tmp/next /tmp/next.deb >/dev/null
+dpkg --install /tmp/next.deb || fail 'dpkg upgrades the package'
+rm -r /tmp/next /tmp/next.deb
+say "$(installed), $(enabled)"
+installed | grep -q '+next installed$' || fail 'the next version is installed'
+[ "$(enabled)" = 'enabled enabled ' ] || fail 'both units stay enabled'
+[ "$(active $unit $socket)" = 'inactive inactive ' ] || fail 'an upgrade starts nothing'
+grep -q "^owner: $runner" /etc/runner-agent/config.yml || fail 'what was configured stays'
+
 # An emulated processor takes half a minute to verify what is loaded, and the hooks wait five seconds. Nothing else is changed.
-sed -i 's/--deadline 5/--deadline 120/' /usr/lib/runner-agent/hooks/*.sh
+sed -i 's/--deadline 5/--deadline 240/' /usr/lib/runner-agent/hooks/*.sh
 mkdir -p /etc/systemd/system/$unit.d
 printf '[Service]\nTimeoutStartSec=5min\n' >/etc/systemd/system/$unit.d/slow.conf
 systemctl daemon-reload
-systemctl enable --quiet $unit
-systemctl start $unit || fail 'the service starts'
-[ "$(show ActiveState)/$(show SubState)/$(show NotifyAccess)" = active/running/main ] || fail 'the service has said that it is ready'
-say "ready: main process $(show MainPID), $(($(show ActiveEnterTimestampMonotonic) - $(show ExecMainStartTimestampMonotonic))) µs after its start"
-runner-agent job status
+systemctl start $socket || fail 'the socket is opened'
+path=/run/runner-agent/control.sock
+inode=$(stat --format=%i $path)
+[ "$(stat --format='%a %u' $path)" = '666 0' ] || fail 'everybody may connect, and the socket is root'"'"'s'
+[ "$(stat --format='%a %u' /run/runner-agent)" = '711 0' ] || fail 'its folder is passed through and not listed'
+[ "$(active $unit $socket)" = 'inactive active ' ] || fail 'the socket starts nothing by itself'
 
-say 'a job of an unprivileged user, under which the service is restarted'
+say 'a job of an unprivileged user, whose hook comes before there is a daemon and under which the service is restarted'
 # The service has a /tmp of its own.
 home=/home/runner
 mkdir -p $home
@@ -73,10 +98,19 @@ JOB
 env -i "${variables[@]}" setpriv --reuid=$runner --regid=$runner --clear-groups bash /tmp/job.sh >/tmp/said 2>&1 &
 job=$!
 begun() { [ -e $home/begun ] || ! kill -0 $job; }
-wait_for 120 'the job has begun' begun
+wait_for 240 'the job has begun' begun
 [ -e $home/begun ] || { cat /tmp/said; fail 'the job begins'; }
+[ "$(show ActiveState)/$(show SubState)/$(show NotifyAccess)" = active/running/main ] || fail 'the hook had the service started'
+say "ready: main process $(show MainPID), $(($(show ActiveEnterTimestampMonotonic) - $(show ExecMainStartTimestampMonotonic))) µs after its start"
 before=$(show MainPID)
-systemctl restart $unit || fail 'the service starts again'
+systemctl restart --no-block $unit
+starts_again() { [ "$(show ActiveState)" = activating ] && [ "$(show MainPID)" != "$before" ]; }
+wait_for 60 'another daemon begins to start' starts_again
+# Asked while nobody answers yet: in the queue of a socket that was there all the time.
+runner-agent job status --deadline 240 || fail 'who asks in between is answered'
+is_active() { [ "$(show ActiveState)" = active ]; }
+wait_for 5 'it says that it is ready' is_active
+[ "$(stat --format=%i $path)" = "$inode" ] || fail 'the socket outlives the daemon'
 [ "$(show MainPID)" != "$before" ] || fail 'the restart made another process'
 say "restarted: main process $before, then $(show MainPID)"
 : >/tmp/restarted
@@ -117,6 +151,18 @@ systemctl daemon-reload
 systemctl reset-failed $unit
 systemctl start $unit || fail 'with its credential the service starts'
 say "with it: $(show ActiveState)"
+
 systemctl stop $unit || fail 'the service stops'
 [ "$(show Result)" = success ] || fail 'it ends well'
+
+say 'removed, and purged'
+dpkg --remove runner-agent || fail 'dpkg removes the package'
+[ "$(active $unit $socket)" = 'inactive inactive ' ] || fail 'removing stops both'
+[ ! -e $path ] && [ ! -e /usr/bin/runner-agent ] || fail 'nobody is asked any more'
+grep -q "^owner: $runner" /etc/runner-agent/config.yml || fail 'removing keeps the configuration'
+dpkg --purge runner-agent || fail 'dpkg purges the package'
+[ ! -e /etc/runner-agent/config.yml ] || fail 'purging takes the configuration'
+find /etc/systemd/system -name 'runner-agent.s*' ! -name '*.d' | grep . && fail 'no link to a unit stays'
+[ -s "$log" ] || fail 'logs are evidence, which no package removes'
+dpkg-query --show runner-agent 2>/dev/null && fail 'dpkg knows it no more'
 say 'all of it held'

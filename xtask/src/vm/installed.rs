@@ -1,6 +1,7 @@
 //! The package in a guest: laid out, its service started, its hooks around a job; without systemd and with it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -16,6 +17,19 @@ const PROGRAMS: &[&str] = &["/usr/bin/dpkg-deb", "/usr/bin/mountpoint"];
 const SYSTEMD: &str = "/lib/systemd/systemd";
 const SYSTEMD_PROGRAMS: &[&str] =
     &["/bin/systemctl", "/bin/journalctl", "/lib/systemd/systemd-journald", "/lib/systemd/systemd-shutdown"];
+
+/// What installs, and what the package's scripts ask; these are in Perl, whose modules come too.
+const DPKG_PROGRAMS: &[&str] = &[
+    "/usr/bin/dpkg",
+    "/usr/bin/dpkg-query",
+    "/usr/bin/dpkg-split",
+    "/usr/bin/diff",
+    "/usr/bin/deb-systemd-helper",
+    "/usr/bin/deb-systemd-invoke",
+    "/usr/bin/install",
+    "/sbin/ldconfig",
+    "/sbin/start-stop-daemon",
+];
 const UNITS: &[&str] = &[
     "basic.target",
     "emergency.target",
@@ -45,7 +59,7 @@ pub fn installed(package: &Path) -> Result<Suite> {
 
 /// `tests/guest/systemd.sh`: the service as a unit; not begun when the time for guests is over.
 pub fn under_systemd(package: &Path, left: Duration) -> Result<Suite> {
-    const NAME: &str = "guest: the package under systemd, restarted in the middle of a job";
+    const NAME: &str = "guest: the package under systemd, installed, restarted in a job, upgraded, removed";
     let reason = match (Path::new(SYSTEMD).is_file(), left.is_zero()) {
         (false, _) => Some(format!("{SYSTEMD} is not on this machine; Debian's package is systemd")),
         (_, true) => Some("the minutes for guests were over; `cargo xtask vm --systemd PACKAGE` runs it".to_owned()),
@@ -57,10 +71,18 @@ pub fn under_systemd(package: &Path, left: Duration) -> Result<Suite> {
     let init = ["--init", SYSTEMD, "--init=--unit=multi-user.target"];
     let mut words: Vec<String> = init.map(str::to_owned).into();
     let units = UNITS.iter().map(|name| format!("/lib/systemd/system/{name}"));
-    for file in SYSTEMD_PROGRAMS.iter().map(|name| (*name).to_owned()).chain(units) {
+    let programs = SYSTEMD_PROGRAMS.iter().chain(DPKG_PROGRAMS).map(|name| (*name).to_owned());
+    for file in programs.chain(units).chain(modules_of_perl()?) {
         words.extend(["--file".to_owned(), file]);
     }
     run(NAME, "systemd.sh", package, &words)
+}
+
+/// The modules of Debian's smallest Perl, as dpkg knows them.
+fn modules_of_perl() -> Result<Vec<String>> {
+    let listed = step::output(Command::new("dpkg-query").args(["--listfiles", "perl-base"]))?;
+    let is_module = |line: &&str| line.contains("/perl-base/") && Path::new(line).is_file();
+    Ok(listed.lines().filter(is_module).map(str::to_owned).collect())
 }
 
 fn run(name: &str, script: &str, package: &Path, more: &[String]) -> Result<Suite> {
