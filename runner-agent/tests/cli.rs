@@ -299,3 +299,44 @@ fn a_policy_that_passes_check_with_its_local_include_is_a_policy_for_run() {
     assert!(!usage(&["policy", "check", "--policy-dir", &shared, &far]));
     assert!(!usage(&["run", "--policy-dir", &shared, "--policy", &far, "--", "true"]));
 }
+
+#[test]
+fn each_package_manager_is_asked_once_however_many_policies_a_check_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let (calls, bin) = (folder.path().join("calls"), folder.path().join("bin"));
+    std::fs::create_dir_all(folder.path().join("policies")).unwrap();
+    std::fs::create_dir(&bin).unwrap();
+    for (program, answer) in [("npm", "https://registry.example/"), ("python3", "https://index.example/simple")] {
+        let script = format!("#!/bin/sh\necho {program} >>{}\necho {answer}\n", calls.display());
+        std::fs::write(bin.join(program), script).unwrap();
+        std::fs::set_permissions(bin.join(program), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let policy = |name: &str| {
+        let file = folder.path().join(name);
+        let stem = file.file_stem().unwrap().to_str().unwrap();
+        let rules = "[{ ecosystem: npm, why: test }, { ecosystem: pip, why: test }]";
+        let when = if stem == "floor" { "" } else { &format!("applies-to:\n  job: [{stem}]\n") };
+        std::fs::write(&file, format!("version: 1\nname: {stem}\n{when}egress:\n  allow: {rules}\n")).unwrap();
+        file
+    };
+    let files = [policy("policies/one.yml"), policy("policies/two.yml"), policy("floor.yml")];
+    let at = |below: &str| folder.path().join(below).display().to_string();
+    let config = folder.path().join("config.yml");
+    std::fs::write(&config, format!("version: 1\npolicies: {}\nfloor: {}\n", at("policies"), at("floor.yml"))).unwrap();
+    let files = files.iter().map(|file| file.to_str().unwrap());
+    for words in [
+        vec!["daemon", "--check", "--config", config.to_str().unwrap()],
+        ["policy", "check"].into_iter().chain(files).collect(),
+    ] {
+        let mut agent = Command::new(env!("CARGO_BIN_EXE_runner-agent"));
+        let out = agent.args(&words).env_clear().env("PATH", &bin).env("HOME", folder.path()).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        let mut asked: Vec<String> = std::fs::read_to_string(&calls).unwrap().lines().map(str::to_owned).collect();
+        asked.sort();
+        let often = asked.clone();
+        asked.dedup();
+        assert_eq!(often, asked, "{words:?}");
+        assert!(!asked.is_empty(), "this machine's own npmrc and pip.conf answer already");
+        std::fs::remove_file(&calls).unwrap();
+    }
+}

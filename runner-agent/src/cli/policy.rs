@@ -17,7 +17,7 @@ use crate::config::cases::{self, CaseResult, Cases};
 use crate::config::load::{cases_path, load_shipped};
 use crate::config::machine::{missing_programs, system_resolver, unresolved};
 use crate::config::shipped::SHIPPED;
-use crate::config::{Problem, Runtime, Surroundings, load, raw, schema};
+use crate::config::{Answers, Problem, Runtime, Surroundings, load, raw, schema};
 use crate::policy::Policy;
 
 /// Version of the JSON that `policy check --format json` writes.
@@ -132,7 +132,8 @@ pub fn check(args: &CheckArgs, runtime: &Runtime, out: &mut dyn Write) -> anyhow
             })
             .collect()
     } else {
-        args.files.iter().map(|file| given(file, args, runtime)).collect()
+        let answers = Answers::default();
+        args.files.iter().map(|file| given(file, args, runtime, &answers)).collect()
     };
     let passed = !checked.iter().any(Checked::failed);
     match args.format {
@@ -148,7 +149,7 @@ pub fn check(args: &CheckArgs, runtime: &Runtime, out: &mut dyn Write) -> anyhow
 }
 
 /// One file that was named.
-fn given(file: &Path, args: &CheckArgs, runtime: &Runtime) -> Checked {
+fn given(file: &Path, args: &CheckArgs, runtime: &Runtime, answers: &Answers) -> Checked {
     let beside = cases_path(file);
     let cases = beside.exists().then(|| {
         let bytes = raw::read(&beside).map_err(|error| vec![Problem::error(&beside, error.at, "", error.message)])?;
@@ -156,7 +157,7 @@ fn given(file: &Path, args: &CheckArgs, runtime: &Runtime) -> Checked {
     });
     let files = [file.to_owned()];
     let runtime = runtime.including(args.policy_dir.as_deref(), &files);
-    let machine = Machine { runtime: &runtime, resolve: args.resolve };
+    let machine = Machine { runtime: &runtime, asked: &answers.of(&runtime), resolve: args.resolve };
     one(file.to_owned(), cases, Some(&machine), |surroundings| load(&files, surroundings))
 }
 
@@ -165,6 +166,8 @@ type Loaded = Result<(Policy, Vec<Problem>), Vec<Problem>>;
 /// The machine at hand.
 struct Machine<'a> {
     runtime: &'a Runtime,
+    /// The same, which is asked once for all files.
+    asked: &'a dyn Surroundings,
     /// Whether names are to be asked for.
     resolve: bool,
 }
@@ -177,8 +180,8 @@ fn one(
     load: impl Fn(&dyn Surroundings) -> Loaded,
 ) -> Checked {
     let mut problems = Vec::new();
-    if let Some(Machine { runtime, resolve, .. }) = machine {
-        match load(*runtime) {
+    if let Some(Machine { runtime, asked, resolve }) = machine {
+        match load(*asked) {
             Ok((policy, warnings)) => {
                 problems.extend(warnings);
                 problems.extend(missing_programs(&policy, &runtime.path));

@@ -4,6 +4,7 @@
 //! the user's configuration, never the checkout's: a `.npmrc` in a pull request would otherwise widen the very policy that
 //! is to hold it. What cannot be found out is a warning that says what to add, never a guess.
 
+mod answers;
 mod apt;
 mod cargo;
 mod github;
@@ -19,6 +20,7 @@ use super::raw::{self, SyntaxError};
 use crate::policy::secret::Place;
 use crate::policy::words;
 
+pub use answers::Answers;
 pub use runtime::Runtime;
 
 /// Whose configuration a rule `{ ecosystem: … }` asks.

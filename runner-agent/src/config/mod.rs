@@ -19,7 +19,7 @@ pub mod daemon;
 
 pub use combined::{Combined, combine};
 pub use daemon::DaemonConfig;
-pub use ecosystem::{Runtime, Surroundings};
+pub use ecosystem::{Answers, Runtime, Surroundings};
 pub use load::load;
 pub use problem::{Level, Problem};
 pub use recorded::{Recorded, load_recording};

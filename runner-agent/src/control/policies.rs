@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::protocol::GivenPolicy;
 use crate::config::ecosystem::{Ecosystem, Resolved};
 use crate::config::raw::SyntaxError;
-use crate::config::{self, Combined, DaemonConfig, Problem, Recorded, Runtime, Surroundings, combine, load_recording};
+use crate::config::{
+    self, Answers, Combined, DaemonConfig, Problem, Recorded, Runtime, Surroundings, combine, load_recording,
+};
 use crate::identity::{JobIdentity, TrustRules, trust};
 use crate::policy::secret::Place;
 use crate::policy::{Mode, Policy, Service, Trust, select};
@@ -55,9 +57,10 @@ impl Policies {
         let is_floor = |file: &PathBuf| config.floor.as_ref().is_some_and(|floor| same_file(file, floor));
         found.retain(|file| !is_floor(file));
         let (mut known, mut files, mut under) = (Vec::new(), Vec::new(), None);
+        let (machine, answers) = (Runtime::from_env(), Answers::default());
         for file in found.iter().chain(&config.floor) {
             let one = std::slice::from_ref(file);
-            match config::load(one, &Runtime::from_env().including(None, one)) {
+            match config::load(one, &answers.of(&machine.including(None, one))) {
                 Ok((policy, _)) if is_floor(file) => under = Some(policy),
                 Ok((policy, _)) => {
                     known.push(policy);
@@ -108,9 +111,11 @@ impl Policies {
         let selection = select(&self.known, &job.subject(trust, &self.trust)).map_err(|error| error.to_string())?;
         let index = self.known.iter().position(|policy| std::ptr::eq(policy, selection.policy));
         let file = index.and_then(|index| self.files.get(index)).ok_or("the chosen policy has no file")?;
-        let (floor, floor_recorded) = self.floor.as_ref().map(|floor| self.load(floor, runtime)).transpose()?.unzip();
-        let (policy, recorded) = self.load(file, runtime)?;
-        let (given, given_recorded) = load_given(given, runtime)?.unzip();
+        let answers = Answers::default();
+        let load = |file: &PathBuf| self.load(file, runtime, &answers);
+        let (floor, floor_recorded) = self.floor.as_ref().map(load).transpose()?.unzip();
+        let (policy, recorded) = load(file)?;
+        let (given, given_recorded) = load_given(given, &answers.of(runtime))?.unzip();
         let mut notes = vec![selection.because.clone()];
         let (mut policy, kept) = combine(floor, policy, given).map_err(|widenings| widenings.join("\n"))?;
         notes.extend(kept);
@@ -128,9 +133,10 @@ impl Policies {
         Ok(Chosen { policy, recorded, trust, because, notes })
     }
 
-    fn load(&self, file: &Path, runtime: &Runtime) -> Result<(Policy, Recorded), String> {
+    fn load(&self, file: &Path, runtime: &Runtime, answers: &Answers) -> Result<(Policy, Recorded), String> {
         let files = [file.to_owned()];
-        let surroundings = runtime.including(None, &files);
+        let machine = runtime.including(None, &files);
+        let surroundings = answers.of(&machine);
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).get(file).cloned();
         if let Some((policy, recorded)) = latest
             && recorded.still_holds(&surroundings)
@@ -155,13 +161,13 @@ fn same_file(one: &Path, other: &Path) -> bool {
     one == other || one.canonicalize().ok().zip(other.canonicalize().ok()).is_some_and(|(one, other)| one == other)
 }
 
-fn load_given(given: &[GivenPolicy], runtime: &Runtime) -> Result<Option<(Policy, Recorded)>, String> {
+fn load_given(given: &[GivenPolicy], machine: &dyn Surroundings) -> Result<Option<(Policy, Recorded)>, String> {
     if given.is_empty() {
         return Ok(None);
     }
     let files: Vec<PathBuf> = given.iter().map(|policy| policy.name.clone()).collect();
     let texts = given.iter().map(|policy| (policy.name.clone(), policy.text.clone().into_bytes())).collect();
-    let loaded = load_recording(&files, &Handed { runtime, texts });
+    let loaded = load_recording(&files, &Handed { machine, texts });
     loaded.map(|(policy, _, recorded)| Some((policy, recorded))).map_err(|problems| told(&problems))
 }
 
@@ -171,25 +177,25 @@ fn told(problems: &[Problem]) -> String {
 
 /// The machine, with files that were handed over as text. No other is opened for whoever handed them over.
 struct Handed<'a> {
-    runtime: &'a Runtime,
+    machine: &'a dyn Surroundings,
     texts: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 impl Surroundings for Handed<'_> {
     fn hosts(&self, ecosystem: Ecosystem) -> Resolved {
-        self.runtime.hosts(ecosystem)
+        self.machine.hosts(ecosystem)
     }
 
     fn proxies(&self) -> Resolved {
-        self.runtime.proxies()
+        self.machine.proxies()
     }
 
     fn resolvers(&self) -> Vec<IpAddr> {
-        self.runtime.resolvers()
+        self.machine.resolvers()
     }
 
     fn place(&self) -> Place {
-        self.runtime.place()
+        self.machine.place()
     }
 
     fn policy_dir(&self) -> Option<&Path> {
