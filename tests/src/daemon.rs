@@ -185,6 +185,17 @@ impl Daemon {
         &self.agent
     }
 
+    /// The keeper of a job that a daemon before it began: a child of its.
+    pub fn keeper(&self) -> Option<Pid> {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let is_keeper = |pid: &&str| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.split(|byte| *byte == 0).nth(1) == Some(b"keep")
+        };
+        children.split_whitespace().find(is_keeper).and_then(|pid| Pid::from_raw(pid.parse().ok()?))
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("it has a number");

@@ -150,6 +150,7 @@ impl Station {
             stand: Stand::default(),
             began_ns,
             disarmed: None,
+            announced: None,
             log,
             seal,
             recorded,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustix::thread::CapabilitySet;
 
+use super::announcing::Announced;
 use super::block::Blocking;
 use super::footing::Stand;
 use super::guarding;
@@ -29,6 +30,8 @@ pub(super) struct AtWork {
     pub(super) began_ns: u64,
     /// Why the job had to be ended before its end.
     pub(super) disarmed: Option<String>,
+    /// Whether its end was announced.
+    pub(super) announced: Option<Announced>,
     /// The log, for a successor to go on with.
     pub(super) log: Option<PathBuf>,
     /// What signs the log, if anything does.

@@ -1,13 +1,17 @@
 //! The keeper of a job whose agent is gone: takes its pins over without a gap, answers its DNS again, goes on with its log,
 //! and looks after it until its last process has ended.
 
+mod desk;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixListener as Listener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::net::UnixListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::MissedTickBehavior;
 
@@ -17,7 +21,7 @@ use super::block::Force;
 use super::flow::{Flow, LOG, now_ns};
 use super::guarding;
 use super::platform::Platform;
-use super::run::{RunError, TICK};
+use super::run::{RunError, TICK, io_error};
 use super::signals::{self, Arrived};
 use super::state::Held;
 use super::station::{Hold, Station};
@@ -36,6 +40,9 @@ use crate::sink::Outbox;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::wire::Encoder;
 
+use desk::Memories;
+pub use desk::{Clerk, Kept};
+
 /// What the keeper says when it has the job.
 pub(super) const HAS_IT: &str = "kept";
 
@@ -52,30 +59,43 @@ pub struct KeepOptions {
     pub encoder: Encoder,
     /// Takes out secrets.
     pub redactor: Redactor,
+    /// Answers what the next daemon asks about the job.
+    pub clerk: Clerk,
 }
 
 /// Keeps a job to its end. Says on standard output whether it has it; an error is that it hasn't.
 pub fn keep(options: KeepOptions) -> Result<(), String> {
     // Not a member of the session that started it, which may be about to end.
     let _ = rustix::process::setsid();
+    let clerk = options.clerk;
     let kept = take(options);
     let word = kept.as_ref().map_or_else(|reason| reason.replace('\n', " "), |_| HAS_IT.to_owned());
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{word}");
     let _ = out.flush();
-    let mut station = kept?;
+    let Keeping { mut station, listener, memories } = kept?;
     let signals = signals::receive().map_err(|error| error.to_string())?;
     station.settle_in().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("can't start the event loop: {error}"))?;
-    runtime.block_on(look_after(station, signals)).map_err(|error| error.to_string())
+    let keeping = Keeping { station, listener, memories };
+    runtime.block_on(look_after(keeping, signals, clerk)).map_err(|error| error.to_string())
+}
+
+/// What a keeper has.
+struct Keeping {
+    station: Station,
+    listener: Option<Listener>,
+    memories: Memories,
 }
 
 /// Looks after jobs that another agent started, until nothing of them is left. A signal ends the keeper and not the jobs: their
 /// rules stay in force.
-async fn look_after(mut station: Station, mut signals: UnboundedReceiver<Arrived>) -> Result<(), RunError> {
+async fn look_after(keeping: Keeping, mut signals: UnboundedReceiver<Arrived>, clerk: Clerk) -> Result<(), RunError> {
+    let Keeping { mut station, listener, mut memories } = keeping;
+    let listener = listener.map(UnixListener::from_std).transpose().map_err(io_error("listen for the next daemon"))?;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looked = Instant::now();
@@ -86,10 +106,14 @@ async fn look_after(mut station: Station, mut signals: UnboundedReceiver<Arrived
                 station.leave();
                 return Ok(());
             }
+            Ok(stream) = desk::next(listener.as_ref()) => {
+                desk::hear(stream, Kept { station: &mut station, memories: &mut memories }, clerk).await;
+            }
             _ = tick.tick() => {}
         }
         station.take_in();
         station.look_after()?;
+        station.tell_who_went_on();
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
             station.tell_losses()?;
@@ -104,8 +128,8 @@ async fn look_after(mut station: Station, mut signals: UnboundedReceiver<Arrived
 }
 
 /// Takes the jobs over. Until all of it has succeeded nothing is held that would take rules or processes away when dropped.
-fn take(options: KeepOptions) -> Result<Station, String> {
-    let KeepOptions { runtime, name, encoder, redactor } = options;
+fn take(options: KeepOptions) -> Result<Keeping, String> {
+    let KeepOptions { runtime, name, encoder, redactor, clerk: _ } = options;
     let held = Held::take(&runtime, &name).map_err(|error| format!("somebody else has it: {error}"))?;
     let inherited = match inherit(&runtime, &name, &held, &encoder, &redactor) {
         Ok(inherited) => inherited,
@@ -121,20 +145,26 @@ fn take(options: KeepOptions) -> Result<Station, String> {
         held.keep();
         return Err("its cgroup or its pins have just gone".to_owned());
     };
-    let mut at_work = BTreeMap::new();
-    for (Taken { job, force, log, recorded, cgroup: _ }, cgroup) in jobs.into_iter().zip(cgroups) {
+    let (mut at_work, mut memories) = (BTreeMap::new(), Memories::default());
+    for (Taken { job, force, log, last_seq, recorded, cgroup: _ }, cgroup) in jobs.into_iter().zip(cgroups) {
         let stand = guarding::stand(&job.policy, Some(&held), log.as_deref());
         let blocking = force.map(|force| force.held(&cgroup));
         // Of what began before, nobody knows any more whether that was while the job ran. The gate to a container engine went
         // with the agent before, and what the job had made through it is forgotten.
-        let (began_ns, engine, disarmed) = (now_ns(), None, None);
-        let taken = AtWork { job, cgroup, blocking, engine, stand, began_ns, disarmed, log, seal: None, recorded };
+        let (began_ns, engine, disarmed, announced, seal) = (now_ns(), None, None, None, None);
+        if let Some(log) = &log {
+            memories.read(job.slot, log.clone(), last_seq);
+        }
+        let taken = AtWork { job, cgroup, blocking, engine, stand, began_ns, disarmed, announced, log, seal, recorded };
         at_work.insert(taken.job.slot, taken);
     }
+    let listener = desk::open(&held)
+        .inspect_err(|error| tracing::warn!("{name}: nobody can ask its keeper about it: {error}"))
+        .ok();
     let left = Hold::taken_over(held, pins, asked);
     let mut station = Station::taken_over(kernel, flow, hierarchy, at_work, platform, runtime, left);
     station.catch_up();
-    Ok(station)
+    Ok(Keeping { station, listener, memories })
 }
 
 /// A job as the agent before left it.
@@ -143,6 +173,8 @@ struct Taken {
     force: Option<Force>,
     cgroup: PathBuf,
     log: Option<PathBuf>,
+    /// Number of its log's last line.
+    last_seq: u64,
     recorded: Combined,
 }
 
@@ -211,7 +243,7 @@ fn inherit(
         }
         flow.start_job(job.clone(), outboxes, Account::default());
         flow.pipeline.go_on_after(slot, last_seq);
-        jobs.push(Taken { job, force, cgroup, log, recorded });
+        jobs.push(Taken { job, force, cgroup, log, last_seq, recorded });
     }
     Ok(Inherited { kernel, hierarchy, jobs, platform, flow, root, asked: left.pins })
 }

@@ -1,6 +1,7 @@
 //! The agent at work on one job: arm, check, start the command, pass records on until it ends, settle the account.
 
 mod account;
+mod announcing;
 mod arm;
 mod at_work;
 mod block;
@@ -29,9 +30,9 @@ mod trial;
 
 pub use block::default_runtime;
 pub use flow::LOG;
-pub use keeper::{KeepOptions, keep};
+pub use keeper::{Clerk, KeepOptions, Kept, keep};
 pub use run::{Outcome, RunError, RunOptions, run};
 pub use sealing::{CHECKPOINT_EVERY, Sealing};
 pub use self_check::act as act_as_child;
-pub use service::{BeginError, Begun, Ended, Figures, JobRequest, Past, Service, ServiceOptions, Standing};
+pub use service::{BeginError, Begun, Elsewhere, Ended, Figures, JobRequest, Past, Service, ServiceOptions, Standing};
 pub use trial::{BlockTrial, Trial, try_to_arm, try_to_block};

@@ -4,6 +4,7 @@
 //! the job's cgroup; a job ends when its worker has, whatever anybody says before. That a job's end was announced is noted: then
 //! its result is asked for, and what it does from there on is a finding.
 
+mod elsewhere;
 mod ending;
 mod figures;
 mod moving;
@@ -34,8 +35,10 @@ use crate::redact::Redactor;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::wire::Encoder;
 use crate::sink::{Deliveries, Outbox};
+pub use elsewhere::Elsewhere;
 pub use figures::{Figures, Past};
 use moving::pidfd;
+use words::own_job_refused;
 pub use words::{BeginError, Begun, Ended, JobRequest, Standing};
 
 /// How the daemon sets itself up.
@@ -78,10 +81,6 @@ struct Session {
     worker: ProcessKey,
     /// Readable when the worker has ended.
     ended: OwnedFd,
-    is_announced: bool,
-    /// Programs started when the end was announced.
-    execs_then: u64,
-    went_on_told: bool,
 }
 
 /// The daemon's jobs, and the station that looks after them.
@@ -184,8 +183,11 @@ impl Service {
         for pid in [asker, request.worker] {
             if let Some(slot) = self.slot_of(pid) {
                 let id = self.sessions.get(&slot).map_or_else(|| "a job".into(), |session| session.begun.id.clone());
-                self.refused(slot, &format!("pid {pid} asked for a job of its own"));
+                self.station.refused(slot, &own_job_refused(pid));
                 return Err(BeginError::Inside { pid, id });
+            }
+            if let Some(elsewhere) = self.elsewhere(pid) {
+                return Err(BeginError::InsideKept { pid, elsewhere });
             }
         }
         let slot = self.free_slot().ok_or_else(|| self.no_slot())?;
@@ -216,11 +218,11 @@ impl Service {
             id: id.clone(),
             mode: policy.mode,
             tier: self.tier(),
-            trust: (tier.as_str(), because),
+            trust: Some((tier.as_str(), because)),
             policy: policy.name.clone(),
             policy_sha256: policy.origin.sha256.clone(),
             log: log.clone(),
-            receipt: sealing.receipt.clone(),
+            receipt: Some(sealing.receipt.clone()),
         };
         self.station.begin(JobOptions {
             slot,
@@ -244,9 +246,7 @@ impl Service {
         }
         self.last_slot = slot;
         self.past.begun += 1;
-        let (is_announced, execs_then, went_on_told) = (false, 0, false);
-        let session = Session { begun: begun.clone(), worker: key, ended, is_announced, execs_then, went_on_told };
-        self.sessions.insert(slot, session);
+        self.sessions.insert(slot, Session { begun: begun.clone(), worker: key, ended });
         Ok(begun)
     }
 
@@ -262,20 +262,11 @@ impl Service {
         self.sessions.get(&slot).map(|session| session.begun.id.clone())
     }
 
-    /// Tells in a job's log that somebody asked for what is not his to ask for.
-    fn refused(&mut self, slot: u32, detail: &str) {
-        if let Some(at_work) = self.station.jobs.get(&slot) {
-            let job = at_work.job.clone();
-            self.station.flow.changed(&job, "control-refused", detail.to_owned());
-            self.station.flow.send();
-        }
-    }
-
     /// How the jobs stand.
     pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
         self.sessions.iter().map(|(slot, session)| Standing {
             begun: &session.begun,
-            is_announced: session.is_announced,
+            is_announced: self.station.is_announced(*slot),
             processes: self.station.jobs.get(slot).map_or(0, |at_work| at_work.cgroup.processes().len()),
             worker: session.worker.tgid,
         })
@@ -294,7 +285,7 @@ impl Service {
     /// Sees to it that everything is in force, and ends the jobs whose workers have ended.
     pub fn look_after(&mut self) -> Result<Vec<Ended>, RunError> {
         self.station.look_after()?;
-        self.tell_who_went_on();
+        self.station.tell_who_went_on();
         let mut ended = Vec::new();
         for slot in self.over() {
             ended.extend(self.end(slot)?);

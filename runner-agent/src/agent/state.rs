@@ -14,6 +14,9 @@ const LOCK: &str = "lock";
 /// The file with what a successor needs to know.
 const RECORD: &str = "job.json";
 
+/// The socket of whoever keeps the job.
+const DESK: &str = "keeper.sock";
+
 /// How the name of a folder begins that nobody holds yet; one that stays so is of an agent that died there, and of no job.
 const UNHELD: &str = ".unheld-";
 
@@ -50,6 +53,11 @@ impl Held {
     /// What lies in it.
     pub(super) fn files(&self) -> [PathBuf; 2] {
         [self.folder.join(RECORD), self.folder.join(LOCK)]
+    }
+
+    /// Where its keeper is asked.
+    pub(super) fn desk(&self) -> PathBuf {
+        self.folder.join(DESK)
     }
 
     /// Name of the job.
@@ -114,10 +122,11 @@ pub(super) fn orphans(runtime: &Path) -> io::Result<Vec<Held>> {
     Ok(found)
 }
 
-/// What every agent has left, as files; what stands in them is read without a lock.
-pub(super) fn records(runtime: &Path) -> impl Iterator<Item = PathBuf> {
+/// What every agent but `own` has left, as files, each with the socket of its keeper; what stands in them is read without a lock.
+pub(super) fn records(runtime: &Path, own: Option<&str>) -> impl Iterator<Item = (PathBuf, PathBuf)> {
     let folders = fs::read_dir(jobs(runtime)).into_iter().flatten().flatten();
-    folders.map(|entry| entry.path().join(RECORD))
+    let others = folders.filter(move |entry| own.is_none_or(|own| entry.file_name() != *own));
+    others.map(|entry| (entry.path().join(RECORD), entry.path().join(DESK)))
 }
 
 fn jobs(runtime: &Path) -> PathBuf {

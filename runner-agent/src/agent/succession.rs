@@ -83,9 +83,14 @@ struct Traces {
     jobs: Vec<Trace>,
 }
 
+/// The same of a job.
 #[derive(Debug, Deserialize)]
-struct Trace {
-    cgroup: PathBuf,
+pub(super) struct Trace {
+    pub(super) cgroup: PathBuf,
+    #[serde(default)]
+    pub(super) id: Arc<str>,
+    #[serde(default)]
+    pub(super) log: Option<PathBuf>,
 }
 
 impl Traces {
@@ -161,12 +166,17 @@ fn clear(left: Option<&Traces>, name: &str, runtime: &Path, pins: Option<&Path>)
     Ok(())
 }
 
-/// The job of another agent that a process in this cgroup belongs to. Read without the lock, which its keeper holds; the file is
-/// whole at any moment.
-pub(super) fn job_of_another(runtime: &Path, cgroup: &Path) -> Option<Word> {
-    let texts = records(runtime).filter_map(|record| std::fs::read(record).ok());
-    let words = texts.filter_map(|text| serde_json::from_slice(&text).ok()).flat_map(|left: Testament| left.jobs);
-    words.into_iter().find(|word| cgroup.starts_with(&word.cgroup))
+/// The job of another agent than `own` of which that is so, and where its keeper is asked. Read without the lock, which its keeper holds; the file is whole at any
+/// moment.
+pub(super) fn job_of_another(
+    runtime: &Path,
+    own: Option<&str>,
+    is_it: impl Fn(&Trace) -> bool,
+) -> Option<(Trace, PathBuf)> {
+    records(runtime, own).find_map(|(record, desk)| {
+        let left: Traces = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
+        Some((left.jobs.into_iter().find(&is_it)?, desk))
+    })
 }
 
 /// Starts a keeper and waits until it has the job, or says why not.
@@ -229,10 +239,16 @@ mod tests {
             }],
         });
         left_behind(runtime.path(), "theirs", Some(&word.to_string()));
-        let id = |cgroup| job_of_another(runtime.path(), Path::new(cgroup)).map(|word| word.id);
-        assert_eq!(id("/c/theirs/below").as_deref(), Some("theirs-1"));
-        assert_eq!(id("/c/theirs-2"), None);
-        assert_eq!(job_of_another(&runtime.path().join("nothing"), Path::new("/c/theirs")).map(|word| word.id), None);
+        let id = |own, cgroup: &'static str| {
+            let found = job_of_another(runtime.path(), own, |trace| Path::new(cgroup).starts_with(&trace.cgroup));
+            found.map(|(trace, _)| trace.id)
+        };
+        assert_eq!(id(None, "/c/theirs/below").as_deref(), Some("theirs-1"));
+        assert_eq!(id(None, "/c/theirs-2"), None);
+        assert_eq!(id(Some("theirs"), "/c/theirs"), None, "it is no other's");
+        let desk = job_of_another(runtime.path(), None, |trace| &*trace.id == "theirs-1").map(|(_, desk)| desk);
+        assert_eq!(desk, Some(runtime.path().join("jobs/theirs/keeper.sock")));
+        assert!(job_of_another(&runtime.path().join("nothing"), None, |_| true).is_none());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{USAGE, complain, sending};
 pub(super) use crate::agent::launch::NOT_ARMED;
 use crate::agent::{self, KeepOptions, Outcome, RunError, RunOptions, Sealing};
 use crate::config::{self, DaemonConfig, Recorded, Runtime};
+use crate::control::answer_for_keeper;
 use crate::identity::{self, Environment, JobIdentity};
 use crate::job::Scope;
 use crate::kernel::{LoadOptions, procfs};
@@ -124,7 +125,7 @@ pub fn run(args: RunArgs) -> ExitCode {
 pub fn keep(runtime: PathBuf, name: String) -> ExitCode {
     let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
     let redactor = redactor();
-    match agent::keep(KeepOptions { runtime, name, encoder, redactor }) {
+    match agent::keep(KeepOptions { runtime, name, encoder, redactor, clerk: answer_for_keeper }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);

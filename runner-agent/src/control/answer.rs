@@ -37,7 +37,7 @@ fn facts(begun: &Begun, state: &str) -> Fields {
 
 pub(super) fn begun(begun: &Begun, notes: &[String]) -> Value {
     let mut fields = facts(begun, "running");
-    let (trust, because) = &begun.trust;
+    let (trust, because) = begun.trust.as_ref().map(|(trust, because)| (*trust, because.as_str())).unzip();
     fields.insert("trust".to_owned(), json!(trust));
     fields.insert("trust_reason".to_owned(), json!(because));
     fields.insert("notes".to_owned(), json!(notes));

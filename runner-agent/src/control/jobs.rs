@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::answer;
 use super::desk::{Asked, Wanted};
+use super::kept;
 use super::metrics;
 use super::peer::Peer;
 use super::policies::Chosen;
 use super::protocol::{Answer, NOT_ARMED, Request, USAGE};
-use crate::agent::{BeginError, Begun, JobRequest, Service};
+use crate::agent::{BeginError, Begun, Elsewhere, JobRequest, Service};
 use crate::identity::JobIdentity;
 use crate::policy::Mode;
 
@@ -21,7 +22,19 @@ pub(super) fn answer_one(service: &mut Service, asked: Asked) {
             return;
         }
         Asked::Start(wanted, to) => (start(service, *wanted), to),
-        Asked::Simple(peer, request, to) => (simple(service, peer, request), to),
+        Asked::Simple(peer, Request::Stop { job, only_tell }, to) => {
+            let by = (!only_tell).then_some(peer.pid);
+            match whose(service, peer, job) {
+                Ok(Whose::Ours(id)) => (stop(service, &id, by), to),
+                Ok(Whose::Kept(elsewhere)) => {
+                    // Its keeper takes its time, and others are answered meanwhile.
+                    tokio::spawn(async move { to.send(kept::stop(&elsewhere, by).await) });
+                    return;
+                }
+                Err(answer) => (answer, to),
+            }
+        }
+        Asked::Simple(peer, request, to) => (simple(service, peer, &request), to),
     };
     // A client that has given up is told nothing; what it began goes on.
     let _ = to.send(answer);
@@ -44,11 +57,15 @@ fn start(service: &mut Service, wanted: Wanted) -> Answer {
     let trust = (trust, because);
     match service.begin(peer.pid, JobRequest { identity, title, worker, trust, policy, recorded, redactor }) {
         Ok(begun) => {
-            tracing::info!("{} began: pid {worker}, {}: {}", begun.id, begun.trust.0, begun.trust.1);
+            let (tier, because) = begun.trust.as_ref().map_or(("", ""), |(tier, because)| (*tier, because));
+            tracing::info!("{} began: pid {worker}, {tier}: {because}", begun.id);
             Answer::Done(answer::begun(&begun, &notes))
         }
         Err(error) => {
             tracing::warn!("a job of pid {worker} did not begin: {error}");
+            if let Some((elsewhere, detail)) = error.for_keeper() {
+                tokio::spawn(kept::tell_refused(elsewhere, detail));
+            }
             let code = if matches!(error, BeginError::Known(_)) { USAGE } else { NOT_ARMED };
             Answer::refused(code, error.to_string())
         }
@@ -62,9 +79,8 @@ fn title(identity: &JobIdentity) -> Vec<String> {
     [identity.provider.as_str().to_owned()].into_iter().chain(words).collect()
 }
 
-fn simple(service: &mut Service, peer: Peer, request: Request) -> Answer {
+fn simple(service: &mut Service, peer: Peer, request: &Request) -> Answer {
     match request {
-        Request::Stop { job, only_tell } => stop(service, peer, job, only_tell),
         Request::List => {
             let jobs: Vec<_> = service.standings().map(|standing| answer::standing(&standing)).collect();
             Answer::Done(json!({ "schema": answer::SCHEMA, "jobs": jobs }))
@@ -76,7 +92,7 @@ fn simple(service: &mut Service, peer: Peer, request: Request) -> Answer {
                 "version": env!("CARGO_PKG_VERSION"),
                 "tier": service.tier(),
                 "jobs": service.standings().count(),
-                "job": service.job_of(peer.pid),
+                "job": service.job_of(peer.pid).or_else(|| service.elsewhere(peer.pid).map(|elsewhere| elsewhere.id)),
                 "maps": entries,
             })),
             Err(error) => Answer::refused(NOT_ARMED, error.to_string()),
@@ -85,39 +101,43 @@ fn simple(service: &mut Service, peer: Peer, request: Request) -> Answer {
             Ok(figures) => Answer::Done(json!({ "schema": answer::SCHEMA, "metrics": metrics::text(figures) })),
             Err(error) => Answer::refused(NOT_ARMED, error.to_string()),
         },
-        Request::Start { .. } => Answer::refused(USAGE, "a job is begun with `job start`"),
+        Request::Start { .. } | Request::Stop { .. } => {
+            Answer::refused(USAGE, "a job is begun with `job start`, and ended with `job stop`")
+        }
     }
 }
 
-/// Why a process is answered for no job.
-fn no_job(service: &Service, pid: u32) -> String {
-    let Some((id, log)) = service.job_of_another(pid) else {
-        return format!("pid {pid} belongs to no job of this daemon: there was no `job start`, or its job has ended");
-    };
-    let log = log.map_or_else(String::new, |log| format!(", in {}", log.display()));
-    format!(
-        "{id} was begun by a daemon that is gone, and this one has no account of it; its rules hold, and a keeper tells what it \
-         does{log}"
-    )
+/// Who has a job that somebody wants to end.
+enum Whose {
+    /// This daemon, under that id.
+    Ours(String),
+    /// The keeper of a job that an earlier daemon began.
+    Kept(Elsewhere),
 }
 
 /// Everybody in a job may announce its end, which changes nothing about what holds for it; root may announce any.
-fn stop(service: &mut Service, peer: Peer, job: Option<String>, only_tell: bool) -> Answer {
-    let own = service.job_of(peer.pid);
-    let id = match (job, own) {
-        (Some(job), own) if peer.uid == 0 || own.as_deref() == Some(&*job) => job,
-        (Some(job), _) => {
-            return Answer::refused(
-                NOT_ARMED,
-                format!("pid {} doesn't belong to {job}; only root may end others", peer.pid),
-            );
+fn whose(service: &Service, peer: Peer, wanted: Option<String>) -> Result<Whose, Answer> {
+    let refused = |message: String| Err(Answer::refused(NOT_ARMED, message));
+    let (pid, own) = (peer.pid, service.job_of(peer.pid));
+    let elsewhere = if own.is_none() { service.elsewhere(pid) } else { None };
+    let id = own.clone().or_else(|| elsewhere.as_ref().map(|elsewhere| elsewhere.id.clone()));
+    match wanted {
+        Some(job) if peer.uid != 0 && id.as_deref() != Some(&*job) => {
+            refused(format!("pid {pid} doesn't belong to {job}; only root may end others"))
         }
-        (None, Some(own)) => own.to_string(),
-        (None, None) => {
-            return Answer::refused(NOT_ARMED, no_job(service, peer.pid));
-        }
-    };
-    match service.announce_end(&id, (!only_tell).then_some(peer.pid), answer::result) {
+        Some(job) => Ok(service.elsewhere_named(&job).map_or(Whose::Ours(job), Whose::Kept)),
+        None => match (own, elsewhere) {
+            (Some(own), _) => Ok(Whose::Ours(own.to_string())),
+            (None, Some(elsewhere)) => Ok(Whose::Kept(elsewhere)),
+            (None, None) => refused(format!(
+                "pid {pid} belongs to no job of this daemon: there was no `job start`, or its job has ended"
+            )),
+        },
+    }
+}
+
+fn stop(service: &mut Service, id: &str, by: Option<u32>) -> Answer {
+    match service.announce_end(id, by, answer::result) {
         Ok(Some(result)) => Answer::Done(result),
         Ok(None) => Answer::refused(NOT_ARMED, format!("there is no job {id}; `job list` tells which there are")),
         Err(error) => Answer::refused(NOT_ARMED, error.to_string()),

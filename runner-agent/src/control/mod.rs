@@ -8,6 +8,7 @@ mod answer;
 mod ask;
 mod desk;
 mod jobs;
+mod kept;
 mod listen;
 mod metrics;
 mod peer;
@@ -17,6 +18,7 @@ mod serve;
 
 pub use answer::SCHEMA;
 pub use ask::{AskError, ask};
+pub use kept::answer_for_keeper;
 pub use listen::Handed;
 pub use policies::Policies;
 pub use protocol::{Answer, GivenPolicy, NOT_ARMED, Request, USAGE};

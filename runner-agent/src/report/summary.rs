@@ -1,6 +1,7 @@
 //! The end-of-job summary: processes, destinations by name, secret reads, findings with their evidence, the account.
 
 mod facts;
+mod followed;
 mod gaps;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +23,7 @@ const MAX_ROWS: usize = 25;
 const MAX_DESCRIBED: usize = 20_000;
 
 /// Collects what the summary needs, notice by notice.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     started: Option<JobStarted>,
     ended: Option<JobEnded>,
@@ -37,14 +38,14 @@ pub struct Summary {
     described: HashMap<u64, String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Reached {
     count: u64,
     programs: Vec<String>,
     addresses: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SecretRead {
     who: String,
     path: String,
@@ -61,13 +62,14 @@ impl Summary {
             Content::Finding(finding) => self.finding(finding),
             Content::JobStarted(started) => self.started = Some(started.clone()),
             Content::JobEnded(ended) => self.ended = Some(ended.clone()),
-            Content::Loss(loss) => self.lost(loss),
+            Content::Loss(loss) => self.lost(loss.count, loss.place, loss.reason),
             Content::Agent(AgentState::Changed { state, detail }) => self.changed(state, detail),
             Content::Agent(AgentState::Ready { .. }) | Content::Checkpoint(_) | Content::Receipt(_) => {}
         }
     }
 
     fn event(&mut self, event: &Event) {
+        let who = || event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
         match &event.activity {
             Activity::Exec { .. } => {
                 self.execs += 1;
@@ -77,7 +79,7 @@ impl Summary {
                 }
             }
             Activity::File(file) => {
-                let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
+                let who = who();
                 let access = match (file.verdict, file.read) {
                     (Verdict::Blocked, _) => "was kept from reading",
                     (_, true) => "read",
@@ -92,7 +94,7 @@ impl Summary {
             }
             Activity::Connect(connection) => self.connection(event, connection),
             Activity::Socket { family, socket_type, protocol, verdict, killed } => {
-                let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
+                let who = who();
                 let what = format!("family {family}, type {socket_type}, protocol {protocol}");
                 let then = match (verdict, killed) {
                     (_, true) => ", and was ended",
@@ -105,25 +107,23 @@ impl Summary {
                 if let Some(word) =
                     message.decided.as_ref().and_then(|decided| decided.refusal).map(|refusal| refusal.word)
                 {
-                    let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
+                    let who = who();
                     let (name, kind) = (&message.name, &message.query_type);
                     self.describe(event.seq, format!("dns      {who} asked for {name} ({kind}), refused: {word}"));
                 }
             }
             Activity::Device { major, minor, killed } => {
-                let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
-                let what = crate::detect::device_name(*major, *minor);
+                let (who, what) = (who(), crate::detect::device_name(*major, *minor));
                 let how = if *killed { "was ended for opening" } else { "was kept from opening" };
                 self.describe(event.seq, format!("device   {who} {how} {what}"));
             }
             Activity::IoUring | Activity::CgroupMove { .. } => {
-                let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
+                let who = who();
                 let what = if matches!(event.activity, Activity::IoUring) { "io_uring" } else { "cgroup " };
                 self.describe(event.seq, format!("{what} {who}"));
             }
             Activity::Attempt(attempt) => {
-                let who = event.process.as_deref().map_or_else(|| "?".to_owned(), pid_and_name);
-                let what = crate::detect::attempt_in_words(attempt);
+                let (who, what) = (who(), crate::detect::attempt_in_words(attempt));
                 self.describe(event.seq, format!("attempt  {who} {what}"));
             }
             Activity::Exit { .. } => {}

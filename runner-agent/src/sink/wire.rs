@@ -6,6 +6,7 @@
 
 pub mod format;
 pub mod read;
+pub mod recall;
 pub mod receipt;
 pub mod statement;
 pub mod tried;

@@ -5,8 +5,14 @@ use std::io::{BufRead as _, BufReader, Write as _};
 
 use end_to_end::{Daemon, host, needs};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::{CLOSED, TRY, daemon};
+
+/// A process that listens where a keeper does, and says that all is well; tells first whether it could come there.
+const KEEPER: &str = "perl -MIO::Socket::UNIX -e '$| = 1; ($p) = glob q(state/jobs/*/keeper.sock); unlink $p; \
+                      $s = IO::Socket::UNIX->new(Local => $p, Listen => 1) or print qq(kept away\\n) and exit; \
+                      print qq(listens\\n); close STDOUT; while ($c = $s->accept) { print $c q({\"done\":{}}); close $c; }'";
 
 /// A job that tries when it is told to, and ends when nobody tells it more.
 struct Steps {
@@ -18,7 +24,12 @@ struct Steps {
 impl Steps {
     fn begin(daemon: &Daemon, then: &str) -> Self {
         let script = format!(
-            "{TRY} mkfifo orders; start >/dev/null || exit 9; {then} echo ready; while read -r way; do case $way in stop) stop 2>&1 | tail -n 1 ;; *) try $way ;; esac; done <orders"
+            "{TRY} mkfifo orders; start >/dev/null || exit 9; {then} echo ready; while read -r way; do case $way in \
+             stop) stop --format json 2>&1 | tail -n 1 ;; \
+             fail-on) stop --only-tell --fail-on high >/dev/null 2>&1; echo $? ;; \
+             own) start 2>&1 | tail -n 1 ;; \
+             keeper) {{ {KEEPER} || echo no perl; }} & ;; \
+             *) try $way ;; esac; done <orders"
         );
         let mut child = daemon.worker(&script, &[]).spawn().expect("a shell can be started");
         let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -63,9 +74,13 @@ fn a_daemon_that_is_killed_leaves_the_rules_and_the_next_one_sees_to_the_job() {
     assert_eq!(job.try_once("alone"), "alone: refused");
     daemon.launch();
     assert_eq!(job.try_once("after"), "after: refused");
-    let said = job.try_once("stop");
-    let begun_by_another = "was begun by a daemon that is gone, and this one has no account of it; its rules hold";
-    assert!(said.contains(begun_by_another) && said.contains(log.to_str().expect("test paths are text")), "{said}");
+    assert_eq!(job.try_once("fail-on"), "3", "that the agent was gone is a finding");
+    let stopped: Value = serde_json::from_str(&job.try_once("stop")).expect("the job's result");
+    assert_eq!(stopped["log"], log.to_str().expect("test paths are text"));
+    assert_eq!((&stopped["verdict"], &stopped["receipt"]), (&"tampered".into(), &Value::Null), "{stopped}");
+    assert_eq!(stopped["counts"]["blocked"], 3, "before it was killed, while there was none, and since: {stopped}");
+    let told = |part: &str| stopped["summary"].as_str().is_some_and(|summary| summary.contains(part));
+    assert!(told("the agent before is gone") && told("blocked  127.0.0.1:9 tcp ×3  by bash"), "{stopped}");
     // The new one has jobs of its own beside it.
     let worked = daemon.run(&format!("{TRY} start >/dev/null; try new; stop >/dev/null"), &[]);
     assert_eq!(worked.stdout, "new: refused\n", "{worked:?}");
@@ -84,7 +99,55 @@ fn a_daemon_that_is_killed_leaves_the_rules_and_the_next_one_sees_to_the_job() {
     // By its path: names begin with the daemon's pid, and a later one may be smaller.
     let (_, first) = logs.iter().find(|(path, _)| *path == log).expect("the log of the job that was taken over");
     assert_eq!(first.connects("127.0.0.1", 9).len(), 3, "the row goes on, with what happened in between");
-    assert!(first.of("agent").any(|line| line.text("state") == "taken-over"));
+    let states: Vec<&str> = first.of("agent").map(|line| line.text("state")).collect();
+    assert_eq!(states.iter().filter(|state| ["taken-over", "end-announced"].contains(state)).count(), 2, "{states:?}");
+}
+
+#[test]
+fn a_job_that_was_taken_over_begins_no_other_and_says_when_nobody_keeps_it() {
+    needs!();
+    let mut daemon = daemon(&[CLOSED], "");
+    let mut job = Steps::begin(&daemon, "");
+    let log = daemon.logs_written().remove(0);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0), "{}", daemon.said());
+    daemon.launch();
+    let said = job.try_once("own");
+    assert!(said.contains("a job can't begin another"), "{said}");
+    let is_told = || fs::read_to_string(&log).is_ok_and(|text| text.contains("\"state\":\"control-refused\""));
+    let patience = host::patience(std::time::Duration::from_secs(20));
+    assert!(end_to_end::wait_until(patience, is_told), "{}", daemon.said());
+    assert_eq!(job.try_once("still"), "still: refused");
+    let keeper = daemon.keeper().expect("somebody keeps it");
+    rustix::process::kill_process(keeper, Signal::KILL).expect("it is our daemon's");
+    assert!(end_to_end::wait_until(patience, || daemon.keeper().is_none()));
+    let said = job.try_once("stop");
+    let nobody = "was begun by a daemon that is gone, and no keeper of it answers";
+    assert!(said.contains(nobody) && said.contains(log.to_str().expect("test paths are text")), "{said}");
+    assert_eq!(job.try_once("unkept"), "unkept: refused", "its rules stay");
+    job.end();
+    // The next one clears away what is left.
+    daemon.signal(Signal::TERM);
+    daemon.wait();
+    daemon.launch();
+}
+
+#[test]
+fn a_root_job_that_listens_in_its_keepers_place_is_not_believed() {
+    needs!();
+    let mut daemon = daemon(&[CLOSED], "");
+    let mut job = Steps::begin(&daemon, "");
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    daemon.launch();
+    let came = job.try_once("keeper");
+    let said = job.try_once("stop");
+    match came.as_str() {
+        "listens" => assert!(said.contains("who listens in its place belongs to the job"), "{said}"),
+        // Where a hook refuses it that, or there is nobody who could try.
+        _ => assert!(said.contains("\"verdict\":\"tampered\""), "{came}: {said}"),
+    }
+    job.end();
 }
 
 #[test]

@@ -5,10 +5,8 @@ use super::{Begun, Ended, Service};
 use crate::agent::run::RunError;
 use crate::event::Finding;
 use crate::kernel::cgroup::Hierarchy;
-use crate::kernel::procfs::Snapshot;
 use crate::notice::Account;
 use crate::report::summary::Summary;
-use crate::text::base_name;
 
 impl Service {
     /// Hands what came of a job so far to `tell`, and notes by whom its end was announced, if it was. Its rules stay in force until
@@ -21,47 +19,16 @@ impl Service {
     ) -> Result<Option<T>, RunError> {
         let Some(slot) = self.slot(id) else { return Ok(None) };
         self.station.take_in();
-        let whole = self.station.flow.whole_account(&mut self.station.kernel)?;
-        let (account, _) = self.station.flow.settle_losses(slot, &whole);
-        let (Some(session), Some(row), Some(at_work)) =
-            (self.sessions.get_mut(&slot), self.station.flow.row(slot), self.station.jobs.get(&slot))
-        else {
+        let account = self.station.account_so_far(slot)?;
+        let (Some(session), Some(row)) = (self.sessions.get(&slot), self.station.flow.row(slot)) else {
             return Ok(None);
         };
         let pipeline = &self.station.flow.pipeline;
         let told = tell(&session.begun, &row.summary, &account, &|found| pipeline.occurrences_of(slot, found));
-        let Some(asker) = by else { return Ok(Some(told)) };
-        session.execs_then = row.summary.execs();
-        let is_first = !std::mem::replace(&mut session.is_announced, true);
-        let state = if is_first { "end-announced" } else { "end-announced-again" };
-        let by = Snapshot::read(asker).map_or_else(
-            || format!("pid {asker}"),
-            |asker| format!("{} (pid {})", base_name(&asker.program.exe), asker.pid),
-        );
-        let job = at_work.job.clone();
-        self.station.flow.changed(
-            &job,
-            state,
-            format!("{by} said that the job has ended; it is followed until its worker has"),
-        );
-        self.station.flow.send();
-        Ok(Some(told))
-    }
-
-    pub(super) fn tell_who_went_on(&mut self) {
-        let Self { station, sessions, .. } = self;
-        for (slot, session) in sessions.iter_mut().filter(|(_, session)| session.is_announced && !session.went_on_told)
-        {
-            let (Some(row), Some(at_work)) = (station.flow.row(*slot), station.jobs.get(slot)) else { continue };
-            if row.summary.execs() > session.execs_then {
-                session.went_on_told = true;
-                let job = at_work.job.clone();
-                let detail =
-                    "programs were started after the job's end was announced; what was reported then is not all";
-                station.flow.changed(&job, "went-on", detail.to_owned());
-                station.flow.send();
-            }
+        if let Some(by) = by {
+            self.station.announce_end(slot, by);
         }
+        Ok(Some(told))
     }
 
     /// Jobs whose worker has ended, and that nothing is left of or is to be.
@@ -78,7 +45,7 @@ impl Service {
 
     pub(super) fn end(&mut self, slot: u32) -> Result<Option<Ended>, RunError> {
         let Some(session) = self.sessions.remove(&slot) else { return Ok(None) };
-        if !session.is_announced
+        if !self.station.is_announced(slot)
             && let Some(at_work) = self.station.jobs.get(&slot)
         {
             let job = at_work.job.clone();
@@ -94,9 +61,9 @@ impl Service {
     pub fn leave(mut self) -> Result<Vec<Ended>, RunError> {
         self.station.take_in();
         let mut ended = Vec::new();
-        let announced = self.sessions.iter().filter(|(_, session)| session.is_announced);
         let own = Hierarchy::find()?.own;
-        for slot in announced.map(|(slot, _)| *slot).collect::<Vec<_>>() {
+        let announced = self.sessions.keys().copied().filter(|slot| self.station.is_announced(*slot));
+        for slot in announced.collect::<Vec<_>>() {
             self.release(slot, &own.to_string_lossy())?;
             ended.extend(self.end(slot)?);
         }

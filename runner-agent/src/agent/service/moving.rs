@@ -3,23 +3,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Service;
 use crate::agent::run::{RunError, io_error};
 use crate::agent::station::Station;
-use crate::agent::succession;
 use crate::kernel::procfs::{self, Kin, Snapshot};
 
 impl Service {
-    /// The job of another daemon that a process belongs to, and its log: a keeper looks after it since that one has ended.
-    pub fn job_of_another(&self, pid: u32) -> Option<(Arc<str>, Option<PathBuf>)> {
-        let found = succession::job_of_another(&self.station.runtime, &self.cgroup_of(pid)?)?;
-        Some((found.id, found.log))
-    }
-
     pub(super) fn cgroup_of(&self, pid: u32) -> Option<PathBuf> {
         let cgroup = Snapshot::read(pid)?.cgroup;
         Some(self.station.hierarchy.mount.join(cgroup.trim_start_matches('/')))

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Elsewhere;
 use crate::agent::run::{Outcome, RunError};
 use crate::config::Combined;
 use crate::identity::JobIdentity;
@@ -36,16 +37,16 @@ pub struct Begun {
     pub mode: Mode,
     /// Name of the tier.
     pub tier: &'static str,
-    /// How far its code is trusted, in a word, and why.
-    pub trust: (&'static str, String),
+    /// How far its code is trusted, in a word, and why; not known of a job that another daemon began.
+    pub trust: Option<(&'static str, String)>,
     /// Name of the policy.
     pub policy: String,
     /// SHA-256 of the policy's sources.
     pub policy_sha256: String,
     /// Where its log is.
     pub log: PathBuf,
-    /// Where its receipt will be.
-    pub receipt: PathBuf,
+    /// Where its receipt will be; whoever goes on with another's job has not the key for one.
+    pub receipt: Option<PathBuf>,
 }
 
 /// How a job stands.
@@ -75,6 +76,14 @@ pub enum BeginError {
         /// The job that it belongs to.
         id: Arc<str>,
     },
+    /// The same, and the job is one that a daemon before this one began.
+    #[error("pid {pid} belongs to {}: a job can't begin another", elsewhere.id)]
+    InsideKept {
+        /// Who asked, or was named.
+        pid: u32,
+        /// The job that it belongs to.
+        elsewhere: Elsewhere,
+    },
     /// No slot is free.
     #[error("{0} jobs are under way, as many as the configuration allows (`jobs`)")]
     Full(usize),
@@ -90,6 +99,21 @@ pub enum BeginError {
     /// The agent could not arm.
     #[error(transparent)]
     Arm(#[from] RunError),
+}
+
+/// What is told of somebody in a job who wants one of his own.
+pub(super) fn own_job_refused(pid: u32) -> String {
+    format!("pid {pid} asked for a job of its own")
+}
+
+impl BeginError {
+    /// The job of another daemon whose keeper is to be told of this, and what.
+    pub fn for_keeper(&self) -> Option<(Elsewhere, String)> {
+        match self {
+            Self::InsideKept { pid, elsewhere } => Some((elsewhere.clone(), own_job_refused(*pid))),
+            _ => None,
+        }
+    }
 }
 
 /// What came of a job.

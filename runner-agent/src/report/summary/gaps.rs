@@ -1,17 +1,18 @@
 //! Where the evidence has holes, or was reached for.
 
 use super::{MAX_DESCRIBED, Summary};
-use crate::notice::Loss;
 
 /// What the agent says of itself that leaves holes in what it can say of the job.
 const GAPS: &[&str] = &["disarmed", "repaired", "tampered", "taken-over", "went-on"];
 
 impl Summary {
-    pub(super) fn lost(&mut self, loss: &Loss) {
-        self.gap(format!("{} of {} lost: {}", loss.count, loss.place, loss.reason));
+    /// Records or notices were lost.
+    pub fn lost(&mut self, count: u64, place: &str, reason: &str) {
+        self.gap(format!("{count} of {place} lost: {reason}"));
     }
 
-    pub(super) fn changed(&mut self, state: &str, detail: &str) {
+    /// The agent said something of itself.
+    pub fn changed(&mut self, state: &str, detail: &str) {
         if GAPS.contains(&state) {
             self.gap(format!("{state}: {detail}"));
         }
