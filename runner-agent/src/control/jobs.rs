@@ -17,8 +17,13 @@ use crate::policy::Mode;
 pub(super) fn answer_one(service: &mut Service, asked: Asked) {
     let (answer, to) = match asked {
         Asked::Join(peer, mode, to) => {
-            // As for every other answer.
-            let _ = to.send(service.begun_of(peer.pid).map(|begun| joined(begun, mode)));
+            match service.elsewhere(peer.pid) {
+                Some(elsewhere) => {
+                    tokio::spawn(async move { to.send(Some(kept::join(&elsewhere, mode).await)) });
+                }
+                // Who has given up is told nothing, as for every other answer.
+                None => drop(to.send(service.begun_of(peer.pid).map(|begun| joined(begun, mode)))),
+            }
             return;
         }
         Asked::Start(wanted, to) => (start(service, *wanted), to),
@@ -41,7 +46,7 @@ pub(super) fn answer_one(service: &mut Service, asked: Asked) {
 }
 
 /// A job that has begun, for who would have begun it.
-fn joined(begun: &Begun, mode: Option<Mode>) -> Answer {
+pub(super) fn joined(begun: &Begun, mode: Option<Mode>) -> Answer {
     if mode == Some(Mode::Block) && begun.mode == Mode::Audit {
         let message =
             format!("{} has begun in mode audit, and a job's mode stays as it is; begin it in mode block", begun.id);

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::answer;
 use super::protocol::{self, Answer, NOT_ARMED};
+use super::{answer, jobs};
 use crate::agent::{Elsewhere, Kept};
+use crate::policy::Mode;
 
 /// How long a keeper may take. Whoever waits for the daemon has a deadline of his own.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
@@ -24,6 +25,8 @@ enum Question {
         /// By that process; the result alone is asked for without it.
         by: Option<u32>,
     },
+    /// Whoever asks would have begun the job; in that mode.
+    Join { job: String, mode: Option<String> },
     /// A process of the job asked the daemon for what is not its to ask for.
     Refused { job: String, detail: String },
 }
@@ -32,6 +35,10 @@ enum Question {
 pub fn answer_for_keeper(kept: &mut Kept<'_>, question: &[u8]) -> Vec<u8> {
     let answer = match serde_json::from_slice(question) {
         Ok(Question::Stop { job, by }) => kept.announce_end(&job, by, answer::result).map(Answer::Done),
+        Ok(Question::Join { job, mode }) => {
+            let mode = mode.and_then(|mode| mode.parse().ok());
+            kept.begun(&job).map(|begun| jobs::joined(&begun, mode))
+        }
         Ok(Question::Refused { job, detail }) => kept.refused(&job, &detail).map(|()| Answer::Done(().into())),
         Err(error) => Err(format!("its keeper is of another version ({error})")),
     };
@@ -43,10 +50,18 @@ pub(super) async fn stop(elsewhere: &Elsewhere, by: Option<u32>) -> Answer {
     match ask(elsewhere, &Question::Stop { job: elsewhere.id.to_string(), by }).await {
         Ok(Answer::Refused { code, message }) => Answer::refused(code, without_account(elsewhere, &message)),
         Ok(answer) => answer,
-        Err(error) => {
-            Answer::refused(NOT_ARMED, without_account(elsewhere, &format!("no keeper of it answers ({error})")))
-        }
+        Err(error) => unheard(elsewhere, &error),
     }
+}
+
+/// What it says to who would have begun the job.
+pub(super) async fn join(elsewhere: &Elsewhere, mode: Option<Mode>) -> Answer {
+    let question = Question::Join { job: elsewhere.id.to_string(), mode: mode.map(|mode| mode.to_string()) };
+    ask(elsewhere, &question).await.unwrap_or_else(|error| unheard(elsewhere, &error))
+}
+
+fn unheard(elsewhere: &Elsewhere, error: &io::Error) -> Answer {
+    Answer::refused(NOT_ARMED, without_account(elsewhere, &format!("no keeper of it answers ({error})")))
 }
 
 /// Has a job's keeper tell that a process of it asked for what is not its to ask for.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{CLOSED, TRY, daemon};
 
 /// A process that listens where a keeper does, and says that all is well; tells first whether it could come there.
-const KEEPER: &str = "perl -MIO::Socket::UNIX -e '$| = 1; ($p) = glob q(state/jobs/*/keeper.sock); unlink $p; \
+const KEEPER: &str = "perl -MIO::Socket::UNIX -e '$| = 1; $SIG{PIPE} = q(IGNORE); ($p) = glob q(state/jobs/*/keeper.sock); unlink $p; \
                       $s = IO::Socket::UNIX->new(Local => $p, Listen => 1) or print qq(kept away\\n) and exit; \
                       print qq(listens\\n); close STDOUT; while ($c = $s->accept) { print $c q({\"done\":{}}); close $c; }'";
 
@@ -28,6 +28,7 @@ impl Steps {
              stop) stop --format json 2>&1 | tail -n 1 ;; \
              fail-on) stop --only-tell --fail-on high >/dev/null 2>&1; echo $? ;; \
              own) start 2>&1 | tail -n 1 ;; \
+             join) start --join --format json 2>&1 | tail -n 1 ;; \
              keeper) {{ {KEEPER} || echo no perl; }} & ;; \
              *) try $way ;; esac; done <orders"
         );
@@ -112,6 +113,9 @@ fn a_job_that_was_taken_over_begins_no_other_and_says_when_nobody_keeps_it() {
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0), "{}", daemon.said());
     daemon.launch();
+    let joined: Value = serde_json::from_str(&job.try_once("join")).expect("a step finds the job that it is in");
+    assert_eq!((&joined["joined"], &joined["mode"]), (&true.into(), &"block".into()), "{joined}");
+    assert_eq!(joined["log"], log.to_str().expect("test paths are text"));
     let said = job.try_once("own");
     assert!(said.contains("a job can't begin another"), "{said}");
     let is_told = || fs::read_to_string(&log).is_ok_and(|text| text.contains("\"state\":\"control-refused\""));

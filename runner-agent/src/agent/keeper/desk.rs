@@ -111,20 +111,7 @@ impl Kept<'_> {
         let before = Summary::clone(&*memories.of(slot)?);
         station.take_in();
         let account = station.account_so_far(slot).map_err(|error| error.to_string())?;
-        let (Some(row), Some(at_work)) = (station.flow.row(slot), station.jobs.get(&slot)) else {
-            return Err(over(id));
-        };
-        let policy = &at_work.job.policy;
-        let begun = Begun {
-            id: at_work.job.id.clone(),
-            mode: policy.mode,
-            tier: station.kernel.tier().name(),
-            trust: None,
-            policy: policy.name.clone(),
-            policy_sha256: policy.origin.sha256.clone(),
-            log: at_work.log.clone().unwrap_or_default(),
-            receipt: None,
-        };
+        let (Some(row), Some(begun)) = (station.flow.row(slot), begun(station, slot)) else { return Err(over(id)) };
         let pipeline = &station.flow.pipeline;
         // Of a finding that the log had already the count went with the agent before.
         let occurrences = |found: &Finding| pipeline.occurrences_of(slot, found).max(1);
@@ -133,6 +120,11 @@ impl Kept<'_> {
             station.announce_end(slot, by);
         }
         Ok(told)
+    }
+
+    /// What a job began with, as far as its keeper knows.
+    pub fn begun(&self, id: &str) -> Result<Begun, String> {
+        begun(self.station, slot(self.station, id)?).ok_or_else(|| over(id))
     }
 
     /// Tells in a job's log that somebody asked for what is not his to ask for.
@@ -146,6 +138,21 @@ impl Kept<'_> {
 fn slot(station: &Station, id: &str) -> Result<u32, String> {
     let found = station.jobs.values().find(|at_work| &*at_work.job.id == id);
     found.map(|at_work| at_work.job.slot).ok_or_else(|| over(id))
+}
+
+fn begun(station: &Station, slot: u32) -> Option<Begun> {
+    let at_work = station.jobs.get(&slot)?;
+    let policy = &at_work.job.policy;
+    Some(Begun {
+        id: at_work.job.id.clone(),
+        mode: policy.mode,
+        tier: station.kernel.tier().name(),
+        trust: None,
+        policy: policy.name.clone(),
+        policy_sha256: policy.origin.sha256.clone(),
+        log: at_work.log.clone()?,
+        receipt: None,
+    })
 }
 
 fn over(id: &str) -> String {
