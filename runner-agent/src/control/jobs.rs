@@ -17,12 +17,12 @@ use crate::policy::Mode;
 pub(super) fn answer_one(service: &mut Service, asked: Asked) {
     let (answer, to) = match asked {
         Asked::Join(peer, mode, to) => {
-            match service.elsewhere(peer.pid) {
-                Some(elsewhere) => {
-                    tokio::spawn(async move { to.send(Some(kept::join(&elsewhere, mode).await)) });
-                }
+            let ours = service.begun_of(peer.pid).map(|begun| joined(begun, mode));
+            let elsewhere = if ours.is_none() { service.elsewhere(peer.pid) } else { None };
+            match elsewhere {
+                Some(elsewhere) => drop(tokio::spawn(async move { to.send(Some(kept::join(&elsewhere, mode).await)) })),
                 // Who has given up is told nothing, as for every other answer.
-                None => drop(to.send(service.begun_of(peer.pid).map(|begun| joined(begun, mode)))),
+                None => drop(to.send(ours)),
             }
             return;
         }
