@@ -162,6 +162,9 @@ wait_for 5 'it says that it is ready' is_active
 say "restarted: main process $before, then $(show MainPID)"
 log=$(ls /var/log/runner-agent/*.jsonl)
 end_job "$log"
+# One before, one after, and each between: what was done while there was no daemon has waited in the rings.
+tries=$(sed -n 's/^while it restarted: tries \([0-9]*\),.*/\1/p' /tmp/said)
+[ "$(grep -c '"kind":"connect".*"verdict":"blocked"' "$log")" = $((tries + 2)) ] || fail 'each refusal stands in the log'
 
 say 'the watchdog is told that it goes on'
 first=$(show WatchdogTimestampMonotonic)
