@@ -153,6 +153,12 @@ pub const BLIND_SPOTS: &[BlindSpot] = &[
         instead: "files that exist at the start are recognised under any name; with `on-read: block` (tracing tier) all are",
     },
     BlindSpot {
+        id: "left-out-runs",
+        what: "what comes to a CPU while the kernel has preempted a probe there in its midst: on kernels that preempt, for probes on \
+               tracepoints from 7.0 on",
+        instead: "each run that was left out is counted as skipped; cgroup hooks and --hooks lsm are exempt, see the check `whole-runs`",
+    },
+    BlindSpot {
         id: "indirect-carrying",
         what: "secrets that travel between processes through files, sockets or shared memory",
         instead: "a child, a pipeline and a shell that captures output are followed; read and connect are told either way",
