@@ -81,7 +81,7 @@ impl Loaded {
         Self::load("nothing", &instructions, c"Dual MIT/GPL", place, None)
     }
 
-    /// Whether no run of it is left out but for those that come in the first instants of another.
+    /// Whether no run of it is left out but for those that come in the first or last instants of another.
     pub fn is_whole(&self) -> bool {
         self.is_whole
     }

@@ -166,8 +166,8 @@ fn clear(left: Option<&Traces>, name: &str, runtime: &Path, pins: Option<&Path>)
     Ok(())
 }
 
-/// The job of another agent than `own` of which that is so, and where its keeper is asked. Read without the lock, which its keeper holds; the file is whole at any
-/// moment.
+/// The job of another agent than `own` of which that is so, and where its keeper is asked. Read without the lock, which its keeper
+/// holds; the file is whole at any moment.
 pub(super) fn job_of_another(
     runtime: &Path,
     own: Option<&str>,

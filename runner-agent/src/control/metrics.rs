@@ -143,6 +143,8 @@ impl Collector for Figured {
             reasons.map(|(reason, count)| (Lost { probe, reason }, count))
         });
         counts(encoder, "records_lost", "Records that a probe could not send", lost)?;
+        let skipped = account.skipped.iter().map(|(&probe, &runs)| (OfProbe { probe }, runs));
+        counts(encoder, "runs_skipped", "Runs of a program that the kernel left out", skipped)?;
         let findings = past
             .findings
             .iter()

@@ -26,13 +26,12 @@ pub(super) fn checks(machine: &Machine, btf: &Path) -> Vec<Check> {
 
 fn release(release: &str) -> Check {
     let check = Check::ok("kernel", "Linux 5.10 to 7.2; tested on 5.10, 6.1, 6.12, 6.18 and 7.2", release);
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else {
+    let Some(version) = support::version(release) else {
         return check.with(Status::Warning, "this is no release that can be read", "");
     };
-    if (major, minor) < SUPPORTED[0] {
+    if version < SUPPORTED[0] {
         check.with(Status::Warning, "ring buffers and BTF may not be what the probes need", "use a kernel from 5.10 on")
-    } else if (major, minor) > SUPPORTED[1] {
+    } else if version > SUPPORTED[1] {
         let lost = "not tested on so new a kernel; the self-check below says whether the probes read it right";
         check.with(Status::Warning, lost, "look for a newer release of runner-agent")
     } else {

@@ -25,6 +25,12 @@ pub fn missing_capabilities() -> Vec<&'static str> {
         .collect()
 }
 
+/// Major and minor number of a kernel's release; nothing where it has another form.
+pub fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse().ok());
+    Some((numbers.next()?, numbers.next()?))
+}
+
 /// No limit on locked memory, until dropped. Before 5.11 the kernel counts what maps and programs take against it, for all
 /// processes of a user together, and says EPERM: a second agent would be told that the kernel takes no programs.
 #[derive(Debug)]

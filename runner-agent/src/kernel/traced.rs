@@ -11,6 +11,7 @@ use tracing_loader::{Loaded, MapHandle, Object, Place, Preemption, Program, Way}
 
 use super::LoadError;
 use super::hooks::{self, FOUNDATION, Functions, HOOKS, HookState, WAYS, When};
+use super::support;
 use super::tier::Tier;
 
 /// Tracepoint programs and their tracepoints.
@@ -154,12 +155,11 @@ impl Traced {
     }
 }
 
-/// Whether what is on a tracepoint can be preempted: since Linux 7.0, and nothing but the number tells of it. It costs every system call on the
-/// machine some 50 ns to forbid it, which is not for kernels that don't do it.
+/// Whether what is on a tracepoint can be preempted: since Linux 7.0, and nothing but the number tells of it. To forbid it costs every
+/// system call on the machine some 50 ns, which is not for kernels that don't do it.
 fn tracepoints_preempt() -> bool {
     let uname = rustix::system::uname();
-    let major = uname.release().to_bytes().split(|byte| *byte == b'.').next().map(String::from_utf8_lossy);
-    major.and_then(|major| major.parse::<u32>().ok()).is_none_or(|major| major >= 7)
+    support::version(&uname.release().to_string_lossy()).is_none_or(|version| version >= (7, 0))
 }
 
 fn panicked<T>() -> Result<T, String> {

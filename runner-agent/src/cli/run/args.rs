@@ -51,7 +51,7 @@ pub struct RunArgs {
     /// How deep to look: `auto` takes the best tier that this kernel loads.
     #[arg(long, default_value = "auto")]
     pub(super) tier: TierArg,
-    /// How to take the hooks of the tracing tier, for tests and bug reports [default: the first of these that loads].
+    /// How to take the hooks of the tracing tier, for kernels that preempt, tests and bug reports [default: the first of these that loads].
     #[arg(long, value_name = "WAY", hide_short_help = true)]
     pub(super) hooks: Option<HooksArg>,
     /// Size of the ring for files, sockets and connections, in KiB; a power of two.
