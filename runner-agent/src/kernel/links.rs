@@ -84,13 +84,16 @@ impl Links {
 
     /// Pins those that can't be taken from their hooks at once and aren't pinned, so that the pin holds them last.
     pub(super) fn park(&self, folder: &Path) {
+        let mut parked = 0;
         for (index, link) in self.0.iter().enumerate() {
-            if let (None, Held::Other(held)) = (&link.pin, &link.held)
-                && let Err(error) = tracing_loader::pin(held.as_fd(), &folder.join(index.to_string()))
-            {
-                tracing::debug!("a link can't be pinned before it goes: {error}");
+            if let (None, Held::Other(held)) = (&link.pin, &link.held) {
+                match tracing_loader::pin(held.as_fd(), &folder.join(index.to_string())) {
+                    Ok(()) => parked += 1,
+                    Err(error) => tracing::debug!("a link can't be pinned before it goes: {error}"),
+                }
             }
         }
+        tracing::debug!("{parked} links are let go at once");
     }
 
     /// Takes over the links that are pinned in a folder under these names.

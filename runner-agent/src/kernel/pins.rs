@@ -44,16 +44,14 @@ impl PinRoot {
             }
             return Self { path: path.to_owned(), is_ours: false }.made();
         }
-        if is_bpf_fs(Path::new(SYSTEM)) {
-            return Self { path: Path::new(SYSTEM).join("runner-agent"), is_ours: false }.made();
+        if let Some(mounted) = Self::mounted(runtime) {
+            return mounted.made();
         }
         let path = runtime.join("bpf");
         make_folder(&path)?;
-        if !is_bpf_fs(&path) {
-            let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-            mount("bpf", &path, "bpf", flags, Some(c"mode=0700"))
-                .map_err(|error| failed("mount a BPF file system at", &path)(error.into()))?;
-        }
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("bpf", &path, "bpf", flags, Some(c"mode=0700"))
+            .map_err(|error| failed("mount a BPF file system at", &path)(error.into()))?;
         Self { path, is_ours: true }.made()
     }
 
@@ -86,24 +84,29 @@ impl PinRoot {
 
     /// The folder that an agent before has used, if there still is one.
     pub fn existing(asked: Option<&Path>, runtime: &Path) -> Option<Self> {
-        let system = Path::new(SYSTEM).join("runner-agent");
-        let ours = runtime.join("bpf");
-        let found = match asked {
-            Some(path) => Self { path: path.to_owned(), is_ours: false },
-            None if is_bpf_fs(Path::new(SYSTEM)) => Self { path: system, is_ours: false },
-            None => Self { path: ours, is_ours: true },
-        };
-        is_bpf_fs(&found.path).then_some(found)
+        let asked = asked.map(|path| Self { path: path.to_owned(), is_ours: false });
+        asked.or_else(|| Self::mounted(runtime)).filter(|found| is_bpf_fs(&found.path))
+    }
+
+    /// The folder, which may not exist, on a file system that does.
+    fn mounted(runtime: &Path) -> Option<Self> {
+        if is_bpf_fs(Path::new(SYSTEM)) {
+            return Some(Self { path: Path::new(SYSTEM).join("runner-agent"), is_ours: false });
+        }
+        let path = runtime.join("bpf");
+        is_bpf_fs(&path).then_some(Self { path, is_ours: true })
     }
 
     /// A folder for the links of an agent that goes and has pinned nothing; none where the system has no BPF file system, because
-    /// nothing is mounted for this.
+    /// nothing is mounted for this. (Linux 6.1 takes a link away before unlink(2) returns, so that there one waits all the same.)
     pub fn at_parting(runtime: &Path) -> Option<Pins> {
         Self::clear_parted(runtime);
-        let root = Self::existing(None, runtime)?.made().ok()?;
-        let folder = root.job(&format!("{PARTING}{}", std::process::id()));
-        fs::DirBuilder::new().mode(0o700).create(&folder).ok()?;
-        Some(Pins { folder, root, keep: false })
+        let made = Self::mounted(runtime)?.made().and_then(|root| {
+            let folder = root.job(&format!("{PARTING}{}", std::process::id()));
+            fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed("make", &folder))?;
+            Ok(Pins { folder, root, keep: false })
+        });
+        made.inspect_err(|error| tracing::debug!("hooks are let go one after the other: {error}")).ok()
     }
 
     /// Removes such folders of agents that died before they had.

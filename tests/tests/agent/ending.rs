@@ -146,6 +146,23 @@ fn a_job_that_ends_by_itself_leaves_nothing() {
     assert_eq!(run.log.ended().list("/leftovers"), Vec::<&str>::new());
 }
 
+/// Else who waits for the job would wait for a grace period of the kernel for each of some twenty hooks.
+#[test]
+fn the_hooks_of_an_audited_job_are_let_go_at_once() {
+    needs!();
+    // A file system of its own, in which no job before has left a folder.
+    let script = "mount -t bpf bpf /sys/fs/bpf && exec \"$@\"";
+    let wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"];
+    let run = shell("true").by(wrapper).variable("RUNNER_AGENT_LOG", "runner_agent=debug").run().whole();
+    let at_once = run.stderr.lines().filter_map(|line| line.split_once(" links are let go at once"));
+    let counts: Vec<usize> = at_once.map(|(line, _)| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    if run.log.tier() == "tracing" {
+        assert!(matches!(counts[..], [count] if count > 10), "{}", run.stderr);
+    } else {
+        assert!(counts.is_empty(), "links of tracepoints go by themselves: {}", run.stderr);
+    }
+}
+
 /// What a killed agent can't do is remove the job's cgroup and end the job; the kernel detaches the programs.
 #[test]
 fn a_killed_agent_leaves_nothing_attached() {
