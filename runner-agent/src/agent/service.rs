@@ -268,7 +268,7 @@ impl Service {
             begun: &session.begun,
             is_announced: self.station.is_announced(*slot),
             processes: self.station.jobs.get(slot).map_or(0, |at_work| at_work.cgroup.processes().len()),
-            worker: session.worker.tgid,
+            worker: Some(session.worker.tgid),
         })
     }
 

@@ -166,17 +166,13 @@ fn clear(left: Option<&Traces>, name: &str, runtime: &Path, pins: Option<&Path>)
     Ok(())
 }
 
-/// The job of another agent than `own` of which that is so, and where its keeper is asked. Read without the lock, which its keeper
-/// holds; the file is whole at any moment.
-pub(super) fn job_of_another(
-    runtime: &Path,
-    own: Option<&str>,
-    is_it: impl Fn(&Trace) -> bool,
-) -> Option<(Trace, PathBuf)> {
-    records(runtime, own).find_map(|(record, desk)| {
-        let left: Traces = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
-        Some((left.jobs.into_iter().find(&is_it)?, desk))
-    })
+/// The jobs of other agents than `own`, and where the keeper of each is asked. Read without the lock, which its keeper holds; the file
+/// is whole at any moment.
+pub(super) fn jobs_of_others(runtime: &Path, own: Option<&str>) -> impl Iterator<Item = (Trace, PathBuf)> {
+    let left = |record| serde_json::from_slice::<Traces>(&std::fs::read(record).ok()?).ok();
+    records(runtime, own)
+        .filter_map(move |(record, desk)| Some((left(record)?, desk)))
+        .flat_map(|(left, desk)| left.jobs.into_iter().map(move |trace| (trace, desk.clone())))
 }
 
 /// Starts a keeper and waits until it has the job, or says why not.
@@ -240,15 +236,15 @@ mod tests {
         });
         left_behind(runtime.path(), "theirs", Some(&word.to_string()));
         let id = |own, cgroup: &'static str| {
-            let found = job_of_another(runtime.path(), own, |trace| Path::new(cgroup).starts_with(&trace.cgroup));
-            found.map(|(trace, _)| trace.id)
+            let mut others = jobs_of_others(runtime.path(), own);
+            others.find(|(trace, _)| Path::new(cgroup).starts_with(&trace.cgroup)).map(|(trace, _)| trace.id)
         };
         assert_eq!(id(None, "/c/theirs/below").as_deref(), Some("theirs-1"));
         assert_eq!(id(None, "/c/theirs-2"), None);
         assert_eq!(id(Some("theirs"), "/c/theirs"), None, "it is no other's");
-        let desk = job_of_another(runtime.path(), None, |trace| &*trace.id == "theirs-1").map(|(_, desk)| desk);
-        assert_eq!(desk, Some(runtime.path().join("jobs/theirs/keeper.sock")));
-        assert!(job_of_another(&runtime.path().join("nothing"), None, |_| true).is_none());
+        let desks: Vec<_> = jobs_of_others(runtime.path(), None).map(|(_, desk)| desk).collect();
+        assert_eq!(desks, [runtime.path().join("jobs/theirs/keeper.sock")]);
+        assert!(jobs_of_others(&runtime.path().join("nothing"), None).next().is_none());
     }
 
     #[test]

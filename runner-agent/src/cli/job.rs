@@ -214,15 +214,14 @@ fn status(answer: &Value) -> String {
 fn list(answer: &Value) -> String {
     let jobs = answer["jobs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let lines = jobs.iter().map(|job| {
-        let processes = job["processes"].as_u64().unwrap_or_default();
-        format!(
-            "{}  {}  mode {}  policy {}  worker {}  {processes} processes",
-            text(job, "job"),
-            text(job, "state"),
-            text(job, "mode"),
-            text(job, "policy"),
-            job["worker"],
-        )
+        let (id, state) = (text(job, "job"), text(job, "state"));
+        let looker = match text(job, "kept_by") {
+            "daemon" => format!("worker {}", job["worker"]),
+            "keeper" => "with a keeper, since its daemon is gone".to_owned(),
+            _ => return format!("{id}  {state}  its daemon is gone and no keeper answers; its rules stay in force"),
+        };
+        let (mode, policy, processes) = (text(job, "mode"), text(job, "policy"), &job["processes"]);
+        format!("{id}  {state}  mode {mode}  policy {policy}  {looker}  {processes} processes")
     });
     if jobs.is_empty() { "no jobs".to_owned() } else { lines.collect::<Vec<_>>().join("\n") }
 }

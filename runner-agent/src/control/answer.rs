@@ -1,5 +1,7 @@
 //! What the daemon says of jobs, as JSON. The form's name is in each answer; what it has is never renamed or left out within it.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use crate::agent::{Begun, Standing};
@@ -51,10 +53,36 @@ pub(super) fn joined(begun: &Begun) -> Value {
     value
 }
 
-pub(super) fn standing(standing: &Standing) -> Value {
+/// Who looks after a job.
+#[derive(Clone, Copy)]
+pub(super) enum Looker {
+    /// The daemon that answers.
+    Daemon,
+    /// The keeper of a job that an earlier daemon began.
+    Keeper,
+}
+
+pub(super) fn standing(standing: &Standing, looker: Looker) -> Value {
     let mut fields = facts(standing.begun, if standing.is_announced { "ending" } else { "running" });
+    let looker = match looker {
+        Looker::Daemon => "daemon",
+        Looker::Keeper => "keeper",
+    };
+    fields.insert("kept_by".to_owned(), json!(looker));
     fields.insert("processes".to_owned(), json!(standing.processes));
     fields.insert("worker".to_owned(), json!(standing.worker));
+    Value::Object(fields)
+}
+
+/// A job that nobody looks after: its rules stay in force, and that is what is known.
+pub(super) fn unkept(id: &str, log: Option<&Path>) -> Value {
+    let unknown = ["mode", "tier", "policy", "policy_sha256", "receipt", "kept_by", "processes", "worker"];
+    let mut fields: Fields = unknown.iter().map(|key| ((*key).to_owned(), Value::Null)).collect();
+    for (key, value) in
+        [("schema", json!(SCHEMA)), ("job", json!(id)), ("state", json!("running")), ("log", json!(log))]
+    {
+        fields.insert(key.to_owned(), value);
+    }
     Value::Object(fields)
 }
 

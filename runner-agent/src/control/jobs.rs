@@ -1,8 +1,9 @@
 //! What is answered by the jobs that there are.
 
 use serde_json::json;
+use tokio::sync::oneshot;
 
-use super::answer;
+use super::answer::{self, Looker};
 use super::desk::{Asked, Wanted};
 use super::kept;
 use super::metrics;
@@ -38,6 +39,10 @@ pub(super) fn answer_one(service: &mut Service, asked: Asked) {
                 }
                 Err(answer) => (answer, to),
             }
+        }
+        Asked::Simple(_, Request::List, to) => {
+            list(service, to);
+            return;
         }
         Asked::Simple(peer, request, to) => (simple(service, peer, &request), to),
     };
@@ -86,10 +91,6 @@ fn title(identity: &JobIdentity) -> Vec<String> {
 
 fn simple(service: &mut Service, peer: Peer, request: &Request) -> Answer {
     match request {
-        Request::List => {
-            let jobs: Vec<_> = service.standings().map(|standing| answer::standing(&standing)).collect();
-            Answer::Done(json!({ "schema": answer::SCHEMA, "jobs": jobs }))
-        }
         Request::Status => match service.entries() {
             Ok(entries) => Answer::Done(json!({
                 "schema": answer::SCHEMA,
@@ -106,10 +107,22 @@ fn simple(service: &mut Service, peer: Peer, request: &Request) -> Answer {
             Ok(figures) => Answer::Done(json!({ "schema": answer::SCHEMA, "metrics": metrics::text(figures) })),
             Err(error) => Answer::refused(NOT_ARMED, error.to_string()),
         },
-        Request::Start { .. } | Request::Stop { .. } => {
+        Request::Start { .. } | Request::Stop { .. } | Request::List => {
             Answer::refused(USAGE, "a job is begun with `job start`, and ended with `job stop`")
         }
     }
+}
+
+/// All jobs that this daemon or its predecessors began. Keepers are asked while others are answered.
+fn list(service: &Service, to: oneshot::Sender<Answer>) {
+    let mut jobs: Vec<_> = service.standings().map(|standing| answer::standing(&standing, Looker::Daemon)).collect();
+    let elsewhere = service.kept_elsewhere();
+    tokio::spawn(async move {
+        for elsewhere in &elsewhere {
+            jobs.push(kept::standing(elsewhere).await);
+        }
+        to.send(Answer::Done(json!({ "schema": answer::SCHEMA, "jobs": jobs })))
+    });
 }
 
 /// Who has a job that somebody wants to end.

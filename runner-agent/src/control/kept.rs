@@ -4,16 +4,21 @@ use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use super::answer::{self, Looker};
+use super::jobs;
 use super::protocol::{self, Answer, NOT_ARMED};
-use super::{answer, jobs};
 use crate::agent::{Elsewhere, Kept};
 use crate::policy::Mode;
 
 /// How long a keeper may take. Whoever waits for the daemon has a deadline of his own.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
+
+/// The same where others than the job's own wait for what it says.
+const STAND_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a keeper is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +32,8 @@ enum Question {
     },
     /// Whoever asks would have begun the job; in that mode.
     Join { job: String, mode: Option<String> },
+    /// How the job stands.
+    Standing { job: String },
     /// A process of the job asked the daemon for what is not its to ask for.
     Refused { job: String, detail: String },
 }
@@ -38,6 +45,9 @@ pub fn answer_for_keeper(kept: &mut Kept<'_>, question: &[u8]) -> Vec<u8> {
         Ok(Question::Join { job, mode }) => {
             let mode = mode.and_then(|mode| mode.parse().ok());
             kept.begun(&job).map(|begun| jobs::joined(&begun, mode))
+        }
+        Ok(Question::Standing { job }) => {
+            kept.standing(&job, |standing| answer::standing(standing, Looker::Keeper)).map(Answer::Done)
         }
         Ok(Question::Refused { job, detail }) => kept.refused(&job, &detail).map(|()| Answer::Done(().into())),
         Err(error) => Err(format!("its keeper is of another version ({error})")),
@@ -58,6 +68,15 @@ pub(super) async fn stop(elsewhere: &Elsewhere, by: Option<u32>) -> Answer {
 pub(super) async fn join(elsewhere: &Elsewhere, mode: Option<Mode>) -> Answer {
     let question = Question::Join { job: elsewhere.id.to_string(), mode: mode.map(|mode| mode.to_string()) };
     ask(elsewhere, &question).await.unwrap_or_else(|error| unheard(elsewhere, &error))
+}
+
+/// How the job stands; who doesn't hear its keeper says what is known all the same.
+pub(super) async fn standing(elsewhere: &Elsewhere) -> Value {
+    let question = Question::Standing { job: elsewhere.id.to_string() };
+    match tokio::time::timeout(STAND_WITHIN, ask(elsewhere, &question)).await {
+        Ok(Ok(Answer::Done(standing))) => standing,
+        _ => answer::unkept(&elsewhere.id, elsewhere.log.as_deref()),
+    }
 }
 
 fn unheard(elsewhere: &Elsewhere, error: &io::Error) -> Answer {

@@ -124,9 +124,17 @@ fn a_job_that_was_taken_over_begins_no_other_and_says_when_nobody_keeps_it() {
     let patience = host::patience(std::time::Duration::from_secs(20));
     assert!(end_to_end::wait_until(patience, is_told), "{}", daemon.said());
     assert_eq!(job.try_once("still"), "still: refused");
+    let listed = |daemon: &Daemon| daemon.answer(&["list"])["jobs"].clone();
+    let [kept] = listed(&daemon).as_array().expect("a list").clone().try_into().expect("one job");
+    assert_eq!((&kept["job"], &kept["kept_by"]), (&joined["job"], &"keeper".into()), "{kept}");
+    assert_eq!((&kept["state"], &kept["mode"]), (&"running".into(), &"block".into()), "{kept}");
+    assert!(kept["processes"].as_u64().is_some_and(|count| count > 0), "{kept}");
     let keeper = daemon.keeper().expect("somebody keeps it");
     rustix::process::kill_process(keeper, Signal::KILL).expect("it is our daemon's");
     assert!(end_to_end::wait_until(patience, || daemon.keeper().is_none()));
+    let [unkept] = listed(&daemon).as_array().expect("a list").clone().try_into().expect("one job");
+    assert_eq!((&unkept["job"], &unkept["kept_by"]), (&joined["job"], &Value::Null), "{unkept}");
+    assert_eq!(unkept["log"], log.to_str().expect("test paths are text"));
     let said = job.try_once("stop");
     let nobody = "was begun by a daemon that is gone, and no keeper of it answers";
     assert!(said.contains(nobody) && said.contains(log.to_str().expect("test paths are text")), "{said}");
@@ -136,6 +144,7 @@ fn a_job_that_was_taken_over_begins_no_other_and_says_when_nobody_keeps_it() {
     daemon.signal(Signal::TERM);
     daemon.wait();
     daemon.launch();
+    assert_eq!(listed(&daemon), Value::Array(Vec::new()), "a job that is over is no job");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::agent::service::Begun;
+use crate::agent::service::{Begun, Standing};
 use crate::agent::state::Held;
 use crate::agent::station::Station;
 use crate::event::Finding;
@@ -125,6 +125,16 @@ impl Kept<'_> {
     /// What a job began with, as far as its keeper knows.
     pub fn begun(&self, id: &str) -> Result<Begun, String> {
         begun(self.station, slot(self.station, id)?).ok_or_else(|| over(id))
+    }
+
+    /// Hands how a job stands to `tell`.
+    pub fn standing<T>(&self, id: &str, tell: impl FnOnce(&Standing<'_>) -> T) -> Result<T, String> {
+        let slot = slot(self.station, id)?;
+        let (Some(at_work), Some(begun)) = (self.station.jobs.get(&slot), begun(self.station, slot)) else {
+            return Err(over(id));
+        };
+        let (is_announced, processes) = (self.station.is_announced(slot), at_work.cgroup.processes().len());
+        Ok(tell(&Standing { begun: &begun, is_announced, processes, worker: None }))
     }
 
     /// Tells in a job's log that somebody asked for what is not his to ask for.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Service;
 use crate::agent::succession::{self, Trace};
+use crate::kernel::cgroup::is_populated;
 use crate::kernel::procfs::Snapshot;
 
 /// Such a job.
@@ -35,17 +36,28 @@ impl Service {
     /// The job of another daemon that a process belongs to.
     pub fn elsewhere(&self, pid: u32) -> Option<Elsewhere> {
         let cgroup = self.cgroup_of(pid)?;
-        self.found_elsewhere(|trace| cgroup.starts_with(&trace.cgroup))
+        self.all_elsewhere().find(|elsewhere| cgroup.starts_with(&elsewhere.cgroup))
     }
 
     /// The job of another daemon with that name.
     pub fn elsewhere_named(&self, id: &str) -> Option<Elsewhere> {
-        self.found_elsewhere(|trace| &*trace.id == id)
+        self.all_elsewhere().find(|elsewhere| &*elsewhere.id == id)
     }
 
-    fn found_elsewhere(&self, is_it: impl Fn(&Trace) -> bool) -> Option<Elsewhere> {
+    /// The jobs of other daemons that run and were given to a keeper, which may be gone.
+    pub fn kept_elsewhere(&self) -> Vec<Elsewhere> {
+        self.all_elsewhere().filter(|elsewhere| elsewhere.desk.exists() && is_populated(&elsewhere.cgroup)).collect()
+    }
+
+    fn all_elsewhere(&self) -> impl Iterator<Item = Elsewhere> {
         let own = self.station.hold.as_ref().map(|hold| hold.held.name());
-        let (Trace { id, log, cgroup }, desk) = succession::job_of_another(&self.station.runtime, own, is_it)?;
-        Some(Elsewhere { id, log, desk, cgroup, mount: self.station.hierarchy.mount.clone() })
+        let mount = &self.station.hierarchy.mount;
+        succession::jobs_of_others(&self.station.runtime, own).map(|(Trace { id, log, cgroup }, desk)| Elsewhere {
+            id,
+            log,
+            desk,
+            cgroup,
+            mount: mount.clone(),
+        })
     }
 }

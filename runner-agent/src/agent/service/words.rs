@@ -58,8 +58,8 @@ pub struct Standing<'a> {
     pub is_announced: bool,
     /// Processes in it.
     pub processes: usize,
-    /// Process id of its worker.
-    pub worker: u32,
+    /// Process id of its worker; not known of a job that another daemon began.
+    pub worker: Option<u32>,
 }
 
 /// Why a job can't begin.
