@@ -185,15 +185,22 @@ impl Daemon {
         &self.agent
     }
 
-    /// The keeper of a job that a daemon before it began: a child of its.
+    /// The keeper of a job that a daemon before it began.
     pub fn keeper(&self) -> Option<Pid> {
-        let pid = self.pid();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let is_keeper = |pid: &&str| {
+        let state = self.path("state");
+        let is_keeper = |pid: &i32| {
             let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            words.split(|byte| *byte == 0).nth(1) == Some(b"keep")
+            let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+            matches!(words[..], [_, b"keep", b"--state", at, ..] if at == state.as_os_str().as_encoded_bytes())
         };
-        children.split_whitespace().find(is_keeper).and_then(|pid| Pid::from_raw(pid.parse().ok()?))
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(is_keeper).and_then(Pid::from_raw)
+    }
+
+    /// Has the next start be of another program.
+    pub fn upgrade(&mut self, agent: PathBuf) {
+        self.agent = agent;
     }
 
     /// Sends it a signal.

@@ -103,7 +103,8 @@ async fn look_after(keeping: Keeping, mut signals: UnboundedReceiver<Arrived>, c
         tokio::select! {
             biased;
             Some(_) = signals.recv() => {
-                station.leave();
+                // Whoever ends it means that, and its program may be gone.
+                drop(station.leave());
                 return Ok(());
             }
             Ok(stream) = desk::next(listener.as_ref()) => {

@@ -14,7 +14,7 @@ use super::platform::Platform;
 use super::run::{RunError, io_error};
 use super::self_check;
 use super::state::Held;
-use super::succession::{Testament, Word, settle_orphans};
+use super::succession::{Left, Testament, Word, settle_orphans};
 use crate::job::Scope;
 use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::load::object_hash;
@@ -219,8 +219,9 @@ impl Station {
     }
 
     /// Lets go of everything and leaves it in force, for a successor. The key goes with this agent: what it has told is signed first.
-    pub(super) fn leave(self) {
-        let Self { mut flow, jobs, hold, .. } = self;
+    /// Says where what outlives it is found, if anything does.
+    pub(super) fn leave(self) -> Option<Left> {
+        let Self { mut flow, jobs, hold, runtime, .. } = self;
         for at_work in jobs.values().filter(|at_work| at_work.seal.is_some()) {
             flow.announce(&at_work.job, Content::Checkpoint(None));
         }
@@ -234,10 +235,11 @@ impl Station {
             cgroup.leave();
         }
         flow.finish();
-        if let Some(Hold { held, pins, .. }) = hold {
-            pins.keep();
-            held.keep();
-        }
+        let Hold { held, pins, .. } = hold?;
+        let name = held.name().to_owned();
+        pins.keep();
+        held.keep();
+        Some(Left { runtime, name })
     }
 
     /// Takes everything down. The hooks go first, then the folders by which a successor would look for them.

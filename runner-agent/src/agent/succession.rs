@@ -76,6 +76,29 @@ impl Word {
     }
 }
 
+/// What outlives an agent that goes.
+#[must_use = "the next start finds it, unless a keeper has it until then"]
+pub(super) struct Left {
+    /// Where agents keep what must outlive them.
+    pub(super) runtime: PathBuf,
+    /// Name of the folder there.
+    pub(super) name: String,
+}
+
+impl Left {
+    /// Gives it to a keeper at once. That is this agent's own program, whose maps these are: the next daemon may be of a version that
+    /// has others. Where no keeper can be started, the next start finds what is left.
+    pub(super) fn to_keeper(&self) {
+        let Self { runtime, name } = self;
+        match keep(runtime, name) {
+            Ok(()) => tracing::info!("{name}: a keeper looks after the jobs that run on"),
+            Err(reason) => tracing::warn!(
+                "{name}: no keeper looks after the jobs that run on, until the next daemon starts: {reason}"
+            ),
+        }
+    }
+}
+
 /// What the testament of every version has: enough to see whether a job runs, and to clear it away when none does.
 #[derive(Debug, Deserialize)]
 struct Traces {

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use end_to_end::{Daemon, host, needs};
 use rustix::process::Signal;
@@ -106,6 +108,57 @@ fn a_daemon_that_is_killed_leaves_the_rules_and_the_next_one_sees_to_the_job() {
     assert_eq!(states.iter().filter(|state| ["taken-over", "end-announced"].contains(state)).count(), 2, "{states:?}");
 }
 
+/// A copy of the agent whose maps are none of the old one's: its kernel side has another hash, by a byte that ELF leaves to nobody.
+fn another_version(of: &Path, at: PathBuf) -> PathBuf {
+    /// What an ELF file of the kernel side begins with: 64 bits, little endian, version 1, and its padding.
+    const START: [u8; 16] = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0";
+    /// After the type of a relocatable file: the kernel's machine.
+    const BPF: [u8; 4] = [1, 0, 247, 0];
+    let mut program = fs::read(of).expect("the agent is a file");
+    let start = [&START[..], &BPF].concat();
+    let found: Vec<usize> =
+        program.windows(start.len()).enumerate().filter(|(_, window)| *window == start).map(|(at, _)| at).collect();
+    let [object] = found[..] else { panic!("the kernel side is in the agent once: {found:?}") };
+    program[object + START.len() - 1] = 1;
+    fs::write(&at, program).expect("a folder of the test's");
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    at
+}
+
+#[test]
+fn a_daemon_that_is_ended_leaves_its_jobs_with_a_keeper_and_the_next_may_have_other_maps() {
+    needs!();
+    let mut daemon = daemon(&[CLOSED], "");
+    let mut job = Steps::begin(&daemon, "");
+    let log = daemon.logs_written().remove(0);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0), "{}", daemon.said());
+    let keeper = daemon.keeper().expect("it has the job before the daemon is gone");
+    assert_eq!(job.try_once("alone"), "alone: refused");
+    let patience = host::patience(std::time::Duration::from_secs(20));
+    let is_told = || fs::read_to_string(&log).is_ok_and(|text| text.contains("\"verdict\":\"blocked\""));
+    assert!(
+        end_to_end::wait_until(patience, is_told),
+        "what happens while there is no daemon stands in the log at once"
+    );
+    let upgraded = another_version(daemon.program(), daemon.path("upgraded"));
+    daemon.upgrade(upgraded);
+    daemon.launch();
+    assert_eq!(daemon.keeper(), Some(keeper), "the job stays with who has its maps");
+    assert_eq!(job.try_once("after"), "after: refused");
+    let stopped: Value = serde_json::from_str(&job.try_once("stop")).expect("the job's result");
+    assert_eq!((&stopped["counts"]["blocked"], &stopped["verdict"]), (&2.into(), &"tampered".into()), "{stopped}");
+    let worked = daemon.run(&format!("{TRY} start >/dev/null; try new; stop >/dev/null"), &[]);
+    assert_eq!(worked.stdout, "new: refused\n", "the new maps hold a job of their own meanwhile: {worked:?}");
+    job.end();
+    assert!(end_to_end::wait_until(patience, || daemon.keeper().is_none()), "the keeper goes with its job");
+    daemon.wait_until_idle();
+    let logs = daemon.logs();
+    let (_, first) = logs.iter().find(|(path, _)| *path == log).expect("the log of the job that was left");
+    assert_eq!(first.connects("127.0.0.1", 9).len(), 2, "none is missing and none is there twice");
+    assert_eq!(first.ended().0["account"]["lost"], 0);
+}
+
 #[test]
 fn a_job_that_was_taken_over_begins_no_other_and_says_when_nobody_keeps_it() {
     needs!();
@@ -182,13 +235,18 @@ fn a_daemon_that_is_ended_lets_go_of_jobs_that_are_over_and_of_no_other() {
     let mut job = Steps::begin(&under_way, "");
     under_way.signal(Signal::TERM);
     assert_eq!(under_way.wait(), Some(0), "{}", under_way.said());
-    let log = fs::read_to_string(under_way.logs_written().remove(0)).expect("a log");
-    let last = log.lines().last().expect("lines");
-    assert!(last.contains("\"kind\":\"checkpoint\""), "what it told is signed before its key is gone: {last}");
+    let log = under_way.logs_written().remove(0);
+    let says = |what: &'static str| move |line: &str| line.contains(what);
+    let is_taken_over =
+        || fs::read_to_string(&log).is_ok_and(|text| text.lines().any(says("\"state\":\"taken-over\"")));
+    let patience = host::patience(std::time::Duration::from_secs(20));
+    assert!(end_to_end::wait_until(patience, is_taken_over), "{}", under_way.said());
+    let text = fs::read_to_string(&log).expect("a log");
+    let last = text.lines().take_while(|line| !says("\"state\":\"taken-over\"")(line)).last().expect("lines");
+    assert!(says("\"kind\":\"checkpoint\"")(last), "what it told is signed before its key is gone: {last}");
     assert_eq!(job.try_once("still"), "still: refused");
     job.end();
-    // The next one clears away what is left.
-    under_way.launch();
+    assert!(end_to_end::wait_until(patience, || under_way.keeper().is_none()), "the keeper clears away what is left");
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Service {
         Ok(Some(Ended { begun: session.begun, outcome }))
     }
 
-    /// The daemon ends. Jobs whose end was announced are let go of; others stay as they are, under their rules, for a successor.
+    /// The daemon ends. Jobs whose end was announced are let go of; others stay as they are, under their rules, with a keeper.
     pub fn leave(mut self) -> Result<Vec<Ended>, RunError> {
         self.station.take_in();
         let mut ended = Vec::new();
@@ -69,8 +69,8 @@ impl Service {
         }
         if self.sessions.is_empty() {
             self.station.take_down();
-        } else {
-            self.station.leave();
+        } else if let Some(left) = self.station.leave() {
+            left.to_keeper();
         }
         Ok(ended)
     }
