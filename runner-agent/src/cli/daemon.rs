@@ -10,9 +10,10 @@ use super::clock::boot_ns;
 use super::run::NOT_ARMED;
 use super::{USAGE, complain, sending};
 use crate::agent::{Service, ServiceOptions};
-use crate::config::daemon::{self, Leftovers, WantedTier};
+use crate::config::daemon::{self, Leftovers, WantedHooks, WantedTier};
 use crate::control::{Handed, Place, Policies, serve};
 use crate::job::Scope;
+use crate::kernel::hooks::Way;
 use crate::kernel::{LoadOptions, Tier, TierChoice, procfs};
 use crate::sink::wire::Encoder;
 
@@ -68,6 +69,12 @@ fn serve_jobs(config: daemon::DaemonConfig, policies: Policies, started: Instant
                 WantedTier::Auto => TierChoice::Best,
                 WantedTier::Tracepoint => TierChoice::Only(Tier::Tracepoint),
                 WantedTier::Tracing => TierChoice::Only(Tier::Tracing),
+            },
+            hooks: match config.hooks {
+                WantedHooks::Auto => None,
+                WantedHooks::FmodRet => Some(Way::ModifyReturn),
+                WantedHooks::Lsm => Some(Way::Lsm),
+                WantedHooks::Fentry => Some(Way::Entry),
             },
             ..LoadOptions::default()
         },

@@ -1,5 +1,7 @@
 //! The daemon's configuration: `/etc/runner-agent/config.yml`.
 
+mod trust;
+
 use std::path::{Path, PathBuf};
 
 use super::check::walk::{Cursor, Fields, Findings};
@@ -21,6 +23,7 @@ pub const DAEMON_KEYS: &[&str] = &[
     "state",
     "pins",
     "tier",
+    "hooks",
     "scope",
     "jobs",
     "on-end",
@@ -33,13 +36,6 @@ pub const DAEMON_KEYS: &[&str] = &[
 
 /// Keys of `on-end`.
 const ON_END_KEYS: &[&str] = &["leftovers"];
-
-/// Keys of `trust`.
-const TRUST_KEYS: &[&str] =
-    &["believe", "protected", "provider-protects", "internal-pull-requests", "plain", "release"];
-
-/// Keys of `trust.release`.
-const RELEASE_KEYS: &[&str] = &["tags", "environments", "events"];
 
 /// Jobs at once that the kernel side has room for; two more slots are the agent's own.
 pub const MOST_JOBS: u32 = 60;
@@ -61,6 +57,8 @@ pub struct DaemonConfig {
     pub pins: Option<PathBuf>,
     /// How deep to look.
     pub tier: WantedTier,
+    /// How the hooks of the tracing tier are taken.
+    pub hooks: WantedHooks,
     /// Who is held to a job's policy.
     pub scope: Scope,
     /// Jobs at once.
@@ -89,6 +87,7 @@ impl Default for DaemonConfig {
             state: "/run/runner-agent".into(),
             pins: None,
             tier: WantedTier::Auto,
+            hooks: WantedHooks::Auto,
             scope: Scope::Job,
             jobs: MOST_JOBS,
             leftovers: Leftovers::End,
@@ -116,6 +115,26 @@ words!(WantedTier, "auto, tracepoint, tracing", {
     WantedTier::Auto => "auto",
     WantedTier::Tracepoint => "tracepoint",
     WantedTier::Tracing => "tracing",
+});
+
+/// How the hooks of the tracing tier are to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedHooks {
+    /// Each by the first way that loads.
+    Auto,
+    /// All before the kernel's functions, refusing in their place.
+    FmodRet,
+    /// All as a security module.
+    Lsm,
+    /// All before the kernel's functions, refusing nothing.
+    Fentry,
+}
+
+words!(WantedHooks, "auto, fmod-ret, lsm, fentry", {
+    WantedHooks::Auto => "auto",
+    WantedHooks::FmodRet => "fmod-ret",
+    WantedHooks::Lsm => "lsm",
+    WantedHooks::Fentry => "fentry",
 });
 
 /// What becomes of processes that a job leaves behind.
@@ -172,6 +191,13 @@ fn config(root: &Cursor) -> DaemonConfig {
     config.metrics_file = path(&fields, "metrics-file");
     config.spool = path(&fields, "spool");
     config.tier = fields.get("tier").and_then(|tier| tier.word()).unwrap_or(config.tier);
+    if let Some(hooks) = fields.get("hooks") {
+        config.hooks = hooks.word().unwrap_or(config.hooks);
+        // Where that way doesn't load, the other tier would have none of them.
+        if config.hooks != WantedHooks::Auto && config.tier != WantedTier::Tracing {
+            hooks.error("are the tracing tier's; write `tier: tracing` beside it".to_owned());
+        }
+    }
     config.jobs = fields.get("jobs").and_then(|jobs| jobs.number(1, MOST_JOBS)).unwrap_or(config.jobs);
     if let Some(scope) = fields.get("scope") {
         config.scope = scope.word().unwrap_or_default();
@@ -184,7 +210,7 @@ fn config(root: &Cursor) -> DaemonConfig {
         config.leftovers = on_end.get("leftovers").and_then(|word| word.word()).unwrap_or(config.leftovers);
     }
     if let Some(cursor) = fields.get("trust") {
-        config.trust = trust(&cursor);
+        config.trust = trust::trust(&cursor);
     }
     if let Some(cursor) = fields.get("sinks") {
         config.sinks = sinks::sinks(&cursor);
@@ -210,44 +236,6 @@ fn holds_runner(scope: &Cursor, fields: &Fields, config: &mut DaemonConfig) {
         }
         Some(_) => {}
     }
-}
-
-fn trust(cursor: &Cursor) -> TrustRules {
-    let mut rules = TrustRules::default();
-    let Some(fields) = cursor.fields(TRUST_KEYS) else { return rules };
-    if let Some(believe) = fields.get("believe") {
-        rules.believe = believe.one_or_more().iter().filter_map(Cursor::word).collect();
-    }
-    let globs = |fields: &Fields, key: &str, place: &mut Vec<String>| {
-        if let Some(cursor) = fields.get(key) {
-            *place = cursor.one_or_more().iter().filter_map(glob).collect();
-        }
-    };
-    globs(&fields, "protected", &mut rules.protected);
-    for (key, place) in [
-        ("provider-protects", &mut rules.provider_protects),
-        ("internal-pull-requests", &mut rules.internal_pull_requests),
-        ("plain", &mut rules.plain),
-    ] {
-        if let Some(truth) = fields.get(key).and_then(|cursor| cursor.truth()) {
-            *place = truth;
-        }
-    }
-    if let Some(release) = fields.get("release").and_then(|cursor| cursor.fields(RELEASE_KEYS)) {
-        globs(&release, "tags", &mut rules.release.tags);
-        globs(&release, "environments", &mut rules.release.environments);
-        globs(&release, "events", &mut rules.release.events);
-    }
-    rules
-}
-
-fn glob(cursor: &Cursor) -> Option<String> {
-    let text = cursor.text()?;
-    if let Err(error) = globset::GlobBuilder::new(text).literal_separator(true).build() {
-        cursor.error(format!("{text:?} is no glob: {}; quote special characters as `[*]`", error.kind()));
-        return None;
-    }
-    Some(text.to_owned())
 }
 
 /// An absolute path.
@@ -279,7 +267,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "version: 1\nsocket: /a/s\npolicies: /a/p\nfloor: /a/f.yml\nlogs: /a/l\nstate: /a/r\npins: /a/b\nspool: /a/w\n\
-                    tier: tracepoint\nscope: job\njobs: 7\non-end: { leftovers: keep }\nowner: 1001\nmetrics-file: /a/m.prom\n\
+                    tier: tracing\nhooks: lsm\nscope: job\njobs: 7\non-end: { leftovers: keep }\nowner: 1001\nmetrics-file: /a/m.prom\n\
                     trust: { believe: [github, gitlab], protected: 'release/*', internal-pull-requests: true, \
                     release: { tags: ['v*'], environments: [], events: [] } }\n";
         let wanted = DaemonConfig {
@@ -289,7 +277,8 @@ mod tests {
             logs: "/a/l".into(),
             state: "/a/r".into(),
             pins: Some("/a/b".into()),
-            tier: WantedTier::Tracepoint,
+            tier: WantedTier::Tracing,
+            hooks: WantedHooks::Lsm,
             scope: Scope::Job,
             jobs: 7,
             leftovers: Leftovers::Keep,
@@ -319,9 +308,10 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_said_at_once_with_its_place() {
-        let told =
-            problems("socket: run/s\ntier: deep\njobs: 61\nowner: runner\non-end: { leftovers: kill }\npolicy: /p\n");
-        assert_eq!(told.len(), 7, "{told:#?}");
+        let told = problems(
+            "socket: run/s\ntier: deep\njobs: 61\nowner: runner\non-end: { leftovers: kill }\npolicy: /p\nhooks: lsm\n",
+        );
+        assert_eq!(told.len(), 8, "{told:#?}");
         for (line, part) in [
             (1, "has no `version`"),
             (1, "is no absolute path"),
@@ -330,6 +320,7 @@ mod tests {
             (4, "a number from 0"),
             (5, "is not one of end, keep"),
             (6, "did you mean \"policies\"?"),
+            (7, "write `tier: tracing` beside it"),
         ] {
             let is_told = told.iter().any(|problem| problem.contains(part) && problem.contains(&format!(":{line}:")));
             assert!(is_told, "{part}: {told:#?}");

@@ -17,7 +17,7 @@ pub(super) fn check(interruptible: &[&str], version: &str) -> Check {
         .with(
             Status::Info,
             "what comes to the CPU in such a moment is not seen, and not refused by fmod_ret; each such run is counted as skipped",
-            "Linux 6.14 or later; or preempt=none or preempt=voluntary on the kernel's command line; or bpf in its list of security modules and run --hooks lsm",
+            "Linux 6.14 or later; or preempt=none or preempt=voluntary on the kernel's command line; or bpf in its list of security modules and --hooks lsm (the daemon: hooks: lsm)",
         )
 }
 

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use end_to_end::{Daemon, binary, needs};
+use serde_json::Value;
 
 use crate::{ACT, CLOSED, TRY, daemon};
 
@@ -31,7 +33,7 @@ fn a_step_may_join_the_job_that_a_hook_has_begun_and_change_nothing_about_it() {
     let script = "start --join --format json || exit 9; start --join --format json; echo same: $?; start --join --mode block; \
                   echo block: $?; start --join --policy mine.yml; echo policy: $?; stop --only-tell | grep -c mode; stop >/dev/null";
     let worked = daemon.run(script, &[]);
-    let jobs: Vec<serde_json::Value> = worked
+    let jobs: Vec<Value> = worked
         .stdout
         .lines()
         .filter(|line| line.starts_with('{'))
@@ -167,7 +169,7 @@ fn a_daemon_that_cannot_serve_says_why_before_it_listens() {
 fn a_second_daemon_at_the_same_socket_is_refused_and_the_first_goes_on() {
     needs!();
     let daemon = daemon(&[CLOSED], "");
-    let second = std::process::Command::new(binary::agent(ACT))
+    let second = Command::new(binary::agent(ACT))
         .args(["daemon", "--config"])
         .arg(daemon.path("config.yml"))
         .env_clear()
@@ -178,4 +180,31 @@ fn a_second_daemon_at_the_same_socket_is_refused_and_the_first_goes_on() {
     assert!(String::from_utf8_lossy(&second.stderr).contains("another daemon answers at"), "{second:?}");
     let worked = daemon.run(&format!("{TRY} start >/dev/null; try still; stop >/dev/null"), &[]);
     assert_eq!(worked.stdout, "still: refused\n", "{worked:?}");
+}
+
+#[test]
+fn hooks_are_taken_as_the_configuration_asks_or_the_daemon_does_not_start() {
+    needs!();
+    let agent = binary::agent(ACT);
+    for way in ["lsm", "fmod-ret"] {
+        let mut daemon = Daemon::prepared(agent.clone(), &[CLOSED], &format!("tier: tracing\nhooks: {way}\n"));
+        let asked = Command::new(&agent).args(["run", "--tier", "tracing", "--hooks", way, "--", "true"]).output();
+        if asked.expect("the agent can be started").status.success() {
+            daemon.launch();
+            assert_eq!(daemon.run("start >/dev/null; stop >/dev/null", &[]).code, Some(0));
+            daemon.wait_until_idle();
+            let log = daemon.logs_written().remove(0);
+            let receipt = fs::read(format!("{}.receipt.json", log.display())).expect("the job has a receipt");
+            let receipt: Value = serde_json::from_slice(&receipt).expect("it is JSON");
+            let hooks = receipt["agent"]["hooks"].as_object().expect("the hooks by name");
+            assert!(hooks.values().any(|taken| *taken == way.replace('-', "_")), "{hooks:#?}");
+            let others = ["fmod_ret", "lsm", "fentry"].map(Value::from);
+            let is_other = |taken: &&Value| others.contains(taken) && **taken != way.replace('-', "_");
+            assert_eq!(hooks.values().find(is_other), None, "{hooks:#?}");
+        } else {
+            assert_eq!(daemon.command().status().expect("it can be started").code(), Some(125), "{}", daemon.said());
+            let told = format!("{}: ", way.replace('-', "_"));
+            assert!(daemon.said().contains("takes no program of the tracing tier") && daemon.said().contains(&told));
+        }
+    }
 }
