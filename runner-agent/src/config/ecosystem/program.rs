@@ -4,9 +4,13 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Runtime;
 
@@ -73,16 +77,10 @@ pub fn ask(runtime: &Runtime, name: &str, arguments: &[&str], pass: &[&str]) -> 
             drop(sender.send(read));
         });
     }
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
-            Ok(None) | Err(_) => {
-                drop(child.kill());
-                drop(child.wait());
-                return Answer::Failed(format!("`{name}` did not answer within {:?}", runtime.timeout));
-            }
-        }
+    let Some(status) = ended_by(&mut child, deadline) else {
+        drop(child.kill());
+        drop(child.wait());
+        return Answer::Failed(format!("`{name}` did not answer within {:?}", runtime.timeout));
     };
     if !status.success() {
         return Answer::Failed(format!("`{name}` ended with {status}"));
@@ -91,6 +89,18 @@ pub fn ask(runtime: &Runtime, name: &str, arguments: &[&str], pass: &[&str]) -> 
     match receiver.recv_timeout(left) {
         Ok(Ok(bytes)) => Answer::Text(String::from_utf8_lossy(&bytes).into_owned()),
         _ => Answer::Failed(format!("`{name}` did not finish its answer")),
+    }
+}
+
+/// How it ended, if it has by then.
+fn ended_by(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok()?;
+    loop {
+        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok()?;
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => {}
+            _ => return child.try_wait().ok()?,
+        }
     }
 }
 
