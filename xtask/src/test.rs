@@ -187,6 +187,7 @@ fn in_guests(within: Duration, package: Option<&Path>) -> Vec<Suite> {
     suites.extend(vm::test_run::suites(within).unwrap_or_else(|error| vec![failed(error)]));
     let left = within.saturating_sub(begun.elapsed());
     suites.extend(package.map(|package| vm::under_systemd(package, left).unwrap_or_else(failed)));
+    suites.push(vm::before_docker(within.saturating_sub(begun.elapsed())).unwrap_or_else(failed));
     suites.push(vm::loses_power(within.saturating_sub(begun.elapsed())).unwrap_or_else(failed));
     suites
 }

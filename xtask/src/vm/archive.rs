@@ -57,6 +57,8 @@ impl<'a> Apt<'a> {
             "Dir::Etc::sourceparts=-".to_owned(),
             format!("Dir::State::Lists={}", at("lists")),
             format!("Dir::Cache={}", at("")),
+            // What this machine has installed may be of a version that the suite doesn't have.
+            "Dir::State::status=/dev/null".to_owned(),
             // Both: the list of them is the machine's own otherwise, and its lists would be fetched too.
             format!("APT::Architecture={}", self.architecture),
             format!("APT::Architectures={}", self.architecture),

@@ -2,15 +2,14 @@
 //! fetched by name and unpacked, and for the rest the applets of one program.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::archive::{Apt, cache};
 use super::cpio::Archive;
+use super::unpacked::{MERGED, add, files};
 use super::userland::PROGRAMS;
 use crate::step;
 use crate::target::Target;
@@ -34,9 +33,6 @@ const PACKAGES: &[&str] = &[
 ];
 
 const BUSYBOX: &str = "usr/bin/busybox";
-
-/// Folders that are links into `usr` since 2023, and that packages of before still have files in.
-const MERGED: [&str; 3] = ["bin", "lib", "sbin"];
 
 /// Adds what every guest has.
 pub fn add_common<W: Write>(archive: &mut Archive<W>, target: &'static Target) -> Result<()> {
@@ -80,39 +76,6 @@ fn is_wanted(path: &Path) -> bool {
     }
 }
 
-/// A file, or a link as it is.
-fn add<W: Write>(archive: &mut Archive<W>, path: &Path, file: &Path) -> Result<()> {
-    let metadata = fs::symlink_metadata(file).with_context(|| file.display().to_string())?;
-    if metadata.is_symlink() {
-        archive.symlink(path, &fs::read_link(file)?)?;
-    } else {
-        archive.file(path, metadata.permissions().mode(), &fs::read(file)?)?;
-    }
-    Ok(())
-}
-
-/// Every file that was unpacked: its path in the guest, below `/`, and where it lies here.
-fn files(root: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let path = entry?.path();
-            if path.is_dir() && !path.is_symlink() {
-                folders.push(path);
-            } else if let Ok(below) = path.strip_prefix(root) {
-                found.push((merged(below), path.clone()));
-            }
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
-fn merged(path: &Path) -> PathBuf {
-    if MERGED.iter().any(|folder| path.starts_with(folder)) { Path::new("usr").join(path) } else { path.to_owned() }
-}
-
 /// What the packages hold, fetched when it isn't there.
 fn root(target: &'static Target) -> Result<PathBuf> {
     let folder = cache()?.join(format!("programs-{}", target.debian));
@@ -127,6 +90,7 @@ fn root(target: &'static Target) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::unpacked::merged;
     use super::*;
 
     #[test]

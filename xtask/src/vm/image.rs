@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::cpio::Archive;
 use super::kernels::Kernel;
 use super::plan::{self, Plan};
-use super::{foreign, modules, userland};
+use super::{foreign, modules, unpacked, userland};
 use crate::target::Target;
 
 /// What goes in beside what every guest has.
@@ -20,6 +20,10 @@ pub struct Contents {
     pub built: Vec<PathBuf>,
     /// Other programs and files of this machine.
     pub files: Vec<PathBuf>,
+    /// What was unpacked: paths in the guest, below `/`, and here.
+    pub unpacked: Vec<(PathBuf, PathBuf)>,
+    /// Modules beside those of every guest.
+    pub modules: Vec<String>,
     /// Whether it has a disk.
     pub has_disk: bool,
 }
@@ -47,6 +51,9 @@ pub fn write(to: &Path, kernel: &Kernel, target: &'static Target, mut plan: Plan
             userland::add(&mut archive, file)?;
         }
     }
+    for (path, file) in &contents.unpacked {
+        unpacked::add(&mut archive, &Path::new("/").join(path), file)?;
+    }
     archive.file(Path::new("/etc/hosts"), 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
     archive.file(Path::new("/etc/hostname"), 0o644, b"guest\n")?;
     archive.file(Path::new("/etc/resolv.conf"), 0o644, b"nameserver 127.0.0.1\n")?;
@@ -54,6 +61,7 @@ pub fn write(to: &Path, kernel: &Kernel, target: &'static Target, mut plan: Plan
         archive.directory(Path::new(folder))?;
     }
     let mut wanted = modules::WANTED.to_vec();
+    wanted.extend(contents.modules.iter().map(String::as_str));
     if contents.has_disk {
         wanted.extend(modules::DISK);
     }

@@ -2,6 +2,7 @@
 
 mod archive;
 mod cpio;
+mod docker;
 mod doctor;
 mod foreign;
 mod frame;
@@ -18,6 +19,7 @@ mod side_by_side;
 mod suites;
 mod table;
 pub mod test_run;
+mod unpacked;
 mod userland;
 
 use std::io::Write as _;
@@ -40,6 +42,7 @@ use plan::Plan;
 use suites::Guest;
 use table::Column;
 
+pub use docker::before_docker;
 pub use installed::{installed, under_systemd};
 pub use options::Options;
 pub use power::loses_power;
@@ -76,6 +79,16 @@ pub fn run(options: &Options) -> Result<()> {
         let suite = under_systemd(&std::path::absolute(package)?, Duration::MAX)?;
         if suite.passed.is_empty() {
             bail!("the package under systemd is not what it should be; what failed stands above");
+        }
+        return Ok(());
+    }
+    if options.docker {
+        let suite = before_docker(Duration::MAX)?;
+        if let [(_, reason)] = suite.skipped.as_slice() {
+            bail!("jobs before docker can't run here: {reason}");
+        }
+        if suite.passed.is_empty() {
+            bail!("jobs before docker are not what they should be; what failed stands above");
         }
         return Ok(());
     }
@@ -189,9 +202,10 @@ fn in_guest(
     take: impl FnMut(Frame),
 ) -> Result<Outcome> {
     let text = |path: &PathBuf| path.to_str().map(str::to_owned).context("paths of the build are text");
-    let folder = text(&built.agent.parent().context("a program lies in a folder")?.to_path_buf())?;
+    let folder_of = |path: &PathBuf| text(&path.parent().context("a program lies in a folder")?.to_path_buf());
+    let (agents, helpers) = (folder_of(&built.agent)?, folder_of(&built.helper)?);
     let mut environment: Vec<(String, String)> = [
-        ("PATH", format!("{GUEST_PATH}:{folder}")),
+        ("PATH", format!("{GUEST_PATH}:{agents}:{helpers}")),
         ("HOME", "/root".to_owned()),
         ("LC_ALL", "C".to_owned()),
         ("RUST_BACKTRACE", "0".to_owned()),
@@ -211,6 +225,8 @@ fn in_guest(
         init: built.init.clone(),
         built: vec![built.agent.clone(), built.helper.clone()],
         files: options.files.clone(),
+        unpacked: options.unpacked.clone(),
+        modules: options.modules.clone(),
         has_disk: options.disk.is_some(),
     };
     for command in &commands {

@@ -32,6 +32,12 @@ pub struct Options {
     /// Another file of this machine that the guest has too
     #[arg(long = "file")]
     pub(super) files: Vec<PathBuf>,
+    /// Another module of the guest's kernel that is loaded
+    #[arg(long = "module")]
+    pub(super) modules: Vec<String>,
+    /// Files that were unpacked: their paths in the guest, below `/`, and here.
+    #[arg(skip)]
+    pub(super) unpacked: Vec<(PathBuf, PathBuf)>,
     /// A file of this machine that is the guest's disk, /dev/vda
     #[arg(long)]
     pub(super) disk: Option<PathBuf>,
@@ -47,8 +53,11 @@ pub struct Options {
     /// Run this package under systemd in a guest instead of the tests
     #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["command", "kernels"])]
     pub(super) systemd: Option<PathBuf>,
-    /// Have a guest lose its power in the midst of a job, and look at what is left, instead of the tests
+    /// Run jobs before Debian's docker in a guest instead of the tests
     #[arg(long, conflicts_with_all = ["command", "kernels", "systemd"])]
+    pub(super) docker: bool,
+    /// Have a guest lose its power in the midst of a job, and look at what is left, instead of the tests
+    #[arg(long, conflicts_with_all = ["command", "kernels", "systemd", "docker"])]
     pub(super) power_loss: bool,
     /// Show what the kernel printed
     #[arg(long)]
