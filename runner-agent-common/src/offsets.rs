@@ -99,6 +99,8 @@ pub struct Offsets {
     pub mount_parent: u32,
     /// `mount::mnt_mountpoint`.
     pub mount_mountpoint: u32,
+    /// `mount::mnt_group_id`.
+    pub mount_group: u32,
     /// `inode::i_ino`.
     pub inode_ino: u32,
     /// `inode::i_sb`.

@@ -6,6 +6,7 @@
 //! `security_move_mount(from, to)`, `security_sb_umount(mnt, flags)`. Kernel floor: 5.10 (as `fmod_ret`), with
 //! `CONFIG_SECURITY_PATH`.
 //! Sees: guarded files and names, by any call. A secret file that gets another name is known by identity from then on.
+//! In another mount namespace than the agent's only what is shared with others counts: the rest stays there.
 //! Misses: whole file systems unmounted lazily from above; the agent looks for its pins itself.
 
 use aya_ebpf::macros::lsm;
@@ -13,9 +14,15 @@ use aya_ebpf::programs::LsmContext;
 use runner_agent_common::guard::{guarded, operation};
 
 use crate::guard::{self, Attempt, PASS, REFUSE};
-use crate::kernel::{Address, argument, offset, pointer};
+use crate::kernel::{Address, argument, offset, pointer, read};
 use crate::secret;
 use crate::task::{self, Member};
+
+/// Flags of mount(2).
+const MS_REMOUNT: u64 = 1 << 5;
+const MS_BIND: u64 = 1 << 12;
+/// Unbindable, private, slave, shared.
+const MS_PROPAGATION: u64 = 0xf << 17;
 
 /// A name is about to be removed.
 #[lsm(hook = "path_unlink")]
@@ -68,13 +75,21 @@ pub fn path_chown(ctx: LsmContext) -> i32 {
 /// Something is about to be mounted, or mounted otherwise.
 #[lsm(hook = "sb_mount")]
 pub fn sb_mount(ctx: LsmContext) -> i32 {
-    covers(argument(&ctx, 1))
+    let flags: u64 = argument(&ctx, 3);
+    let Some(member) = task::current_member() else { return PASS };
+    // Whoever makes a namespace first says whose mounts it shares from now on, which covers nothing; the kernel looks for that last.
+    let says_who_shares = flags & (MS_REMOUNT | MS_BIND) == 0 && flags & MS_PROPAGATION != 0;
+    if says_who_shares && !task::is_in_agents_mounts(member.task) {
+        return PASS;
+    }
+    covers(&member, argument(&ctx, 1))
 }
 
 /// A mount is about to move here.
 #[lsm(hook = "move_mount")]
 pub fn move_mount(ctx: LsmContext) -> i32 {
-    covers(argument(&ctx, 1))
+    let Some(member) = task::current_member() else { return PASS };
+    covers(&member, argument(&ctx, 1))
 }
 
 /// A mount is about to go.
@@ -83,6 +98,12 @@ pub fn sb_umount(ctx: LsmContext) -> i32 {
     let Some(member) = task::current_member() else { return PASS };
     let root = pointer(argument(&ctx, 0), offset!(vfsmount_root));
     if guard::guarded(pointer(root, offset!(dentry_inode))) & guarded::COVER == 0 {
+        return PASS;
+    }
+    // Who makes a container leaves the old root behind this way, in a namespace of its own: the agent's mounts stay.
+    let mount = argument(&ctx, 0) - offset!(mount_mnt);
+    let is_shared = is_shared(mount) || is_shared(pointer(mount, offset!(mount_parent)));
+    if !is_shared && !task::is_in_agents_mounts(member.task) {
         return PASS;
     }
     guard::answer_named(&member, &Attempt::new(operation::MOUNT, 0), root)
@@ -111,13 +132,22 @@ fn content(place: Address) -> i32 {
 
 /// A place that a mount would cover, by its `struct path`.
 #[inline(always)]
-fn covers(place: Address) -> i32 {
-    let Some(member) = task::current_member() else { return PASS };
+fn covers(member: &Member, place: Address) -> i32 {
     let inode = pointer(pointer(place, offset!(path_dentry)), offset!(dentry_inode));
-    if guard::guarded(inode) & guarded::COVER == 0 || !task::is_in_agents_mounts(member.task) {
+    if guard::guarded(inode) & guarded::COVER == 0 {
         return PASS;
     }
-    guard::answer_at(&member, &Attempt::new(operation::MOUNT, 0), place)
+    let mount = pointer(place, offset!(path_mnt)) - offset!(mount_mnt);
+    if !is_shared(mount) && !task::is_in_agents_mounts(member.task) {
+        return PASS;
+    }
+    guard::answer_at(member, &Attempt::new(operation::MOUNT, 0), place)
+}
+
+/// Whether what happens to a `struct mount` happens in other namespaces too: its peers', of which the agent's may be one.
+#[inline(always)]
+fn is_shared(mount: Address) -> bool {
+    read::<u32>(mount + offset!(mount_group)) != 0
 }
 
 /// A file that may be secret by its path gets, or has, another name: it is looked at while its path still says what it is.

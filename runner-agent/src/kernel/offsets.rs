@@ -57,6 +57,7 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         mount_mnt: finder.field("mount", &["mnt"]),
         mount_parent: finder.field("mount", &["mnt_parent"]),
         mount_mountpoint: finder.field("mount", &["mnt_mountpoint"]),
+        mount_group: finder.field("mount", &["mnt_group_id"]),
         inode_ino: finder.field("inode", &["i_ino"]),
         inode_sb: finder.field("inode", &["i_sb"]),
         inode_rdev: finder.field("inode", &["i_rdev"]),
