@@ -37,7 +37,7 @@ impl Daemon {
         for (number, policy) in policies.iter().enumerate() {
             fs::write(daemon.path(&format!("policies/{number}.yml")), policy).expect("a policy can be written");
         }
-        let tier = std::env::var(crate::job::TIER).ok().filter(|_| !more.contains("tier: "));
+        let tier = crate::job::tier().filter(|_| !more.contains("tier: "));
         let tier = tier.map(|tier| format!("tier: {tier}\n")).unwrap_or_default();
         let at = |below: &str| daemon.path(below).display().to_string();
         let config = format!(

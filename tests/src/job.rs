@@ -20,10 +20,15 @@ use crate::log::Log;
 const WITHIN: Duration = Duration::from_secs(150);
 
 /// Names the tier that agents of tests load; the best that there is without it.
-pub const TIER: &str = "RUNNER_AGENT_TEST_TIER";
+const TIER: &str = "RUNNER_AGENT_TEST_TIER";
 
 /// Names the way by which agents of tests take the hooks of the tracing tier; the best that there is without it.
 const HOOKS: &str = "RUNNER_AGENT_TEST_HOOKS";
+
+/// The tier that agents of tests are to load, if one was asked for.
+pub fn tier() -> Option<String> {
+    std::env::var(TIER).ok()
+}
 
 /// A job to run.
 pub struct Job {
@@ -146,10 +151,10 @@ impl Job {
     pub fn start(self) -> Running {
         let mut words = self.wrapper;
         words.extend([self.agent.into_os_string(), "run".into()]);
-        if let Some(tier) = std::env::var_os(TIER)
+        if let Some(tier) = tier()
             && !self.options.iter().any(|option| option == "--tier")
         {
-            words.extend(["--tier".into(), tier]);
+            words.extend(["--tier".into(), tier.into()]);
         }
         if let Some(way) = std::env::var_os(HOOKS)
             && !self.options.iter().any(|option| option == "--hooks")

@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use end_to_end::job::tier;
 use end_to_end::{Job, Run, needs, report, test_name};
 
 use crate::shell;
@@ -70,7 +71,7 @@ fn held(run: &Run, ways: &[&str]) {
 
 macro_rules! needs_tracing {
     () => {
-        needs!();
+        needs!(tier().is_none_or(|tier| tier == "tracing"), "the tracepoint tier was asked for, which refuses no open");
         if !can_refuse() {
             report::needs_guest(test_name!(), "this kernel loads no TRACING programs");
             return;
