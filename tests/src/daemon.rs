@@ -241,6 +241,10 @@ impl Drop for Daemon {
                 let _ = writeln!(std::io::stderr(), "{} stays behind", job.display());
             }
         }
+        // It would make the folder again, in which it takes its pins away.
+        if !crate::wait_until(host::patience(std::time::Duration::from_secs(10)), || self.keeper().is_none()) {
+            let _ = writeln!(std::io::stderr(), "a keeper in {} goes on", self.folder.path().display());
+        }
         let bpf = self.path("state/bpf");
         if bpf.exists() {
             // Not mounted where the system has one.
