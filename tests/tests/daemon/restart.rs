@@ -109,6 +109,15 @@ fn a_daemon_that_is_killed_leaves_the_rules_and_the_next_one_sees_to_the_job() {
     assert_eq!(states.iter().filter(|state| ["taken-over", "end-announced"].contains(state)).count(), 2, "{states:?}");
 }
 
+/// A job that a daemon began and left when it was asked to end, and the job's log.
+fn left_under_way(daemon: &mut Daemon) -> (Steps, PathBuf) {
+    let job = Steps::begin(daemon, "");
+    let log = daemon.logs_written().remove(0);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0), "{}", daemon.said());
+    (job, log)
+}
+
 /// A copy of the agent whose maps are none of the old one's: its kernel side has another hash, by a byte that ELF leaves to nobody.
 fn another_version(of: &Path, at: PathBuf) -> PathBuf {
     /// What an ELF file of the kernel side begins with: 64 bits, little endian, version 1, and its padding.
@@ -135,10 +144,7 @@ fn another_version(of: &Path, at: PathBuf) -> PathBuf {
 fn a_daemon_that_is_ended_leaves_its_jobs_with_a_keeper_and_the_next_may_have_other_maps() {
     needs!();
     let mut daemon = daemon(&[CLOSED], "");
-    let mut job = Steps::begin(&daemon, "");
-    let log = daemon.logs_written().remove(0);
-    daemon.signal(Signal::TERM);
-    assert_eq!(daemon.wait(), Some(0), "{}", daemon.said());
+    let (mut job, log) = left_under_way(&mut daemon);
     let keeper = daemon.keeper().expect("it has the job before the daemon is gone");
     assert_eq!(job.try_once("alone"), "alone: refused");
     let patience = host::patience(std::time::Duration::from_secs(20));
@@ -169,10 +175,7 @@ fn a_daemon_that_is_ended_leaves_its_jobs_with_a_keeper_and_the_next_may_have_ot
 fn a_job_that_was_taken_over_begins_no_other_and_says_when_nobody_keeps_it() {
     needs!();
     let mut daemon = daemon(&[CLOSED], "");
-    let mut job = Steps::begin(&daemon, "");
-    let log = daemon.logs_written().remove(0);
-    daemon.signal(Signal::TERM);
-    assert_eq!(daemon.wait(), Some(0), "{}", daemon.said());
+    let (mut job, log) = left_under_way(&mut daemon);
     daemon.launch();
     let joined: Value = serde_json::from_str(&job.try_once("join")).expect("a step finds the job that it is in");
     assert_eq!((&joined["joined"], &joined["mode"]), (&true.into(), &"block".into()), "{joined}");
