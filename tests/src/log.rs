@@ -15,6 +15,12 @@ pub struct Log {
 #[derive(Clone, Debug)]
 pub struct Line(pub Value);
 
+/// The tier that an agent's log names in its first line, of a log that may still be written.
+pub fn tier_in(text: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(text.lines().next()?).ok()?;
+    line["tier"].as_str().map(str::to_owned)
+}
+
 impl Log {
     /// Parses the text, and checks what holds for every log: numbers without gaps, and each line's `prev`.
     pub fn read(text: String) -> Self {

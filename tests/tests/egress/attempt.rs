@@ -107,6 +107,8 @@ pub struct Attempt {
     /// Records that both resolvers know, for each form.
     pub zone: &'static [&'static str],
     pub expected: Expected,
+    /// How the refusal shows where the tracing tier is loaded, which refuses earlier steps than the other can.
+    pub expected_on_tracing: Option<Expected>,
     pub sight: Sight,
     pub twin_sight: Sight,
     pub forbidden_in: In,
@@ -140,6 +142,7 @@ pub const fn attempt(name: &'static str, what: &'static str, act: &'static str) 
         given: &[],
         zone: &[],
         expected: Expected::Refused,
+        expected_on_tracing: None,
         sight: Sight::Payload,
         twin_sight: Sight::Payload,
         forbidden_in: In::Plain,
@@ -187,6 +190,11 @@ impl Attempt {
         Self { expected, ..self }
     }
 
+    /// How the refusal shows on the tracing tier.
+    pub const fn on_tracing(self, expected: Expected) -> Self {
+        Self { expected_on_tracing: Some(expected), ..self }
+    }
+
     /// No payload arrives at first: any packet to the place tells.
     pub const fn without_payload(self) -> Self {
         Self { sight: Sight::Packet, twin_sight: Sight::Packet, ..self }
@@ -225,6 +233,11 @@ impl Attempt {
     /// Packets to the place are no leak by themselves.
     pub const fn shared(self) -> Self {
         Self { shared: true, ..self }
+    }
+
+    /// How the refusal shows on this tier.
+    pub fn expected_on(&self, tier: &str) -> Expected {
+        self.expected_on_tracing.filter(|_| tier == "tracing").unwrap_or(self.expected)
     }
 
     /// The job that a form runs in.

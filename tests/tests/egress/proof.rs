@@ -30,6 +30,14 @@ pub struct Outcomes {
     pub missing: Option<String>,
 }
 
+/// What all attempts came to.
+pub struct Proof {
+    /// The tier that the agents loaded; empty when none was ready.
+    pub tier: String,
+    /// In the order of the attempts.
+    pub outcomes: Vec<Outcomes>,
+}
+
 /// In this order; what takes time to expire is begun before them and ended after them.
 const JOBS: &[In] =
     &[In::Plain, In::AnyProtocol, In::Broad, In::Secret, In::Inherited, In::Orphaned, In::TakenOver, In::Flooded];
@@ -40,7 +48,8 @@ const CANARY: (&str, &str) = ("canary.expiring.test", "203.0.113.253");
 const EXPIRED_WITHIN: Duration = Duration::from_mins(3);
 
 /// Runs those attempts, given with their places in the table, in jobs of that user.
-pub fn run(attempts: &[(usize, &Attempt)], user: User) -> Vec<Outcomes> {
+pub fn run(attempts: &[(usize, &Attempt)], user: User) -> Proof {
+    let mut tier = String::new();
     let mut outcomes = vec![Outcomes::default(); attempts.len()];
     for mode in ["block", "audit"] {
         let world = World { internet: Internet::create(zone(attempts)), mode, attempts, user };
@@ -54,9 +63,16 @@ pub fn run(attempts: &[(usize, &Attempt)], user: User) -> Vec<Outcomes> {
                 }
             }
         };
-        let expiring = world.begin(In::Expiring);
+        let mut begin = |job: In| {
+            let session = world.begin(job)?;
+            if let Some(session) = &session {
+                session.tier().clone_into(&mut tier);
+            }
+            Ok(session)
+        };
+        let expiring = begin(In::Expiring);
         for &job in JOBS {
-            note(job, world.begin(job).and_then(|session| world.finish(job, session)));
+            note(job, begin(job).and_then(|session| world.finish(job, session)));
         }
         note(In::Expiring, expiring.and_then(|session| world.finish(In::Expiring, session)));
         world.internet.settle();
@@ -72,7 +88,7 @@ pub fn run(attempts: &[(usize, &Attempt)], user: User) -> Vec<Outcomes> {
             *slot = Some(world.outcome(&ran));
         }
     }
-    outcomes
+    Proof { tier, outcomes }
 }
 
 /// A form that ran.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use end_to_end::host::patience;
 use end_to_end::internet::{JOB_V4, RESOLVER_V4, RESOLVER_V6};
 use end_to_end::job::Running;
-use end_to_end::{Cgroup, Helper, Internet, Job, Run, binary, wait_until};
+use end_to_end::{Cgroup, Helper, Internet, Job, Run, binary, log, wait_until};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 use crate::ACT;
@@ -47,6 +47,7 @@ pub struct Session<'a> {
     output: PathBuf,
     home: String,
     policy: String,
+    tier: String,
     /// Where attempts to leave go.
     elsewhere: Cgroup,
     /// Hands sockets out, from outside the job.
@@ -107,7 +108,14 @@ impl<'a> Session<'a> {
         let answers = BufReader::new(commands.try_clone().expect("a descriptor can be copied"));
         let output = PathBuf::from(&home).join("output");
         let (policy, elsewhere) = (policy.to_owned(), Cgroup::create());
-        Ok(Self { internet, running, commands, answers, output, home, policy, elsewhere, _giver: giver })
+        let log = fs::read_to_string(running.log()).unwrap_or_default();
+        let tier = log::tier_in(&log).ok_or("the log names no tier")?;
+        Ok(Self { internet, running, commands, answers, output, home, policy, tier, elsewhere, _giver: giver })
+    }
+
+    /// The tier that the agent loaded.
+    pub fn tier(&self) -> &str {
+        &self.tier
     }
 
     /// Has the job do a form of an attempt.

@@ -5,7 +5,7 @@ use end_to_end::report;
 
 use crate::attempt::{Attempt, Expected};
 use crate::attempts::NEEDS_GUEST;
-use crate::proof::{Outcome, Outcomes};
+use crate::proof::{Outcome, Outcomes, Proof};
 
 /// What an attempt comes to.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub fn all_missing(attempts: &[(usize, &Attempt)], reason: &str) {
     }
 }
 
-fn verdict(attempt: &Attempt, outcomes: &Outcomes) -> Verdict {
+fn verdict(attempt: &Attempt, expected: Expected, outcomes: &Outcomes) -> Verdict {
     // A leak is a leak, whatever else did not run.
     if let Some(Outcome { seen, told }) = &outcomes.forbidden
         && !seen.is_empty()
@@ -59,8 +59,8 @@ fn verdict(attempt: &Attempt, outcomes: &Outcomes) -> Verdict {
     if twin.seen.is_empty() {
         return Verdict::Broken(format!("the allowed twin did not arrive: {}", twin.told));
     }
-    if !shows(attempt.expected, &forbidden.told) {
-        return Verdict::Broken(format!("{} was expected, and it was {}", attempt.expected.text(), forbidden.told));
+    if !shows(expected, &forbidden.told) {
+        return Verdict::Broken(format!("{} was expected, and it was {}", expected.text(), forbidden.told));
     }
     Verdict::Held
 }
@@ -80,11 +80,14 @@ fn shows(expected: Expected, told: &str) -> bool {
 }
 
 /// Prints everything, the table last; whether all held.
-pub fn print(attempts: &[(usize, &Attempt)], outcomes: &[Outcomes], filter: Option<&str>) -> bool {
+pub fn print(attempts: &[(usize, &Attempt)], proof: &Proof, filter: Option<&str>) -> bool {
     let rows: Vec<Row> = attempts
         .iter()
-        .zip(outcomes)
-        .map(|(&(_, attempt), outcomes)| Row { attempt, outcomes, verdict: verdict(attempt, outcomes) })
+        .zip(&proof.outcomes)
+        .map(|(&(_, attempt), outcomes)| {
+            let expected = attempt.expected_on(&proof.tier);
+            Row { attempt, expected, outcomes, verdict: verdict(attempt, expected, outcomes) }
+        })
         .collect();
     for row in &rows {
         row.count();
@@ -93,7 +96,7 @@ pub fn print(attempts: &[(usize, &Attempt)], outcomes: &[Outcomes], filter: Opti
         println!("test {name} ... ok");
         report::needs_guest(&format!("egress::{name}"), reason);
     }
-    println!();
+    println!("\ntier: {}", proof.tier);
     line(["attempt", "expected", "what the listener saw", "forbidden form", "allowed twin", ""]);
     rows.iter().for_each(Row::print);
     println!();
@@ -119,6 +122,7 @@ fn line([name, expected, saw, forbidden, twin, verdict]: [&str; 6]) {
 /// An attempt with what came of it.
 struct Row<'a> {
     attempt: &'a Attempt,
+    expected: Expected,
     outcomes: &'a Outcomes,
     verdict: Verdict,
 }
@@ -144,7 +148,7 @@ impl Row<'_> {
         };
         line([
             self.attempt.name,
-            self.attempt.expected.text(),
+            self.expected.text(),
             &format!("{}; audited: {}", first(forbidden, "nothing"), first(control, "nothing")),
             forbidden.as_ref().map_or("-", |outcome| &outcome.told),
             &first(twin, "did not arrive"),

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use end_to_end::job::Running;
-use end_to_end::{Cgroup, Helper, Job, binary, host, wait_until};
+use end_to_end::{Cgroup, Helper, Job, binary, host, log, wait_until};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
@@ -145,19 +145,13 @@ impl Session {
             tier: String::new(),
         };
         session.first = session.run(&["sh", "-c", "echo $PPID"]).text.parse().map_err(|_| "the job says no pid")?;
-        session.tier = session.first_text("tier").ok_or("the log names no tier")?;
+        session.tier = log::tier_in(&session.log_text()).ok_or("the log names no tier")?;
         Ok(session)
     }
 
     /// The tier that the agent loaded.
     pub fn tier(&self) -> &str {
         &self.tier
-    }
-
-    fn first_text(&self, field: &str) -> Option<String> {
-        let text = self.log_text();
-        let line: serde_json::Value = serde_json::from_str(text.lines().next()?).ok()?;
-        line[field].as_str().map(str::to_owned)
     }
 
     /// What a command's placeholders mean here.

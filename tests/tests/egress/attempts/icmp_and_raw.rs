@@ -1,7 +1,7 @@
 //! Other protocols than TCP and UDP, and packets made by hand. Twins run where some rule allows any protocol: without
 //! one, no such socket can be made.
 
-use crate::attempt::Expected::{Closed, Dropped, Killed};
+use crate::attempt::Expected::{Closed, Dropped, Killed, Refused};
 use crate::attempt::Place::{At, V4, V6};
 use crate::attempt::{ANY, Attempt, In, UDP, attempt};
 
@@ -135,7 +135,8 @@ pub const ATTEMPTS: &[Attempt] = &[
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
     .rules(UDP)
-    .expect(Killed),
+    .expect(Killed)
+    .on_tracing(Refused),
     raw(
         "tunnel-device",
         "an allowed address, routed into a tunnel to a forbidden one",

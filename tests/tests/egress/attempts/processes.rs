@@ -1,6 +1,6 @@
 //! Who tries: children of every kind, processes that leave, programs under other names, jobs that lost their agent.
 
-use crate::attempt::Expected::{Closed, Dropped, Killed, NoName};
+use crate::attempt::Expected::{Closed, Dropped, Killed, NoName, Refused};
 use crate::attempt::Place::{Question, V4, V6};
 use crate::attempt::{Attempt, In, UDP, attempt};
 
@@ -72,7 +72,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         "other-cgroup",
         "moves to another cgroup",
         "{act} space leave-cgroup {cgroup} {act} tcp connect {to} {port} {payload}",
-    ),
+    )
+    .on_tracing(Refused),
     leaving(
         "born-outside",
         "a child born in another cgroup",
@@ -82,7 +83,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         "moved-by-parent",
         "a child that its parent moves to another cgroup",
         "{act} space moved {cgroup} {act} tcp connect {to} {port} {payload}",
-    ),
+    )
+    .on_tracing(Refused),
     leaving(
         "born-outside-ring",
         "a child born in another cgroup, that makes no call of a socket's",
