@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, pipe};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -177,19 +177,10 @@ fn in_guests(within: Duration, package: Option<&Path>) -> Vec<Suite> {
         let skipped = vec![("tests on other kernels".to_owned(), format!("{error:#}"))];
         return vec![Suite { name: NAME.to_owned(), skipped, ..Suite::default() }];
     }
-    let failed = |error: anyhow::Error| {
+    vm::test_run::suites(within, package).unwrap_or_else(|error| {
         eprintln!("{error:#}");
-        Suite::check(NAME, false)
-    };
-    let mut suites = Vec::new();
-    suites.extend(package.map(|package| vm::installed(package).unwrap_or_else(failed)));
-    let begun = Instant::now();
-    suites.extend(vm::test_run::suites(within).unwrap_or_else(|error| vec![failed(error)]));
-    let left = within.saturating_sub(begun.elapsed());
-    suites.extend(package.map(|package| vm::under_systemd(package, left).unwrap_or_else(failed)));
-    suites.push(vm::before_docker(within.saturating_sub(begun.elapsed())).unwrap_or_else(failed));
-    suites.push(vm::loses_power(within.saturating_sub(begun.elapsed())).unwrap_or_else(failed));
-    suites
+        vec![Suite::check(NAME, false)]
+    })
 }
 
 /// A test binary that has a table for reading, alone.

@@ -1,14 +1,14 @@
 //! Jobs before a real container engine: Debian's docker, unpacked and never installed, in a guest of its own.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::archive::{Apt, cache};
+use super::whole::Whole;
 use super::{one_command, test_run, unpacked};
 use crate::step;
-use crate::suite::Suite;
 use crate::target::Target;
 
 const NAME: &str = "guest: jobs before Debian's docker, through the gate and in the runner's scope";
@@ -61,18 +61,17 @@ const MODULES: &[&str] =
 /// Without AppArmor, whose profiles an engine would want to load with programs that the guest doesn't have.
 const LSM: &str = "landlock,lockdown,yama";
 
-/// `tests/guest/docker.sh`; not begun when the time for guests is over.
-pub fn before_docker(left: Duration) -> Result<Suite> {
-    let skipped =
-        |reason: String| Suite { name: NAME.to_owned(), skipped: vec![("all".to_owned(), reason)], ..Suite::default() };
-    if left.is_zero() {
-        return Ok(skipped("the minutes for guests were over; `cargo xtask vm --docker` runs it".to_owned()));
-    }
-    let root = match root() {
-        Ok(root) => root,
-        Err(why) => return Ok(skipped(format!("{why:#}"))),
-    };
-    eprintln!("── {NAME}");
+/// `tests/guest/docker.sh`.
+pub fn before_docker() -> Whole {
+    Whole::new(NAME, "cargo xtask vm --docker", |say| {
+        Ok(match root() {
+            Ok(root) => hold(&root, say).map(|()| None)?,
+            Err(why) => Some(format!("{why:#}")),
+        })
+    })
+}
+
+fn hold(root: &Path, say: &mut dyn Write) -> Result<()> {
     let script = step::root().join("tests/guest/docker.sh");
     let script = script.to_str().context("paths of the build are text")?;
     let mut words: Vec<String> = ["vm", "6.12", "--memory", "3072", "--lsm", LSM].map(str::to_owned).into();
@@ -81,13 +80,9 @@ pub fn before_docker(left: Duration) -> Result<Suite> {
     }
     words.extend(["--", "bash", script].map(str::to_owned));
     let mut options = test_run::options(&words)?;
-    options.unpacked = unpacked::files(&root)?;
+    options.unpacked = unpacked::files(root)?;
     options.unpacked.retain(|(path, _)| is_wanted(path));
-    let held = one_command(&options);
-    if let Err(error) = &held {
-        eprintln!("{error:#}");
-    }
-    Ok(Suite::check(NAME, held.is_ok()))
+    one_command(&options, say)
 }
 
 /// What the packages hold, fetched when it isn't there.

@@ -1,14 +1,14 @@
 //! The package in a guest: laid out, its service started, its hooks around a job; without systemd and with it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::whole::Whole;
 use super::{one_command, test_run};
 use crate::step;
-use crate::suite::Suite;
 
 /// What the scripts use besides what every guest has.
 const PROGRAMS: &[&str] = &["/usr/bin/dpkg-deb", "/usr/bin/mountpoint"];
@@ -53,21 +53,25 @@ const UNITS: &[&str] = &[
 ];
 
 /// `tests/guest/installed.sh`: the service started as a machine without systemd starts it.
-pub fn installed(package: &Path) -> Result<Suite> {
-    run("guest: the package laid out, its hooks around a job", "installed.sh", package, &[])
+pub fn installed(package: &Path) -> Whole {
+    const NAME: &str = "guest: the package laid out, its hooks around a job";
+    let package = package.to_owned();
+    Whole::new(NAME, "cargo xtask test", move |say| run("installed.sh", &package, &[], say).map(|()| None))
 }
 
-/// `tests/guest/systemd.sh`: the service as a unit; not begun when the time for guests is over.
-pub fn under_systemd(package: &Path, left: Duration) -> Result<Suite> {
+/// `tests/guest/systemd.sh`: the service as a unit.
+pub fn under_systemd(package: &Path) -> Whole {
     const NAME: &str = "guest: the package under systemd, installed, restarted in a job, upgraded, removed";
-    let reason = match (Path::new(SYSTEMD).is_file(), left.is_zero()) {
-        (false, _) => Some(format!("{SYSTEMD} is not on this machine; Debian's package is systemd")),
-        (_, true) => Some("the minutes for guests were over; `cargo xtask vm --systemd PACKAGE` runs it".to_owned()),
-        _ => None,
-    };
-    if let Some(reason) = reason {
-        return Ok(Suite { name: NAME.to_owned(), skipped: vec![("all".to_owned(), reason)], ..Suite::default() });
-    }
+    let package = package.to_owned();
+    Whole::new(NAME, "cargo xtask vm --systemd PACKAGE", move |say| {
+        if !Path::new(SYSTEMD).is_file() {
+            return Ok(Some(format!("{SYSTEMD} is not on this machine; Debian's package is systemd")));
+        }
+        run("systemd.sh", &package, &words_for_systemd()?, say).map(|()| None)
+    })
+}
+
+fn words_for_systemd() -> Result<Vec<String>> {
     let init = ["--init", SYSTEMD, "--init=--unit=multi-user.target"];
     let mut words: Vec<String> = init.map(str::to_owned).into();
     let units = UNITS.iter().map(|name| format!("/lib/systemd/system/{name}"));
@@ -75,7 +79,7 @@ pub fn under_systemd(package: &Path, left: Duration) -> Result<Suite> {
     for file in programs.chain(units).chain(modules_of_perl()?) {
         words.extend(["--file".to_owned(), file]);
     }
-    run(NAME, "systemd.sh", package, &words)
+    Ok(words)
 }
 
 /// The modules of Debian's smallest Perl, as dpkg knows them.
@@ -85,8 +89,7 @@ fn modules_of_perl() -> Result<Vec<String>> {
     Ok(listed.lines().filter(is_module).map(str::to_owned).collect())
 }
 
-fn run(name: &str, script: &str, package: &Path, more: &[String]) -> Result<Suite> {
-    eprintln!("── {name}");
+fn run(script: &str, package: &Path, more: &[String], say: &mut dyn Write) -> Result<()> {
     let recorded = step::root().join("runner-agent/src/identity/recorded");
     let script = step::root().join("tests/guest").join(script);
     let arguments = [
@@ -103,10 +106,5 @@ fn run(name: &str, script: &str, package: &Path, more: &[String]) -> Result<Suit
     }
     words.extend(["--".to_owned(), "bash".to_owned(), text(&script)?]);
     words.extend(arguments.iter().map(|argument| text(argument)).collect::<Result<Vec<_>>>()?);
-    let options = test_run::options(&words)?;
-    let held = one_command(&options);
-    if let Err(error) = &held {
-        eprintln!("{error:#}");
-    }
-    Ok(Suite::check(name, held.is_ok()))
+    one_command(&test_run::options(&words)?, say)
 }

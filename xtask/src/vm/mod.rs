@@ -21,8 +21,9 @@ mod table;
 pub mod test_run;
 mod unpacked;
 mod userland;
+mod whole;
 
-use std::io::Write as _;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -39,13 +40,12 @@ use image::Contents;
 use kernels::Kernel;
 use machine::{End, Machine, Outcome};
 use plan::Plan;
+use side_by_side::Live;
 use suites::Guest;
 use table::Column;
+use whole::Whole;
 
-pub use docker::before_docker;
-pub use installed::{installed, under_systemd};
 pub use options::Options;
-pub use power::loses_power;
 
 /// Where end-to-end tests say that they could not run.
 const REPORT: &str = "RUNNER_AGENT_TEST_REPORT";
@@ -75,32 +75,11 @@ struct Built {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    if let Some(package) = &options.systemd {
-        let suite = under_systemd(&std::path::absolute(package)?, Duration::MAX)?;
-        if suite.passed.is_empty() {
-            bail!("the package under systemd is not what it should be; what failed stands above");
-        }
-        return Ok(());
-    }
-    if options.docker {
-        let suite = before_docker(Duration::MAX)?;
-        if let [(_, reason)] = suite.skipped.as_slice() {
-            bail!("jobs before docker can't run here: {reason}");
-        }
-        if suite.passed.is_empty() {
-            bail!("jobs before docker are not what they should be; what failed stands above");
-        }
-        return Ok(());
-    }
-    if options.power_loss {
-        let suite = loses_power(Duration::MAX)?;
-        if !suite.failed.is_empty() || suite.passed.is_empty() {
-            bail!("what is left after a loss of power is not what it should be; what failed stands above");
-        }
-        return Ok(());
+    if let Some(whole) = whole(options)? {
+        return whole.alone();
     }
     if !options.command.is_empty() {
-        let ended = one_command(options);
+        let ended = one_command(options, &mut Live);
         if let Some(Ended(code)) = ended.as_ref().err().and_then(|error| error.downcast_ref()) {
             std::process::exit(*code);
         }
@@ -116,6 +95,15 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("some tests failed in guests; they stand above, and all that was said in target/vm");
     }
     Ok(())
+}
+
+/// The guest that is asked for and is a test by itself.
+fn whole(options: &Options) -> Result<Option<Whole>> {
+    Ok(match &options.systemd {
+        Some(package) => Some(installed::under_systemd(&std::path::absolute(package)?)),
+        None if options.docker => Some(docker::before_docker()),
+        None => options.power_loss.then(power::loses_power),
+    })
 }
 
 fn show(options: &Options, columns: &[Column]) {
@@ -155,8 +143,8 @@ impl std::fmt::Display for Ended {
 
 impl std::error::Error for Ended {}
 
-/// Runs a command in a guest as if it ran here.
-fn one_command(options: &Options) -> Result<()> {
+/// Runs a command in a guest, and says what it says.
+fn one_command(options: &Options, say: &mut dyn Write) -> Result<()> {
     let [name] = options.kernels.as_slice() else { bail!("a command runs on one kernel: name it before the --") };
     let target = options.target();
     let kernel = kernels::get(kernels::series(name)?, target, options.refresh)?;
@@ -164,11 +152,8 @@ fn one_command(options: &Options) -> Result<()> {
     let mut code = None;
     let outcome =
         in_guest(options, &kernel, &built, None, vec![options.command.clone()], &stop, |frame| match frame {
-            Frame::Output(bytes) => {
-                let mut out = std::io::stdout();
-                let _ = out.write_all(&bytes).and_then(|()| out.flush());
-            }
-            Frame::Report(text) => eprint!("{text}"),
+            Frame::Output(bytes) => drop(say.write_all(&bytes)),
+            Frame::Report(text) => drop(say.write_all(text.as_bytes())),
             Frame::Ended(ended) => code = Some(ended),
             _ => {}
         })?;

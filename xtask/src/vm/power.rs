@@ -1,19 +1,19 @@
 //! A guest that loses its power in the midst of a job, and is started again with the disk that it had.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::frame::Frame;
 use super::kernels::{self, Kernel};
 use super::machine::{End, Outcome};
+use super::whole::Whole;
 use super::{Built, Options, build, in_guest, tail, test_run};
 use crate::step;
-use crate::suite::Suite;
 
 const NAME: &str = "guest: loss of power in the midst of a job";
 
@@ -24,24 +24,19 @@ const NOW: &str = "the power may fail now";
 /// Size of the disk, in MiB: a log and a spool of some seconds.
 const DISK_MIB: u64 = 64;
 
-/// The two halves in two boots of one machine; not begun when the time for guests is over.
-pub fn loses_power(left: Duration) -> Result<Suite> {
-    if left.is_zero() {
-        let reason = "the minutes for guests were over; `cargo xtask vm --power-loss` runs it".to_owned();
-        return Ok(Suite { name: NAME.to_owned(), skipped: vec![("all".to_owned(), reason)], ..Suite::default() });
-    }
-    eprintln!("── {NAME}");
+/// The two halves in two boots of one machine.
+pub fn loses_power() -> Whole {
+    Whole::new(NAME, "cargo xtask vm --power-loss", |say| hold(say).map(|()| None))
+}
+
+fn hold(say: &mut dyn Write) -> Result<()> {
     let disk = tempfile::NamedTempFile::with_prefix("runner-agent-disk-").context("a file for a guest's disk")?;
     disk.as_file().set_len(DISK_MIB << 20)?;
     step::run("making a file system", Command::new("mkfs.ext4").args(["-q", "-F"]).arg(disk.path()))?;
-    let held = lose_power(disk.path());
-    if let Err(error) = &held {
-        eprintln!("{error:#}");
-    }
-    Ok(Suite::check(NAME, held.is_ok()))
+    lose_power(disk.path(), say)
 }
 
-fn lose_power(disk: &Path) -> Result<()> {
+fn lose_power(disk: &Path, say: &mut dyn Write) -> Result<()> {
     let words =
         ["vm", "6.12", "--tier", "tracing", "--disk", disk.to_str().context("temporary files have plain names")?];
     let options = test_run::options(&words.map(str::to_owned))?;
@@ -57,7 +52,7 @@ fn lose_power(disk: &Path) -> Result<()> {
     ensure!(first.end == End::Stopped, "the first half ended before the power failed: {:?}\n{said}", first.end);
     let stop = step::stop_flag()?;
     let (second, said) = boot(&options, &kernel, &built, half("power::after")?, &stop, None)?;
-    print!("{said}");
+    say.write_all(said.as_bytes())?;
     if second.end != End::Done || !said.contains("test result: ok. 1 passed") || said.contains("needs-guest") {
         bail!("the second half: {:?}\n{}", second.end, tail(&second.console));
     }

@@ -43,7 +43,7 @@ pub fn each<T: Sync, R: Send>(items: &[T], run: impl Fn(&T, &mut dyn Write) -> R
 }
 
 /// Prints at once.
-struct Live;
+pub struct Live;
 
 impl Write for Live {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

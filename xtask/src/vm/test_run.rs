@@ -2,13 +2,18 @@
 //! these show that both tiers load everywhere and say the same, that reads are refused, what becomes of attempts at the agent,
 //! and who is held where the whole runner is in scope.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
 
+use super::docker::before_docker;
+use super::installed::{installed, under_systemd};
+use super::power::loses_power;
 use super::suites::{self, Guest};
 use super::table::Column;
+use super::whole::Whole;
 use super::{Options, build, doctor, show, side_by_side};
 use crate::step;
 use crate::suite::Suite;
@@ -50,32 +55,61 @@ const GUESTS: &[&[&str]] = &[
     &["5.10", "--only", "tamper", "--tier", "tracing"],
 ];
 
-/// Runs these guests, and begins none after `within`; what was not begun stands in the result with that
-/// reason. Returns rows for a table of suites; the tables of guests are printed.
-pub fn suites(within: Duration) -> Result<Vec<Suite>> {
+/// What is begun in turn.
+enum Item {
+    /// A column of the table of tests and kernels, and the words that ask for it.
+    Tests(Box<Guest>, &'static [&'static str]),
+    Whole(Whole),
+}
+
+/// What an item comes to.
+enum Came {
+    /// Nothing where it was not begun.
+    Tests(Option<Column>, &'static [&'static str]),
+    Whole(Suite),
+}
+
+/// Runs these guests and those that are tests by themselves, of which two need the package, and begins none after `within`;
+/// what was not begun stands in the result with that reason. Returns rows for a table of suites; the tables of guests are printed.
+pub fn suites(within: Duration, package: Option<&Path>) -> Result<Vec<Suite>> {
     let started = Instant::now();
     let mut guests = Vec::new();
     for words in GUESTS {
         Guest::add(&mut guests, &Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options)?;
     }
+    let shown = guests.first().map(|first| first.options.clone());
+    let tests = guests.into_iter().zip(GUESTS).map(|(guest, words)| Item::Tests(Box::new(guest), words));
+    // As long as several others, and therefore not last.
+    let mut items: Vec<Item> = package.map(under_systemd).map(Item::Whole).into_iter().collect();
+    items.extend(tests);
+    items.extend(package.map(installed).map(Item::Whole));
+    items.extend([before_docker(), loses_power()].map(Item::Whole));
     let (built, stop) = (build(Target::native())?, step::stop_flag()?);
-    let columns = side_by_side::each(&guests, |guest, say| {
-        (started.elapsed() < within).then(|| suites::column(guest, &built, &stop, say)).transpose()
+    let came = side_by_side::each(&items, |item, say| {
+        let left = within.saturating_sub(started.elapsed());
+        Ok::<_, anyhow::Error>(match item {
+            Item::Tests(guest, words) => {
+                let column = (!left.is_zero()).then(|| suites::column(guest, &built, &stop, say)).transpose()?;
+                Came::Tests(column, words)
+            }
+            Item::Whole(whole) => Came::Whole(whole.suite(left, say)),
+        })
     });
     let mut all: Vec<Column> = Vec::new();
+    let mut wholes = Vec::new();
     let mut late = Suite { name: "guests that were not begun".to_owned(), ..Suite::default() };
-    for (column, words) in columns.into_iter().zip(GUESTS) {
-        let Some(column) = column? else {
-            late.skipped.push((words.join(" "), late_because(within, words)));
-            continue;
-        };
-        match all.iter_mut().find(|known| known.name == column.name) {
-            Some(known) => known.and(column),
-            None => all.push(column),
+    for came in came {
+        match came? {
+            Came::Tests(Some(column), _) => match all.iter_mut().find(|known| known.name == column.name) {
+                Some(known) => known.and(column),
+                None => all.push(column),
+            },
+            Came::Tests(None, words) => late.skipped.push((words.join(" "), late_because(within, words))),
+            Came::Whole(suite) => wholes.push(suite),
         }
     }
-    if let Some(first) = guests.first() {
-        show(&first.options, &all);
+    if let Some(options) = shown {
+        show(&options, &all);
     }
     let over = doctor::over_their_ceilings(&all);
     for line in &over {
@@ -87,7 +121,7 @@ pub fn suites(within: Duration) -> Result<Vec<Suite>> {
         column.suites.into_iter().map(move |suite| Suite { name: format!("kernel {name}: {}", suite.name), ..suite })
     };
     let late = (!late.skipped.is_empty()).then_some(late);
-    Ok(all.into_iter().flat_map(named).chain([ceilings]).chain(late).collect())
+    Ok(all.into_iter().flat_map(named).chain([ceilings]).chain(wholes).chain(late).collect())
 }
 
 fn late_because(within: Duration, words: &[&str]) -> String {
