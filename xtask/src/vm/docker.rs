@@ -74,12 +74,12 @@ pub fn before_docker() -> Whole {
 fn hold(root: &Path, say: &mut dyn Write) -> Result<()> {
     let script = step::root().join("tests/guest/docker.sh");
     let script = script.to_str().context("paths of the build are text")?;
-    let mut words: Vec<String> = ["vm", "6.12", "--memory", "3072", "--lsm", LSM].map(str::to_owned).into();
+    let mut words: Vec<String> = ["6.12", "--memory", "3072", "--lsm", LSM].map(str::to_owned).into();
     for module in MODULES {
         words.extend(["--module", module].map(str::to_owned));
     }
     words.extend(["--", "bash", script].map(str::to_owned));
-    let mut options = test_run::options(&words)?;
+    let mut options = test_run::options(words)?;
     options.unpacked = unpacked::files(root)?;
     options.unpacked.retain(|(path, _)| is_wanted(path));
     one_command(&options, say)

@@ -98,7 +98,7 @@ fn run(script: &str, package: &Path, more: &[String], say: &mut dyn Write) -> Re
         recorded.join("github-pull-request-fork.json"),
     ];
     let text = |path: &Path| path.to_str().map(str::to_owned).context("paths of the build are text");
-    let mut words = vec!["vm".to_owned(), "6.12".to_owned()];
+    let mut words = vec!["6.12".to_owned()];
     words.extend(more.iter().cloned());
     let programs: Vec<PathBuf> = PROGRAMS.iter().map(PathBuf::from).collect();
     for file in arguments.iter().chain([&script]).chain(&programs) {
@@ -106,5 +106,5 @@ fn run(script: &str, package: &Path, more: &[String], say: &mut dyn Write) -> Re
     }
     words.extend(["--".to_owned(), "bash".to_owned(), text(&script)?]);
     words.extend(arguments.iter().map(|argument| text(argument)).collect::<Result<Vec<_>>>()?);
-    one_command(&test_run::options(&words)?, say)
+    one_command(&test_run::options(words)?, say)
 }

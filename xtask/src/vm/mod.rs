@@ -27,7 +27,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -85,8 +85,13 @@ pub fn run(options: &Options) -> Result<()> {
         }
         return ended;
     }
+    let begun = Instant::now();
     let columns = columns(options)?;
     show(options, &columns);
+    println!("all guests: {:.0} s", begun.elapsed().as_secs_f32());
+    if options.names_nothing() {
+        println!("these are chosen tests; `cargo xtask vm KERNEL` runs all of them on one, which takes an hour");
+    }
     let over = doctor::over_their_ceilings(&columns);
     if !over.is_empty() {
         bail!("programs are more complex than they may be (xtask/src/vm/doctor.rs):\n  {}", over.join("\n  "));
@@ -125,10 +130,10 @@ pub fn prepare() -> Result<()> {
 
 fn columns(options: &Options) -> Result<Vec<Column>> {
     setup::run(&options.needs())?;
-    let mut guests = Vec::new();
-    Guest::add(&mut guests, options)?;
+    let guests = if options.names_nothing() { test_run::guests(options)? } else { Guest::of(options)? };
     let (built, stop) = (build(options.target())?, step::stop_flag()?);
-    side_by_side::each(&guests, |guest, say| suites::column(guest, &built, &stop, say)).into_iter().collect()
+    let columns = side_by_side::each(&guests, |guest, say| suites::column(guest, &built, &stop, say));
+    Ok(table::merged(columns.into_iter().collect::<Result<Vec<_>>>()?))
 }
 
 /// A command in a guest that ended with another code than 0.

@@ -9,7 +9,8 @@ use crate::target::{self, Target};
 
 #[derive(Args, Clone)]
 pub struct Options {
-    /// 5.10, 6.1, 6.12, newest; all of them when none is named
+    /// 5.10, 6.1, 6.12, newest, each with all its tests; those tests on all of them that `cargo xtask test` runs, which take a
+    /// quarter of an hour, when no kernel and no test is named
     pub(super) kernels: Vec<String>,
     /// The architecture of the guests, this machine's if none is named: x86_64, aarch64
     #[arg(long, value_parser = target::named)]
@@ -24,10 +25,10 @@ pub struct Options {
     #[arg(long, default_value_t = 2048)]
     pub(super) memory: u32,
     /// Seconds after which a guest is ended
-    #[arg(long, default_value_t = 900)]
+    #[arg(long, default_value_t = 7200)]
     pub(super) limit: u64,
     /// How many times slower than a machine a guest is taken for: deadlines are longer and loads smaller by that
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 12)]
     pub(super) slowness: u32,
     /// Another file of this machine that the guest has too
     #[arg(long = "file")]
@@ -85,7 +86,26 @@ impl Options {
         self.arch.unwrap_or_else(Target::native)
     }
 
+    /// Whether no kernel and no test is named.
+    pub(super) fn names_nothing(&self) -> bool {
+        let lists = [&self.kernels, &self.tiers, &self.only, &self.filter];
+        lists.iter().all(|list| list.is_empty()) && self.hooks.is_none() && self.target().is_native()
+    }
+
     pub(super) fn needs(&self) -> setup::Options {
         setup::Options { with_guests: true, ..setup::Options::for_static(Some(self.target())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_run::options;
+
+    #[test]
+    fn a_kernel_a_tier_or_a_test_is_a_name() {
+        assert!(options(["--slowness", "20"]).unwrap().names_nothing());
+        for words in [&["6.1"][..], &["--tier", "tracing"], &["--only", "agent"], &["--filter", "reads"]] {
+            assert!(!options(words).unwrap().names_nothing(), "{words:?}");
+        }
     }
 }

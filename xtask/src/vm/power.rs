@@ -37,9 +37,8 @@ fn hold(say: &mut dyn Write) -> Result<()> {
 }
 
 fn lose_power(disk: &Path, say: &mut dyn Write) -> Result<()> {
-    let words =
-        ["vm", "6.12", "--tier", "tracing", "--disk", disk.to_str().context("temporary files have plain names")?];
-    let options = test_run::options(&words.map(str::to_owned))?;
+    let words = ["6.12", "--tier", "tracing", "--disk", disk.to_str().context("temporary files have plain names")?];
+    let options = test_run::options(words)?;
     let kernel = kernels::get(kernels::series("6.12")?, options.target(), false)?;
     let built = build(options.target())?;
     let (_, program) = built.tests.iter().find(|(name, _)| name == BINARY).context("cargo built the tests of sinks")?;

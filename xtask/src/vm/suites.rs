@@ -33,7 +33,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// The guests that these options ask for, one for each kernel and tier, after those that there are.
+    /// The guests that these options ask for, one for each kernel and tier.
+    pub fn of(options: &Options) -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        Self::add(&mut all, options)?;
+        Ok(all)
+    }
+
+    /// The same, after those that there are.
     pub fn add(all: &mut Vec<Self>, options: &Options) -> Result<()> {
         let names = options.kernels.iter().map(|name| kernels::series(name)).collect::<Result<Vec<_>>>()?;
         for &series in if names.is_empty() { kernels::ALL } else { &names } {

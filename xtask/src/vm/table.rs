@@ -22,11 +22,23 @@ pub struct Column {
 
 impl Column {
     /// More tests of the same kernel and tier, in a guest of their own.
-    pub fn and(&mut self, more: Self) {
+    fn and(&mut self, more: Self) {
         self.suites.extend(more.suites);
         self.wall += more.wall;
         self.diagnosis = self.diagnosis.take().or(more.diagnosis);
     }
+}
+
+/// Columns of which each has all that was run on its kernel and tier.
+pub fn merged(columns: impl IntoIterator<Item = Column>) -> Vec<Column> {
+    let mut all: Vec<Column> = Vec::new();
+    for column in columns {
+        match all.iter_mut().find(|known| known.name == column.name) {
+            Some(known) => known.and(column),
+            None => all.push(column),
+        }
+    }
+    all
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

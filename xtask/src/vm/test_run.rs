@@ -2,6 +2,7 @@
 //! these show that both tiers load everywhere and say the same, that reads are refused, what becomes of attempts at the agent,
 //! and who is held where the whole runner is in scope.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::docker::before_docker;
 use super::installed::{installed, under_systemd};
 use super::power::loses_power;
 use super::suites::{self, Guest};
-use super::table::Column;
+use super::table::{self, Column};
 use super::whole::Whole;
 use super::{Options, build, doctor, show, side_by_side};
 use crate::step;
@@ -26,9 +27,13 @@ struct Alone {
     options: Options,
 }
 
-/// Options from words of `cargo xtask vm`, its name first.
-pub fn options(words: &[String]) -> Result<Options> {
-    Ok(Alone::try_parse_from(words)?.options)
+/// Seconds after which one of these guests is ended; none has a whole suite.
+const LIMIT: &str = "900";
+
+/// Options from words of `cargo xtask vm`, for a guest that is a part of the test run.
+pub fn options<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Options> {
+    let first = ["vm", "--limit", LIMIT].map(OsString::from);
+    Ok(Alone::try_parse_from(first.into_iter().chain(words.into_iter().map(Into::into)))?.options)
 }
 
 /// Words of `cargo xtask vm`, a guest each, what tells most first.
@@ -55,6 +60,17 @@ const GUESTS: &[&[&str]] = &[
     &["5.10", "--only", "tamper", "--tier", "tracing"],
 ];
 
+/// Those guests, a plan each. Of these options they take what isn't theirs to say.
+pub fn guests(like: &Options) -> Result<Vec<Guest>> {
+    let mut guests = Vec::new();
+    for words in GUESTS {
+        let own = options(*words)?;
+        let own = Options { refresh: like.refresh, slowness: like.slowness, memory: like.memory, ..own };
+        Guest::add(&mut guests, &own)?;
+    }
+    Ok(guests)
+}
+
 /// What is begun in turn.
 enum Item {
     /// A column of the table of tests and kernels, and the words that ask for it.
@@ -73,12 +89,8 @@ enum Came {
 /// what was not begun stands in the result with that reason. Returns rows for a table of suites; the tables of guests are printed.
 pub fn suites(within: Duration, package: Option<&Path>) -> Result<Vec<Suite>> {
     let started = Instant::now();
-    let mut guests = Vec::new();
-    for words in GUESTS {
-        Guest::add(&mut guests, &Alone::try_parse_from(std::iter::once(&"vm").chain(*words))?.options)?;
-    }
-    let shown = guests.first().map(|first| first.options.clone());
-    let tests = guests.into_iter().zip(GUESTS).map(|(guest, words)| Item::Tests(Box::new(guest), words));
+    let options = options::<&str>([])?;
+    let tests = guests(&options)?.into_iter().zip(GUESTS).map(|(guest, words)| Item::Tests(Box::new(guest), words));
     // As long as several others, and therefore not last.
     let mut items: Vec<Item> = package.map(under_systemd).map(Item::Whole).into_iter().collect();
     items.extend(tests);
@@ -95,22 +107,18 @@ pub fn suites(within: Duration, package: Option<&Path>) -> Result<Vec<Suite>> {
             Item::Whole(whole) => Came::Whole(whole.suite(left, say)),
         })
     });
-    let mut all: Vec<Column> = Vec::new();
+    let mut columns = Vec::new();
     let mut wholes = Vec::new();
     let mut late = Suite { name: "guests that were not begun".to_owned(), ..Suite::default() };
     for came in came {
         match came? {
-            Came::Tests(Some(column), _) => match all.iter_mut().find(|known| known.name == column.name) {
-                Some(known) => known.and(column),
-                None => all.push(column),
-            },
+            Came::Tests(Some(column), _) => columns.push(column),
             Came::Tests(None, words) => late.skipped.push((words.join(" "), late_because(within, words))),
             Came::Whole(suite) => wholes.push(suite),
         }
     }
-    if let Some(options) = shown {
-        show(&options, &all);
-    }
+    let all = table::merged(columns);
+    show(&options, &all);
     let over = doctor::over_their_ceilings(&all);
     for line in &over {
         println!("more complex than it may be: {line}");
@@ -138,7 +146,7 @@ mod tests {
         let kernels: Vec<String> = GUESTS
             .iter()
             .map(|words| {
-                let options = Alone::try_parse_from(std::iter::once(&"vm").chain(*words)).unwrap().options;
+                let options = options(*words).unwrap();
                 assert_eq!((options.kernels.len(), options.tiers.len()), (1, 1), "one guest: {words:?}");
                 options.kernels[0].clone()
             })
