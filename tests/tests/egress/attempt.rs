@@ -109,6 +109,8 @@ pub struct Attempt {
     pub expected: Expected,
     /// How the refusal shows where the tracing tier is loaded, which refuses earlier steps than the other can.
     pub expected_on_tracing: Option<Expected>,
+    /// Kernels before this release (major, minor) refuse it too, and don't tell who tries: nothing comes of it.
+    pub told_since: Option<(u32, u32)>,
     pub sight: Sight,
     pub twin_sight: Sight,
     pub forbidden_in: In,
@@ -143,6 +145,7 @@ pub const fn attempt(name: &'static str, what: &'static str, act: &'static str) 
         zone: &[],
         expected: Expected::Refused,
         expected_on_tracing: None,
+        told_since: None,
         sight: Sight::Payload,
         twin_sight: Sight::Payload,
         forbidden_in: In::Plain,
@@ -235,8 +238,16 @@ impl Attempt {
         Self { shared: true, ..self }
     }
 
-    /// How the refusal shows on this tier.
+    /// Kernels before this release don't tell who tries.
+    pub const fn told_since(self, major: u32, minor: u32) -> Self {
+        Self { told_since: Some((major, minor)), ..self }
+    }
+
+    /// How the refusal shows on this tier, and on this kernel.
     pub fn expected_on(&self, tier: &str) -> Expected {
+        if self.told_since.is_some_and(|release| end_to_end::host::kernel() < release) {
+            return Expected::Dropped;
+        }
         self.expected_on_tracing.filter(|_| tier == "tracing").unwrap_or(self.expected)
     }
 

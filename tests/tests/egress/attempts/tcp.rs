@@ -43,6 +43,8 @@ pub const ATTEMPTS: &[Attempt] = &[
         "{act} tcp source-routed {to} {port} {payload} {open}",
     )
     .sees_packet()
+    // It is the packet that is refused, and on 5.10 connect(2) takes that for one that was lost on its way.
+    .told_since(6, 1)
     .twin("{act} tcp connect {to} {port} {payload}"),
     attempt("tcp-io-uring", "connect and send as requests of io_uring", "{act} uring stream {to} {port} {payload}"),
     attempt("tcp-io-uring-v6", "the same over IPv6", "{act} uring stream {to} {port} {payload}").over(V6(443)),
