@@ -114,6 +114,17 @@ impl JobState {
         self.found.get(&(id, subject.to_owned())).copied().unwrap_or_default()
     }
 
+    /// Every finding told: detector, subject, and how often it occurred.
+    pub fn found(&self) -> impl Iterator<Item = (&'static str, String, u64)> {
+        self.found.iter().map(|((id, subject), count)| (*id, subject.clone(), *count))
+    }
+
+    /// Goes on with what an agent before found.
+    pub fn go_on_with(&mut self, found: impl Iterator<Item = (&'static str, String, u64)>, unreadable_dns: u64) {
+        self.found.extend(found.map(|(id, subject, count)| ((id, subject), count)));
+        self.unreadable_dns = unreadable_dns;
+    }
+
     /// How often each finding occurred, by detector.
     pub fn occurrences(&self) -> HashMap<&'static str, u64> {
         let mut sums = HashMap::new();

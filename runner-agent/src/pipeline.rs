@@ -70,6 +70,23 @@ impl Pipeline {
         }
     }
 
+    /// Every finding of a job that was told, with how often it occurred.
+    pub fn found(&self, slot: u32) -> Vec<(&'static str, String, u64)> {
+        self.jobs.get(&slot).map(|state| state.found().collect()).unwrap_or_default()
+    }
+
+    /// Goes on with what an agent before found in a job.
+    pub fn go_on_with(
+        &mut self,
+        slot: u32,
+        found: impl Iterator<Item = (&'static str, String, u64)>,
+        unreadable_dns: u64,
+    ) {
+        if let Some(state) = self.jobs.get_mut(&slot) {
+            state.go_on_with(found, unreadable_dns);
+        }
+    }
+
     /// How often each finding of a job occurred, told or not.
     pub fn occurrences(&self, slot: u32) -> BTreeMap<&'static str, u64> {
         self.jobs.get(&slot).map(|state| state.occurrences().into_iter().collect()).unwrap_or_default()

@@ -74,6 +74,20 @@ impl Redactor {
         Self { values }
     }
 
+    /// The values that it knows, for a process that goes on with what this one did.
+    pub fn values(&self) -> &[String] {
+        &self.values
+    }
+
+    /// A redactor that knows these too.
+    #[must_use]
+    pub fn and(mut self, values: Vec<String>) -> Self {
+        self.values.extend(values);
+        self.values.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        self.values.dedup();
+        self
+    }
+
     /// Masks the secrets in an argument vector.
     pub fn arguments(&self, arguments: Vec<String>) -> Vec<String> {
         let mut value_follows = false;

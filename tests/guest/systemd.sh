@@ -120,7 +120,7 @@ begin_job() {
     [ -e $home/begun ] || { cat /tmp/said; fail 'the job begins'; }
 }
 # Its end: refused all the time, and told what it did although the daemon that began it is gone.
-end_job() { # LOG
+end_job() { # LOG STATE WHY
     : >$home/over
     wait $job || true
     cat /tmp/said
@@ -128,10 +128,10 @@ end_job() { # LOG
         grep -q "^$line\$" /tmp/said || fail "not said: $line"
     done
     grep -Eq '^while it restarted: tries [1-9][0-9]*, of these not refused 0$' /tmp/said || fail 'the rules had a gap'
-    grep -q 'the agent before is gone' /tmp/said || fail 'the completed hook tells of the restart'
+    grep -q "$3" /tmp/said || fail 'the completed hook tells of the restart'
     grep -Eq '^  blocked  203.0.113.7:443 tcp ×[1-9]' /tmp/said || fail 'the completed hook tells what was refused'
-    is_over() { grep -q '"state":"taken-over"' "$1" && grep -q '"kind":"job".*"state":"ended"' "$1"; }
-    wait_for 120 'the keeper goes on with the log, to the job'"'"'s end' is_over "$1"
+    is_over() { grep -q "\"state\":\"$2\"" "$1" && grep -q '"kind":"job".*"state":"ended"' "$1"; }
+    wait_for 120 'the keeper goes on with the log, to the job'"'"'s end' is_over "$1" "$2"
     say "its log: $(wc -l <"$1") lines, $(grep -c '"verdict":"blocked"' "$1" || true) of them refusals"
 }
 begin_job
@@ -161,7 +161,9 @@ wait_for 5 'it says that it is ready' is_active
 [ "$(show MainPID)" != "$before" ] || fail 'the restart made another process'
 say "restarted: main process $before, then $(show MainPID)"
 log=$(ls /var/log/runner-agent/*.jsonl)
-end_job "$log"
+end_job "$log" handed-over 'the agent before was asked to end'
+wait_for 60 'the keeper issues the receipt' test -s "$log.receipt.json"
+runner-agent verify "$log" || fail 'the log is signed to its end, by the key of the daemon that began the job'
 # One before, one after, and each between: what was done while there was no daemon has waited in the rings.
 tries=$(sed -n 's/^while it restarted: tries \([0-9]*\),.*/\1/p' /tmp/said)
 [ "$(grep -c '"kind":"connect".*"verdict":"blocked"' "$log")" = $((tries + 2)) ] || fail 'each refusal stands in the log'
@@ -186,7 +188,7 @@ wait_for 300 'systemd ends it and starts another' was_restarted
 journalctl --no-pager --unit=$unit | grep 'Watchdog timeout' || fail 'it was the watchdog'
 journalctl --no-pager --unit=$unit | grep 'code=killed, status=6/ABRT' || fail 'no image of its memory is left'
 [ "$(active $bound)" = 'inactive ' ] || fail 'a runner without its agent goes on'
-end_job "$second"
+end_job "$second" taken-over 'the agent before is gone'
 
 say 'who stops the socket stops daemon and runner'
 systemctl start $bound || fail 'with the agent its runner starts again'

@@ -45,6 +45,13 @@ impl Told {
         Self { beginning, told: BTreeMap::new() }
     }
 
+    /// What another agent told of a job that began with this account and had this one when that agent ended.
+    pub(super) fn resumed(beginning: Account, so_far: &Account) -> Self {
+        let mut told = Self::since(beginning);
+        told.news(so_far, &[]);
+        told
+    }
+
     /// The account of everything when the job began.
     pub(super) fn beginning(&self) -> &Account {
         &self.beginning
@@ -104,6 +111,19 @@ mod tests {
         kernel[usize::from(probe::EXEC)].submitted = 6;
         let account = book.account(&kernel, BTreeMap::new());
         assert_eq!(account.difference(), 2, "one unaccounted in the kernel, one on the ring");
+    }
+
+    #[test]
+    fn what_an_agent_before_told_is_not_told_again() {
+        let lost = |ring_full| {
+            let mut kernel = [Counters::default(); probe::COUNT];
+            kernel[usize::from(probe::EXEC)] =
+                Counters { seen: 10 + ring_full, submitted: 10, ring_full, ..Counters::default() };
+            Bookkeeper { received: 10, decoded: 10, refused: 0 }.account(&kernel, BTreeMap::new())
+        };
+        let mut told = Told::resumed(Account::default(), &lost(3));
+        assert_eq!(told.news(&lost(3), &[]), []);
+        assert_eq!(told.news(&lost(5), &[]), [Loss { place: "exec", reason: "ring full", count: 2 }]);
     }
 
     #[test]

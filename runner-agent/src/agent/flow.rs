@@ -41,9 +41,11 @@ pub(super) struct Flow {
 pub(super) struct Row {
     outboxes: Vec<Outbox>,
     pub(super) summary: Summary,
-    told: Told,
+    pub(super) told: Told,
     /// What the resolver had to tell and found no room for: lines that the log lacks.
     reports_lost: u64,
+    /// Lines that the log lacks of what an agent before had to tell.
+    missing_before: u64,
 }
 
 impl Row {
@@ -53,7 +55,7 @@ impl Row {
     }
 
     fn missing_in_log(&self) -> u64 {
-        missing_in_log(&self.sinks()) + self.reports_lost
+        missing_in_log(&self.sinks()) + self.reports_lost + self.missing_before
     }
 }
 
@@ -68,8 +70,23 @@ impl Flow {
     pub(super) fn start_job(&mut self, job: Arc<Job>, outboxes: Vec<Outbox>, since: Account) {
         let slot = job.slot;
         self.pipeline.start_job(job, &procfs::hosts("/etc/hosts".as_ref()));
-        let row = Row { outboxes, summary: Summary::default(), told: Told::since(since), reports_lost: 0 };
-        self.rows.insert(slot, row);
+        let (summary, told) = (Summary::default(), Told::since(since));
+        self.rows.insert(slot, Row { outboxes, summary, told, reports_lost: 0, missing_before: 0 });
+    }
+
+    /// Goes on with a job's account where the agent before ended, which had told all losses in it.
+    pub(super) fn resume_account(&mut self, slot: u32, beginning: Account, so_far: &Account) {
+        if let Some(row) = self.rows.get_mut(&slot) {
+            row.told = Told::resumed(beginning, so_far);
+            row.missing_before = so_far.notices_dropped;
+        }
+    }
+
+    /// Puts what a job did under an agent before into its summary.
+    pub(super) fn recall(&mut self, slot: u32, before: Summary) {
+        if let Some(row) = self.rows.get_mut(&slot) {
+            row.summary = before.followed_by(&row.summary);
+        }
     }
 
     /// The row of a job.
@@ -144,6 +161,11 @@ impl Flow {
                 return;
             }
         }
+    }
+
+    /// Takes in all that there is by now, also what came while it was taken in.
+    pub(super) fn take_all(&mut self, kernel: &mut Kernel) {
+        while self.take_in(kernel, u64::MAX) {}
     }
 
     /// Passes on what still waits for something that will not come.
@@ -244,7 +266,7 @@ impl Flow {
         let Some(row) = self.rows.get_mut(&slot) else { return 0 };
         let is_log = |outbox: &mut Outbox| outbox.name() == LOG;
         let sinks: Vec<SinkLoss> = row.outboxes.extract_if(.., is_log).map(Outbox::finish).collect();
-        missing_in_log(&sinks) + row.reports_lost
+        missing_in_log(&sinks) + row.reports_lost + row.missing_before
     }
 
     /// Forgets a job and waits for its sinks.

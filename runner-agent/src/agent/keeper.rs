@@ -20,8 +20,10 @@ use super::at_work::AtWork;
 use super::block::Force;
 use super::flow::{Flow, LOG, now_ns};
 use super::guarding;
+use super::handover::Handover;
 use super::platform::Platform;
 use super::run::{RunError, TICK, io_error};
+use super::sealing::{Seal, Sealing};
 use super::signals::{self, Arrived};
 use super::state::Held;
 use super::station::{Hold, Station};
@@ -35,6 +37,7 @@ use crate::kernel::{Kernel, PinRoot};
 use crate::notice::Account;
 use crate::policy::Mode;
 use crate::redact::Redactor;
+use crate::report::summary::Summary;
 use crate::rules::RuleTable;
 use crate::sink::Outbox;
 use crate::sink::json_lines::JsonLines;
@@ -68,7 +71,11 @@ pub fn keep(options: KeepOptions) -> Result<(), String> {
     // Not a member of the session that started it, which may be about to end.
     let _ = rustix::process::setsid();
     let clerk = options.clerk;
-    let kept = take(options);
+    let handover = Handover::receive().unwrap_or_else(|reason| {
+        tracing::warn!("{}: {reason}", options.name);
+        None
+    });
+    let kept = take(options, handover);
     let word = kept.as_ref().map_or_else(|reason| reason.replace('\n', " "), |_| HAS_IT.to_owned());
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{word}");
@@ -118,8 +125,10 @@ async fn look_after(keeping: Keeping, mut signals: UnboundedReceiver<Arrived>, c
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
             station.tell_losses()?;
+            station.checkpoints();
             let ended = station.jobs.values().filter(|at_work| !at_work.cgroup.is_alive());
             for slot in ended.map(|at_work| at_work.job.slot).collect::<Vec<_>>() {
+                station.recall(slot, memories.of(slot));
                 station.end(slot, None)?;
             }
         }
@@ -129,10 +138,10 @@ async fn look_after(keeping: Keeping, mut signals: UnboundedReceiver<Arrived>, c
 }
 
 /// Takes the jobs over. Until all of it has succeeded nothing is held that would take rules or processes away when dropped.
-fn take(options: KeepOptions) -> Result<Keeping, String> {
+fn take(options: KeepOptions, handover: Option<Handover>) -> Result<Keeping, String> {
     let KeepOptions { runtime, name, encoder, redactor, clerk: _ } = options;
     let held = Held::take(&runtime, &name).map_err(|error| format!("somebody else has it: {error}"))?;
-    let inherited = match inherit(&runtime, &name, &held, &encoder, &redactor) {
+    let inherited = match inherit(&runtime, &name, &held, Means { encoder, redactor, handover: handover.as_ref() }) {
         Ok(inherited) => inherited,
         Err(reason) => {
             // Its folder is for another try.
@@ -147,12 +156,15 @@ fn take(options: KeepOptions) -> Result<Keeping, String> {
         return Err("its cgroup or its pins have just gone".to_owned());
     };
     let (mut at_work, mut memories) = (BTreeMap::new(), Memories::default());
-    for (Taken { job, force, log, last_seq, recorded, cgroup: _ }, cgroup) in jobs.into_iter().zip(cgroups) {
+    for (Taken { job, force, log, last_seq, seal, recorded, cgroup: _ }, cgroup) in jobs.into_iter().zip(cgroups) {
         let stand = guarding::stand(&job.policy, Some(&held), log.as_deref());
         let blocking = force.map(|force| force.held(&cgroup));
-        // Of what began before, nobody knows any more whether that was while the job ran. The gate to a container engine went
-        // with the agent before, and what the job had made through it is forgotten.
-        let (began_ns, engine, disarmed, announced, seal) = (now_ns(), None, None, None, None);
+        let share = handover.as_ref().and_then(|handover| handover.jobs.get(&job.slot));
+        // Where nothing was handed over, nobody knows any more of what began before whether that was while the job ran.
+        let began_ns = share.map_or_else(now_ns, |share| share.began_ns);
+        let disarmed = share.and_then(|share| share.disarmed.clone());
+        // The gate to a container engine went with the agent before, and what the job had made through it is forgotten.
+        let (engine, announced) = (None, None);
         if let Some(log) = &log {
             memories.read(job.slot, log.clone(), last_seq);
         }
@@ -164,7 +176,7 @@ fn take(options: KeepOptions) -> Result<Keeping, String> {
         .ok();
     let left = Hold::taken_over(held, pins, asked);
     let mut station = Station::taken_over(kernel, flow, hierarchy, at_work, platform, runtime, left);
-    station.catch_up();
+    station.catch_up(handover.is_some());
     Ok(Keeping { station, listener, memories })
 }
 
@@ -176,7 +188,16 @@ struct Taken {
     log: Option<PathBuf>,
     /// Number of its log's last line.
     last_seq: u64,
+    /// What signs the log, where its key was handed over.
+    seal: Option<Seal>,
     recorded: Combined,
+}
+
+/// What a keeper goes on with.
+struct Means<'a> {
+    encoder: Encoder,
+    redactor: Redactor,
+    handover: Option<&'a Handover>,
 }
 
 struct Inherited {
@@ -189,14 +210,10 @@ struct Inherited {
     asked: Option<PathBuf>,
 }
 
-fn inherit(
-    runtime: &Path,
-    name: &str,
-    held: &Held,
-    encoder: &Encoder,
-    redactor: &Redactor,
-) -> Result<Inherited, String> {
+fn inherit(runtime: &Path, name: &str, held: &Held, means: Means<'_>) -> Result<Inherited, String> {
+    let Means { encoder, redactor, handover } = means;
     let left = Testament::read(held)?;
+    let key = handover.map(Handover::key).transpose()?;
     let root = PinRoot::existing(left.pins.as_deref(), runtime).ok_or("its pins are gone")?;
     let slots: Vec<(u32, bool)> =
         left.jobs.iter().map(|word| (word.slot, word.mode == Mode::Block.to_string())).collect();
@@ -205,7 +222,8 @@ fn inherit(
     let hierarchy = Hierarchy::find().map_err(|error| error.to_string())?;
     let scope = if left.holds_runner { Scope::Runner } else { Scope::Job };
     let mut platform = None;
-    let mut flow = Flow::new(Bookkeeper::default(), None);
+    let mut flow = Flow::new(handover.map_or_else(Bookkeeper::default, Handover::book), None);
+    let programs: Vec<&'static str> = kernel.skipped_runs().into_keys().collect();
     let mut jobs = Vec::new();
     for word in left.jobs {
         let policy = word.policy()?;
@@ -217,7 +235,8 @@ fn inherit(
             Vec::new()
         };
         let Word { slot, id, command, cgroup, log, policy: recorded, .. } = word;
-        let redactor = redactor.clone();
+        let share = handover.and_then(|handover| handover.jobs.get(&slot));
+        let redactor = redactor.clone().and(share.map(|share| share.secrets.clone()).unwrap_or_default());
         let job = Arc::new(Job { slot, id, command, policy, redactor, scope, secret_files, rule_ids });
         if scope == Scope::Runner {
             let mut again = Platform::of(&job.policy.platform, &hierarchy);
@@ -233,25 +252,46 @@ fn inherit(
         } else {
             None
         };
-        let mut outboxes = Vec::new();
-        let mut last_seq = 0;
+        let (mut outboxes, mut last_seq, mut seal, mut altered) = (Vec::new(), 0, None, None);
         if let Some(path) = &log {
             // Without its log the job would be looked after and nobody could know.
-            let (file, seq) = JsonLines::go_on(path, *encoder)
+            let (mut file, seq) = JsonLines::go_on(path, encoder)
                 .map_err(|error| format!("can't go on with the log {}: {error}", path.display()))?;
             last_seq = seq;
+            if let (Some(share), Some(key)) = (share, &key) {
+                match file.recount(&share.log.written()) {
+                    Ok(()) => {
+                        let (identity, trust) = (share.identity.clone(), share.trust.clone());
+                        let sealing = Sealing { identity, trust, ..Sealing::beside(path, key.clone(), encoder) };
+                        file = file.signed(sealing.ledger.clone());
+                        seal = Some(Seal::new(sealing));
+                    }
+                    Err(error) => {
+                        altered = Some(format!("the log that the agent before left can't be signed: {error}"));
+                    }
+                }
+            }
             outboxes.push(Outbox::start(LOG, file, |_| true).map_err(|error| error.to_string())?);
         }
         flow.start_job(job.clone(), outboxes, Account::default());
         flow.pipeline.go_on_after(slot, last_seq);
-        jobs.push(Taken { job, force, cgroup, log, last_seq, recorded });
+        if let Some(share) = share {
+            let (beginning, so_far) = share.accounts(&programs);
+            flow.resume_account(slot, beginning, &so_far);
+            flow.pipeline.go_on_with(slot, share.found(), share.unreadable_dns);
+        }
+        if let Some(detail) = altered {
+            flow.changed(&job, "tampered", detail);
+        }
+        jobs.push(Taken { job, force, cgroup, log, last_seq, seal, recorded });
     }
     Ok(Inherited { kernel, hierarchy, jobs, platform, flow, root, asked: left.pins })
 }
 
 impl Station {
-    /// Takes in what has waited on the rings, and what runs; then counts from here.
-    fn catch_up(&mut self) {
+    /// Takes in what has waited on the rings, and what runs. Where the agent before has handed over what it knew, its account goes on;
+    /// else this one counts from here.
+    fn catch_up(&mut self, is_handed_over: bool) {
         let Self { kernel, flow, jobs, .. } = self;
         for (&slot, at_work) in jobs.iter() {
             let members = kernel.members(slot).unwrap_or_default();
@@ -260,12 +300,30 @@ impl Station {
                     flow.pipeline.snapshot(slot, *key, None, snapshot.program);
                 }
             }
-            let detail = format!(
-                "the agent before is gone; {} processes of the job run on, under the same rules",
-                members.len()
-            );
-            flow.changed(&at_work.job, "taken-over", detail);
+            let (state, why) = if is_handed_over {
+                ("handed-over", "the agent before was asked to end, and handed over its key and what it knew")
+            } else {
+                ("taken-over", "the agent before is gone")
+            };
+            let detail = format!("{why}; {} processes of the job run on, under the same rules", members.len());
+            flow.changed(&at_work.job, state, detail);
         }
-        flow.inherit_account(kernel, now_ns());
+        if is_handed_over {
+            flow.take_all(kernel);
+        } else {
+            flow.inherit_account(kernel, now_ns());
+        }
+    }
+
+    /// Puts what a job did before it was handed over into what its receipt states; without that there is none.
+    fn recall(&mut self, slot: u32, before: Result<Arc<Summary>, String>) {
+        let Some(at_work) = self.jobs.get_mut(&slot).filter(|at_work| at_work.seal.is_some()) else { return };
+        match before {
+            Ok(before) => self.flow.recall(slot, Summary::clone(&before)),
+            Err(reason) => {
+                at_work.seal = None;
+                self.flow.changed(&at_work.job, "tampered", format!("the job has no receipt: {reason}"));
+            }
+        }
     }
 }

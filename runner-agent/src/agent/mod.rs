@@ -12,6 +12,7 @@ mod flow;
 mod footing;
 mod gating;
 mod guarding;
+mod handover;
 mod introducing;
 mod keeper;
 pub mod launch;

@@ -9,6 +9,7 @@ use super::account::Bookkeeper;
 use super::at_work::AtWork;
 use super::flow::Flow;
 use super::guarding;
+use super::handover::{Handover, Known};
 use super::launch::protect_from_oom;
 use super::platform::Platform;
 use super::run::{RunError, io_error};
@@ -20,7 +21,7 @@ use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::load::object_hash;
 use crate::kernel::watch::WatchKeys;
 use crate::kernel::{Kernel, LoadOptions, PinRoot, Pins, Room, Tier};
-use crate::notice::{AgentState, Content};
+use crate::notice::{Account, AgentState, Content};
 use crate::policy::Service;
 use crate::record_file::Recorder;
 
@@ -218,28 +219,50 @@ impl Station {
         Ok(())
     }
 
-    /// Lets go of everything and leaves it in force, for a successor. The key goes with this agent: what it has told is signed first.
-    /// Says where what outlives it is found, if anything does.
-    pub(super) fn leave(self) -> Option<Left> {
+    /// Lets go of everything and leaves it in force, for a successor. What was told is signed first: the key may go with this agent.
+    /// Says where what outlives it is found, if anything does, and what is to be handed over besides.
+    pub(super) fn leave(mut self) -> Option<Left> {
+        self.take_reports();
+        self.flow.take_all(&mut self.kernel);
+        self.flow.flush();
+        let slots: Vec<u32> = self.jobs.keys().copied().collect();
+        let accounts: BTreeMap<u32, Account> =
+            slots.into_iter().filter_map(|slot| Some((slot, self.account_so_far(slot).ok()?))).collect();
         let Self { mut flow, jobs, hold, runtime, .. } = self;
         for at_work in jobs.values().filter(|at_work| at_work.seal.is_some()) {
             flow.announce(&at_work.job, Content::Checkpoint(None));
         }
         flow.send();
-        for (slot, AtWork { job, seal, cgroup, .. }) in jobs {
-            flow.close_log(slot);
-            if let Some(seal) = seal {
-                flow.tell_signed(&job, seal.sealing.ledger.take_signed());
+        let mut handover = None;
+        for (slot, at_work) in jobs {
+            let notices_dropped = flow.close_log(slot);
+            if let Some(seal) = &at_work.seal {
+                flow.tell_signed(&at_work.job, seal.sealing.ledger.take_signed());
+                if let (Some(account), Some(row)) = (accounts.get(&slot), flow.row(slot)) {
+                    let known = Known {
+                        began_ns: at_work.began_ns,
+                        disarmed: at_work.disarmed.as_ref(),
+                        secrets: at_work.job.redactor.values(),
+                        seal,
+                        found: flow.pipeline.found(slot),
+                        unreadable_dns: flow.pipeline.unreadable_dns(slot),
+                        beginning: row.told.beginning(),
+                        so_far: &Account { notices_dropped, ..account.clone() },
+                    };
+                    handover
+                        .get_or_insert_with(|| Handover::new(seal.sealing.ledger.key(), &flow.book))
+                        .add(slot, known);
+                }
             }
             flow.end_job(slot);
-            cgroup.leave();
+            at_work.cgroup.leave();
         }
         flow.finish();
         let Hold { held, pins, .. } = hold?;
         let name = held.name().to_owned();
         pins.keep();
         held.keep();
-        Some(Left { runtime, name })
+        Some(Left { runtime, name, handover })
     }
 
     /// Takes everything down. The hooks go first, then the folders by which a successor would look for them.

@@ -1,7 +1,7 @@
 //! What becomes of a job whose agent is gone: its rules are still in force, by their pins. The next start clears what has
 //! ended, and gives what still runs to a keeper: an agent of its own, which looks after the job until its last process ends.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::child::OWN_PROGRAM;
+use super::handover::Handover;
 use super::state::{Held, orphans, records};
 use crate::config::Combined;
 use crate::kernel::cgroup::{JobCgroup, is_populated};
@@ -83,14 +84,16 @@ pub(super) struct Left {
     pub(super) runtime: PathBuf,
     /// Name of the folder there.
     pub(super) name: String,
+    /// What only this agent knows.
+    pub(super) handover: Option<Handover>,
 }
 
 impl Left {
     /// Gives it to a keeper at once. That is this agent's own program, whose maps these are: the next daemon may be of a version that
     /// has others. Where no keeper can be started, the next start finds what is left.
     pub(super) fn to_keeper(&self) {
-        let Self { runtime, name } = self;
-        match keep(runtime, name) {
+        let Self { runtime, name, handover } = self;
+        match keep(runtime, name, handover.as_ref()) {
             Ok(()) => tracing::info!("{name}: a keeper looks after the jobs that run on"),
             Err(reason) => tracing::warn!(
                 "{name}: no keeper looks after the jobs that run on, until the next daemon starts: {reason}"
@@ -154,7 +157,7 @@ pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
         if left.as_ref().is_some_and(|left| left.jobs.iter().any(|job| is_populated(&job.cgroup))) {
             // The keeper takes the lock; whoever is faster gets the job, and only one can be.
             held.keep();
-            match keep(runtime, &name) {
+            match keep(runtime, &name, None) {
                 Ok(()) => tracing::warn!("{name}: its agent is gone; a keeper looks after what still runs"),
                 Err(reason) => tracing::error!(
                     "{name}: its agent is gone and what still runs can't be looked after: {reason}; its rules stay in \
@@ -198,8 +201,9 @@ pub(super) fn jobs_of_others(runtime: &Path, own: Option<&str>) -> impl Iterator
         .flat_map(|(left, desk)| left.jobs.into_iter().map(move |trace| (trace, desk.clone())))
 }
 
-/// Starts a keeper and waits until it has the job, or says why not.
-fn keep(runtime: &Path, name: &str) -> Result<(), String> {
+/// Starts a keeper, hands it what there is to hand over, and waits until it has the job, or says why not.
+fn keep(runtime: &Path, name: &str, handover: Option<&Handover>) -> Result<(), String> {
+    let handed = handover.map(Handover::bytes).transpose()?.unwrap_or_default();
     let mut keeper = Command::new(OWN_PROGRAM)
         .arg("keep")
         .arg("--state")
@@ -209,11 +213,15 @@ fn keep(runtime: &Path, name: &str) -> Result<(), String> {
         .env_remove("LD_PRELOAD")
         .env_remove("LD_AUDIT")
         .env_remove("LD_LIBRARY_PATH")
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("no keeper can be started: {error}"))?;
+    if let Some(mut input) = keeper.stdin.take() {
+        // One that is gone before it has read that says nothing either, which is told below.
+        let _ = input.write_all(&handed);
+    }
     let mut said = String::new();
     if let Some(output) = keeper.stdout.take() {
         BufReader::new(output).read_line(&mut said).map_err(|error| format!("the keeper can't be heard: {error}"))?;

@@ -28,8 +28,8 @@ pub fn of_change(state: &str, detail: &str, seq: u64) -> Option<Finding> {
     let severity = match state {
         "taken-over" | "tampered" | "disarmed" | "repaired" | "went-on" | "control-refused" => KIND.severity,
         "end-announced-again" => Severity::Medium,
-        // A runner that is shut down ends so too.
-        "unannounced-end" => Severity::Low,
+        // A runner that is shut down ends so too; an upgrade asks an agent to end.
+        "unannounced-end" | "handed-over" => Severity::Low,
         _ => return None,
     };
     Some(Finding {

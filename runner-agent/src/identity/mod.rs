@@ -22,10 +22,12 @@ pub use origin::{Repository, Source, Trigger};
 pub use payload::{MOST_BYTES, Payload};
 pub use trust::{ReleaseRules, TrustRules, trust};
 
+use serde::{Deserialize, Serialize};
+
 use crate::policy::{Subject, Trust, words};
 
 /// Who runs the job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Provider {
     /// GitHub Actions: hosted, self-hosted, and the Kubernetes controller.
     Github,
@@ -54,7 +56,7 @@ words!(Provider, "github, gitlab, buildkite, jenkins, circleci, plain, unknown",
 });
 
 /// What kind of runner a job runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Hosting {
     /// The provider's own machine, new for each job.
     Hosted,
@@ -71,7 +73,7 @@ words!(Hosting, "hosted, self-hosted, arc", {
 });
 
 /// One job. `None` means that the provider doesn't say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobIdentity {
     /// Who runs it.
     pub provider: Provider,

@@ -1,7 +1,9 @@
 //! What started a job and whose code it runs, in words that all providers share.
 
+use serde::{Deserialize, Serialize};
+
 /// What started a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Trigger {
     /// A branch or tag moved.
     Push,
@@ -25,7 +27,7 @@ pub enum Trigger {
 }
 
 /// Whose code a job runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     /// The repository's own reference.
     Own,

@@ -25,8 +25,12 @@ pub enum KeyError {
     NoKey(&'static str),
 }
 
-/// The half that signs. It never leaves the process.
-pub struct SigningKey(Ed25519KeyPair);
+/// The half that signs. It is in no file, and leaves the process for the one alone that goes on with its logs.
+pub struct SigningKey {
+    pair: Ed25519KeyPair,
+    /// The pair as PKCS #8 has it.
+    document: Vec<u8>,
+}
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,20 +43,33 @@ impl SigningKey {
     pub fn generate() -> Result<Self, KeyError> {
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::NoRandom)?;
         let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).map_err(|_| KeyError::NoRandom)?;
-        Ok(Self(pair))
+        Ok(Self { pair, document: document.as_ref().to_vec() })
+    }
+
+    /// For a process that goes on with the logs: PKCS #8 in base64.
+    pub fn hand_on(&self) -> String {
+        STANDARD.encode(&self.document)
+    }
+
+    /// What [`Self::hand_on`] gave.
+    pub fn handed_on(text: &str) -> Result<Self, KeyError> {
+        const NO_KEY: KeyError = KeyError::NoKey("what was handed on holds no pair of keys");
+        let document = STANDARD.decode(text).map_err(|_| NO_KEY)?;
+        let pair = Ed25519KeyPair::from_pkcs8(&document).map_err(|_| NO_KEY)?;
+        Ok(Self { pair, document })
     }
 
     /// The half that verifies.
     pub fn public(&self) -> PublicKey {
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(self.0.public_key().as_ref());
+        bytes.copy_from_slice(self.pair.public_key().as_ref());
         PublicKey(bytes)
     }
 
     /// Signs these bytes.
     pub fn sign(&self, bytes: &[u8]) -> Signature {
         let mut signature = [0; 64];
-        signature.copy_from_slice(self.0.sign(bytes).as_ref());
+        signature.copy_from_slice(self.pair.sign(bytes).as_ref());
         Signature(signature)
     }
 }

@@ -1,11 +1,12 @@
 //! How far a job is trusted, which jobs a policy is for, and what of a job that is compared with.
 
 use globset::GlobBuilder;
+use serde::{Deserialize, Serialize};
 
 use super::words;
 
 /// How far the code of a job is trusted. Ordered: the later is trusted more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Trust {
     /// Code that nobody is known to have looked at but its author: a pull request, an unprotected branch, whatever an outsider
     /// can start, and every job of which too little is known.

@@ -1,7 +1,7 @@
 //! The event log: one JSON object a line, chained, and signed now and then.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +47,14 @@ impl End {
     }
 }
 
+impl End {
+    /// As a ledger notes it.
+    fn written(&self) -> Written {
+        let sha256 = hex(&self.whole.clone().finalize());
+        Written { lines: self.lines, head: self.chain.head().to_owned(), sha256 }
+    }
+}
+
 impl JsonLines {
     /// Goes on with a log that another agent began: after its last whole line, whose number is returned too. What that agent
     /// did not come to end is cut off.
@@ -68,6 +76,23 @@ impl JsonLines {
         file.seek(io::SeekFrom::End(0))?;
         let seq = wire::read::seq_of(last).unwrap_or_default();
         Ok((Self { file, end, encoder, buffer: Vec::new(), ledger: None }, seq))
+    }
+
+    /// Reads what there is and counts it, so that the whole file can be vouched for; an error when it isn't what was written.
+    pub fn recount(&mut self, written: &Written) -> io::Result<()> {
+        self.file.seek(io::SeekFrom::Start(0))?;
+        let mut end = End::default();
+        let mut input = BufReader::new(&self.file);
+        let mut line = Vec::new();
+        while input.read_until(b'\n', &mut line)? > 0 {
+            end.append(line.strip_suffix(b"\n").unwrap_or(&line));
+            line.clear();
+        }
+        if end.written() != *written {
+            return Err(io::Error::other("it is not what was written there"));
+        }
+        self.end = end;
+        Ok(())
     }
 
     /// Starts a new log in place of what is there. A symbolic link is refused: in a directory that everybody writes to,
@@ -143,11 +168,7 @@ impl Sink for JsonLines {
         }
         self.end = end;
         if let Some(ledger) = &self.ledger {
-            ledger.note(Written {
-                lines: self.end.lines,
-                head: self.end.chain.head().to_owned(),
-                sha256: hex(&self.end.whole.clone().finalize()),
-            });
+            ledger.note(self.end.written());
             for notice in signed {
                 if let Content::Checkpoint(Some(checkpoint)) = notice.content {
                     ledger.tell(Signed { seq: notice.seq, at_ns: notice.at_ns, checkpoint });
@@ -155,5 +176,63 @@ impl Sink for JsonLines {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::SigningKey;
+    use crate::notice::AgentState;
+
+    const ENCODER: Encoder = Encoder { boot_ns: 0, mount_namespace: 1 };
+
+    fn notice(seq: u64, content: Content) -> Notice {
+        Notice { seq, at_ns: seq, slot: 1, job: Some("job".into()), content }
+    }
+
+    fn changed(detail: &str) -> Content {
+        Content::Agent(AgentState::Changed { state: "repaired", detail: detail.to_owned() })
+    }
+
+    /// A log that an agent began, as its ledger knows it when it goes.
+    fn left(path: &Path, key: &Arc<SigningKey>) -> Written {
+        let ledger = Arc::new(Ledger::new(key.clone()));
+        let mut log = JsonLines::create(path, ENCODER).unwrap().signed(ledger.clone());
+        log.deliver(&[notice(1, changed("one")), notice(2, changed("two")), notice(3, Content::Checkpoint(None))])
+            .unwrap();
+        ledger.written()
+    }
+
+    #[test]
+    fn who_goes_on_with_a_log_vouches_for_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, key) = (folder.path().join("log"), Arc::new(SigningKey::generate().unwrap()));
+        let written = left(&path, &key);
+        let (mut log, seq) = JsonLines::go_on(&path, ENCODER).unwrap();
+        assert_eq!(seq, 3);
+        log.recount(&written).unwrap();
+        let ledger = Arc::new(Ledger::new(key));
+        log.signed(ledger.clone())
+            .deliver(&[notice(4, changed("three")), notice(5, Content::Checkpoint(None))])
+            .unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let written = ledger.written();
+        assert_eq!((written.lines, &written.sha256), (5, &hex(&Sha256::digest(&whole))));
+        assert_eq!(ledger.take_signed()[0].checkpoint.position.lines, 4, "of both agents");
+    }
+
+    #[test]
+    fn a_log_that_somebody_changed_is_not_vouched_for_and_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, key) = (folder.path().join("log"), Arc::new(SigningKey::generate().unwrap()));
+        let written = left(&path, &key);
+        let text = std::fs::read_to_string(&path).unwrap().replace("one", "eno");
+        std::fs::write(&path, &text).unwrap();
+        let (mut log, _) = JsonLines::go_on(&path, ENCODER).unwrap();
+        log.recount(&written).unwrap_err();
+        log.deliver(&[notice(4, changed("three"))]).unwrap();
+        let now = std::fs::read_to_string(&path).unwrap();
+        assert!(now.starts_with(&text) && now.lines().count() == 4, "{now}");
     }
 }

@@ -159,7 +159,7 @@ fn a_daemon_that_is_ended_leaves_its_jobs_with_a_keeper_and_the_next_may_have_ot
     assert_eq!(daemon.keeper(), Some(keeper), "the job stays with who has its maps");
     assert_eq!(job.try_once("after"), "after: refused");
     let stopped: Value = serde_json::from_str(&job.try_once("stop")).expect("the job's result");
-    assert_eq!((&stopped["counts"]["blocked"], &stopped["verdict"]), (&2.into(), &"tampered".into()), "{stopped}");
+    assert_eq!((&stopped["counts"]["blocked"], &stopped["verdict"]), (&2.into(), &"blocked".into()), "{stopped}");
     let worked = daemon.run(&format!("{TRY} start >/dev/null; try new; stop >/dev/null"), &[]);
     assert_eq!(worked.stdout, "new: refused\n", "the new maps hold a job of their own meanwhile: {worked:?}");
     job.end();
@@ -168,7 +168,29 @@ fn a_daemon_that_is_ended_leaves_its_jobs_with_a_keeper_and_the_next_may_have_ot
     let logs = daemon.logs();
     let (_, first) = logs.iter().find(|(path, _)| *path == log).expect("the log of the job that was left");
     assert_eq!(first.connects("127.0.0.1", 9).len(), 2, "none is missing and none is there twice");
-    assert_eq!(first.ended().0["account"]["lost"], 0);
+    let told = first.of("finding").filter(|line| line.text("id") == "egress-denied").count();
+    assert_eq!(told, 1, "what the daemon had told is not told again");
+    let account = &first.ended().0["account"];
+    assert_eq!((&account["lost"], &account["difference"]), (&0.into(), &0.into()), "{account}");
+    // The key went from memory to memory: the log is signed to its end, and the job has its receipt.
+    let receipt = log.with_file_name(format!("{}.receipt.json", log.file_name().expect("a file").display()));
+    assert_eq!(stopped["receipt"], receipt.to_str().expect("test paths are text"));
+    let verified = Command::new(daemon.program()).arg("verify").arg(&log).output().expect("the agent starts");
+    let said = String::from_utf8_lossy(&verified.stdout);
+    assert_eq!(verified.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&verified.stderr));
+    let receipt: Value = serde_json::from_slice(&fs::read(&receipt).expect("a receipt")).expect("JSON");
+    let blocked: u64 = receipt["destinations"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|row| row["verdict"] == "blocked")
+        .filter_map(|row| row["count"].as_u64())
+        .sum();
+    assert_eq!((blocked, &receipt["mode"]), (2, &"block".into()), "of both agents: {receipt}");
+    assert_eq!(receipt["identity"]["provider"], "plain", "{receipt}");
+    let counts = receipt["findings"].as_array().expect("a list").iter();
+    let denied: Vec<&Value> = counts.filter(|row| row["id"] == "egress-denied").map(|row| &row["count"]).collect();
+    assert_eq!(denied, [&Value::from(2)], "{receipt}");
 }
 
 #[test]
@@ -246,13 +268,13 @@ fn a_daemon_that_is_ended_lets_go_of_jobs_that_are_over_and_of_no_other() {
     assert_eq!(under_way.wait(), Some(0), "{}", under_way.said());
     let log = under_way.logs_written().remove(0);
     let says = |what: &'static str| move |line: &str| line.contains(what);
-    let is_taken_over =
-        || fs::read_to_string(&log).is_ok_and(|text| text.lines().any(says("\"state\":\"taken-over\"")));
+    let is_handed_over =
+        || fs::read_to_string(&log).is_ok_and(|text| text.lines().any(says("\"state\":\"handed-over\"")));
     let patience = host::patience(std::time::Duration::from_secs(20));
-    assert!(end_to_end::wait_until(patience, is_taken_over), "{}", under_way.said());
+    assert!(end_to_end::wait_until(patience, is_handed_over), "{}", under_way.said());
     let text = fs::read_to_string(&log).expect("a log");
-    let last = text.lines().take_while(|line| !says("\"state\":\"taken-over\"")(line)).last().expect("lines");
-    assert!(says("\"kind\":\"checkpoint\"")(last), "what it told is signed before its key is gone: {last}");
+    let last = text.lines().take_while(|line| !says("\"state\":\"handed-over\"")(line)).last().expect("lines");
+    assert!(says("\"kind\":\"checkpoint\"")(last), "what it told is signed before it is gone: {last}");
     assert_eq!(job.try_once("still"), "still: refused");
     job.end();
     assert!(end_to_end::wait_until(patience, || under_way.keeper().is_none()), "the keeper clears away what is left");

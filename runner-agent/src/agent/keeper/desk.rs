@@ -77,7 +77,7 @@ impl Memories {
     }
 
     /// What a job did before, once it is read.
-    fn of(&mut self, slot: u32) -> Result<Arc<Summary>, String> {
+    pub(super) fn of(&mut self, slot: u32) -> Result<Arc<Summary>, String> {
         let read = match self.0.remove(&slot) {
             None => Err("it has no log".to_owned()),
             Some(Memory::Read(read)) => read,
@@ -113,7 +113,7 @@ impl Kept<'_> {
         let account = station.account_so_far(slot).map_err(|error| error.to_string())?;
         let (Some(row), Some(begun)) = (station.flow.row(slot), begun(station, slot)) else { return Err(over(id)) };
         let pipeline = &station.flow.pipeline;
-        // Of a finding that the log had already the count went with the agent before.
+        // Of a finding that the log had already, the count may have gone with the agent before.
         let occurrences = |found: &Finding| pipeline.occurrences_of(slot, found).max(1);
         let told = tell(&begun, &before.followed_by(&row.summary), &account, &occurrences);
         if let Some(by) = by {
@@ -153,15 +153,17 @@ fn slot(station: &Station, id: &str) -> Result<u32, String> {
 fn begun(station: &Station, slot: u32) -> Option<Begun> {
     let at_work = station.jobs.get(&slot)?;
     let policy = &at_work.job.policy;
+    let sealing = at_work.seal.as_ref().map(|seal| &seal.sealing);
+    let trust = sealing.and_then(|sealing| sealing.trust.as_ref());
     Some(Begun {
         id: at_work.job.id.clone(),
         mode: policy.mode,
         tier: station.kernel.tier().name(),
-        trust: None,
+        trust: trust.map(|(tier, because)| (tier.as_str(), because.clone())),
         policy: policy.name.clone(),
         policy_sha256: policy.origin.sha256.clone(),
         log: at_work.log.clone()?,
-        receipt: None,
+        receipt: sealing.map(|sealing| sealing.receipt.clone()),
     })
 }
 

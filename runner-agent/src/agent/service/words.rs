@@ -37,7 +37,8 @@ pub struct Begun {
     pub mode: Mode,
     /// Name of the tier.
     pub tier: &'static str,
-    /// How far its code is trusted, in a word, and why; not known of a job that another daemon began.
+    /// How far its code is trusted, in a word, and why; not known of a job whose daemon was
+    /// killed.
     pub trust: Option<(&'static str, String)>,
     /// Name of the policy.
     pub policy: String,
@@ -45,7 +46,7 @@ pub struct Begun {
     pub policy_sha256: String,
     /// Where its log is.
     pub log: PathBuf,
-    /// Where its receipt will be; whoever goes on with another's job has not the key for one.
+    /// Where its receipt will be; whoever goes on with a job whose agent was killed has not the key for one.
     pub receipt: Option<PathBuf>,
 }
 
