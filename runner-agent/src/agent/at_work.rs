@@ -10,7 +10,7 @@ use super::block::Blocking;
 use super::footing::Stand;
 use super::guarding;
 use super::launch::Confinement;
-use super::sealing::Seal;
+use super::sealing::{Seal, Sealing};
 use crate::config::Combined;
 use crate::engine;
 use crate::job::Job;
@@ -41,6 +41,11 @@ pub(super) struct AtWork {
 }
 
 impl AtWork {
+    /// How its log is signed, if it is.
+    pub(super) fn sealing(&self) -> Option<&Sealing> {
+        self.seal.as_ref().map(|seal| &seal.sealing)
+    }
+
     /// What the job's command begins without.
     pub(super) fn confinement(&self, oom_score: i32) -> Confinement {
         let without: CapabilitySet = guarding::withheld(&self.job.policy);

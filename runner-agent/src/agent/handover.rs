@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Bookkeeper;
 use super::sealing::Seal;
-use crate::identity::JobIdentity;
 use crate::ledger::{SigningKey, Written};
 use crate::notice::Account;
-use crate::policy::{DETECTORS, Trust};
+use crate::policy::DETECTORS;
 
 /// What is handed over.
 #[derive(Serialize, Deserialize)]
@@ -34,10 +33,6 @@ pub(super) struct Share {
     pub(super) began_ns: u64,
     /// Why its blocking was taken away, if it was.
     pub(super) disarmed: Option<String>,
-    /// Which job it is, where a provider says so.
-    pub(super) identity: Option<JobIdentity>,
-    /// How far its code is trusted, and why.
-    pub(super) trust: Option<(Trust, String)>,
     /// Values that stay out of its log.
     pub(super) secrets: Vec<String>,
     /// What the agent knows of its log.
@@ -92,13 +87,10 @@ impl Handover {
     /// Adds a job.
     pub(super) fn add(&mut self, slot: u32, known: Known<'_>) {
         let Known { began_ns, disarmed, secrets, seal, found, unreadable_dns, beginning, so_far } = known;
-        let sealing = &seal.sealing;
-        let Written { lines, head, sha256 } = sealing.ledger.written();
+        let Written { lines, head, sha256 } = seal.sealing.ledger.written();
         let share = Share {
             began_ns,
             disarmed: disarmed.cloned(),
-            identity: sealing.identity.clone(),
-            trust: sealing.trust.clone(),
             secrets: secrets.to_vec(),
             log: Log { lines, head, sha256 },
             found: found.into_iter().map(|(id, subject, count)| (id.to_owned(), subject, count)).collect(),

@@ -2,12 +2,12 @@
 //! and looks after it until its last process has ended.
 
 mod desk;
+mod inheritance;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener as Listener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,36 +15,24 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::MissedTickBehavior;
 
-use super::account::Bookkeeper;
 use super::at_work::AtWork;
-use super::block::Force;
-use super::flow::{Flow, LOG, now_ns};
+use super::flow::now_ns;
 use super::guarding;
 use super::handover::Handover;
-use super::platform::Platform;
-use super::run::{RunError, TICK, io_error};
-use super::sealing::{Seal, Sealing};
+use super::run::{RunError, TICK, TICK_WITH_SINKS, io_error};
 use super::signals::{self, Arrived};
 use super::state::Held;
 use super::station::{Hold, Station};
-use super::succession::{Testament, Word};
-use super::watched::secret_files;
-use crate::config::Combined;
-use crate::job::{Job, Scope};
-use crate::kernel::cgroup::{Hierarchy, JobCgroup};
+use crate::kernel::cgroup::JobCgroup;
 use crate::kernel::procfs::Snapshot;
-use crate::kernel::{Kernel, PinRoot};
-use crate::notice::Account;
-use crate::policy::Mode;
 use crate::redact::Redactor;
 use crate::report::summary::Summary;
-use crate::rules::RuleTable;
-use crate::sink::Outbox;
-use crate::sink::json_lines::JsonLines;
+use crate::sink::Deliveries;
 use crate::sink::wire::Encoder;
 
 use desk::Memories;
 pub use desk::{Clerk, Kept};
+use inheritance::{Inherited, Means, Taken, inherit};
 
 /// What the keeper says when it has the job.
 pub(super) const HAS_IT: &str = "kept";
@@ -62,6 +50,8 @@ pub struct KeepOptions {
     pub encoder: Encoder,
     /// Takes out secrets.
     pub redactor: Redactor,
+    /// Who else is sent what the jobs do, or why nobody is.
+    pub deliveries: Result<Deliveries, String>,
     /// Answers what the next daemon asks about the job.
     pub clerk: Clerk,
 }
@@ -80,15 +70,19 @@ pub fn keep(options: KeepOptions) -> Result<(), String> {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{word}");
     let _ = out.flush();
-    let Keeping { mut station, listener, memories } = kept?;
+    let Keeping { mut station, listener, memories, deliveries } = kept?;
     let signals = signals::receive().map_err(|error| error.to_string())?;
     station.settle_in().map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("can't start the event loop: {error}"))?;
-    let keeping = Keeping { station, listener, memories };
-    runtime.block_on(look_after(keeping, signals, clerk)).map_err(|error| error.to_string())
+    let rest = deliveries.clone();
+    let keeping = Keeping { station, listener, memories, deliveries };
+    let ended = runtime.block_on(look_after(keeping, signals, clerk));
+    // What can't be delivered by then stays in the spool, from which the next agent sends it.
+    drop(rest.drain(None));
+    ended.map_err(|error| error.to_string())
 }
 
 /// What a keeper has.
@@ -96,14 +90,15 @@ struct Keeping {
     station: Station,
     listener: Option<Listener>,
     memories: Memories,
+    deliveries: Deliveries,
 }
 
 /// Looks after jobs that another agent started, until nothing of them is left. A signal ends the keeper and not the jobs: their
 /// rules stay in force.
 async fn look_after(keeping: Keeping, mut signals: UnboundedReceiver<Arrived>, clerk: Clerk) -> Result<(), RunError> {
-    let Keeping { mut station, listener, mut memories } = keeping;
+    let Keeping { mut station, listener, mut memories, deliveries } = keeping;
     let listener = listener.map(UnixListener::from_std).transpose().map_err(io_error("listen for the next daemon"))?;
-    let mut tick = tokio::time::interval(TICK);
+    let mut tick = tokio::time::interval(if deliveries.is_empty() { TICK } else { TICK_WITH_SINKS });
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looked = Instant::now();
     while !station.jobs.is_empty() {
@@ -139,9 +134,18 @@ async fn look_after(keeping: Keeping, mut signals: UnboundedReceiver<Arrived>, c
 
 /// Takes the jobs over. Until all of it has succeeded nothing is held that would take rules or processes away when dropped.
 fn take(options: KeepOptions, handover: Option<Handover>) -> Result<Keeping, String> {
-    let KeepOptions { runtime, name, encoder, redactor, clerk: _ } = options;
+    let KeepOptions { runtime, name, encoder, redactor, deliveries, clerk: _ } = options;
+    let (deliveries, no_sinks) = match deliveries {
+        Ok(deliveries) => (deliveries, None),
+        Err(reason) => (Deliveries::default(), Some(reason)),
+    };
     let held = Held::take(&runtime, &name).map_err(|error| format!("somebody else has it: {error}"))?;
-    let inherited = match inherit(&runtime, &name, &held, Means { encoder, redactor, handover: handover.as_ref() }) {
+    let inherited = match inherit(
+        &runtime,
+        &name,
+        &held,
+        Means { encoder, redactor, deliveries: &deliveries, handover: handover.as_ref() },
+    ) {
         Ok(inherited) => inherited,
         Err(reason) => {
             // Its folder is for another try.
@@ -177,115 +181,14 @@ fn take(options: KeepOptions, handover: Option<Handover>) -> Result<Keeping, Str
     let left = Hold::taken_over(held, pins, asked);
     let mut station = Station::taken_over(kernel, flow, hierarchy, at_work, platform, runtime, left);
     station.catch_up(handover.is_some());
-    Ok(Keeping { station, listener, memories })
-}
-
-/// A job as the agent before left it.
-struct Taken {
-    job: Arc<Job>,
-    force: Option<Force>,
-    cgroup: PathBuf,
-    log: Option<PathBuf>,
-    /// Number of its log's last line.
-    last_seq: u64,
-    /// What signs the log, where its key was handed over.
-    seal: Option<Seal>,
-    recorded: Combined,
-}
-
-/// What a keeper goes on with.
-struct Means<'a> {
-    encoder: Encoder,
-    redactor: Redactor,
-    handover: Option<&'a Handover>,
-}
-
-struct Inherited {
-    kernel: Kernel,
-    hierarchy: Hierarchy,
-    jobs: Vec<Taken>,
-    platform: Option<Platform>,
-    flow: Flow,
-    root: PinRoot,
-    asked: Option<PathBuf>,
-}
-
-fn inherit(runtime: &Path, name: &str, held: &Held, means: Means<'_>) -> Result<Inherited, String> {
-    let Means { encoder, redactor, handover } = means;
-    let left = Testament::read(held)?;
-    let key = handover.map(Handover::key).transpose()?;
-    let root = PinRoot::existing(left.pins.as_deref(), runtime).ok_or("its pins are gone")?;
-    let slots: Vec<(u32, bool)> =
-        left.jobs.iter().map(|word| (word.slot, word.mode == Mode::Block.to_string())).collect();
-    let mut kernel = Kernel::take_over(&root.job(name), &slots).map_err(|error| error.to_string())?;
-    kernel.add_agent(std::process::id()).map_err(|error| error.to_string())?;
-    let hierarchy = Hierarchy::find().map_err(|error| error.to_string())?;
-    let scope = if left.holds_runner { Scope::Runner } else { Scope::Job };
-    let mut platform = None;
-    let mut flow = Flow::new(handover.map_or_else(Bookkeeper::default, Handover::book), None);
-    let programs: Vec<&'static str> = kernel.skipped_runs().into_keys().collect();
-    let mut jobs = Vec::new();
-    for word in left.jobs {
-        let policy = word.policy()?;
-        let secret_files = secret_files(&policy);
-        let is_blocked = policy.mode == Mode::Block;
-        let rule_ids = if is_blocked {
-            RuleTable::new(word.slot, &policy).map_err(|error| error.to_string())?.ids().to_vec()
-        } else {
-            Vec::new()
-        };
-        let Word { slot, id, command, cgroup, log, policy: recorded, .. } = word;
-        let share = handover.and_then(|handover| handover.jobs.get(&slot));
-        let redactor = redactor.clone().and(share.map(|share| share.secrets.clone()).unwrap_or_default());
-        let job = Arc::new(Job { slot, id, command, policy, redactor, scope, secret_files, rule_ids });
-        if scope == Scope::Runner {
-            let mut again = Platform::of(&job.policy.platform, &hierarchy);
-            again.arrange(&mut kernel).map_err(|error| error.to_string())?;
-            platform = Some(again);
+    if let Some(reason) = no_sinks {
+        for at_work in station.jobs.values() {
+            let detail = format!("what is told from here on goes to no sink: {reason}");
+            station.flow.changed(&at_work.job, "sink-failing", detail);
         }
-        let on = match scope {
-            Scope::Job => std::fs::metadata(&cgroup).map_err(|error| format!("its cgroup is gone: {error}"))?.ino(),
-            Scope::Runner => 0,
-        };
-        let force = if is_blocked {
-            Some(Force::take_over(&mut kernel, &job, on).map_err(|error| error.to_string())?)
-        } else {
-            None
-        };
-        let (mut outboxes, mut last_seq, mut seal, mut altered) = (Vec::new(), 0, None, None);
-        if let Some(path) = &log {
-            // Without its log the job would be looked after and nobody could know.
-            let (mut file, seq) = JsonLines::go_on(path, encoder)
-                .map_err(|error| format!("can't go on with the log {}: {error}", path.display()))?;
-            last_seq = seq;
-            if let (Some(share), Some(key)) = (share, &key) {
-                match file.recount(&share.log.written()) {
-                    Ok(()) => {
-                        let (identity, trust) = (share.identity.clone(), share.trust.clone());
-                        let sealing = Sealing { identity, trust, ..Sealing::beside(path, key.clone(), encoder) };
-                        file = file.signed(sealing.ledger.clone());
-                        seal = Some(Seal::new(sealing));
-                    }
-                    Err(error) => {
-                        altered = Some(format!("the log that the agent before left can't be signed: {error}"));
-                    }
-                }
-            }
-            outboxes.push(Outbox::start(LOG, file, |_| true).map_err(|error| error.to_string())?);
-        }
-        flow.start_job(job.clone(), outboxes, Account::default());
-        flow.pipeline.go_on_after(slot, last_seq);
-        if let Some(share) = share {
-            let (beginning, so_far) = share.accounts(&programs);
-            flow.resume_account(slot, beginning, &so_far);
-            flow.pipeline.go_on_with(slot, share.found(), share.unreadable_dns);
-        }
-        if let Some(detail) = altered {
-            flow.changed(&job, "tampered", detail);
-        }
-        jobs.push(Taken { job, force, cgroup, log, last_seq, seal, recorded });
+        station.flow.send();
     }
-    Ok(Inherited { kernel, hierarchy, jobs, platform, flow, root, asked: left.pins })
+    Ok(Keeping { station, listener, memories, deliveries })
 }
 
 impl Station {

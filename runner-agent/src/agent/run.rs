@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -149,6 +149,7 @@ fn arm(options: RunOptions) -> Result<Station, RunError> {
         scratch: options.scratch,
         runtime: options.runtime,
         pins: options.pins,
+        sinks: options.deliveries.configuration().map(Path::to_owned),
         recorder: options.recorder,
         started: options.started,
     })?;

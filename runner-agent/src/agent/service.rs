@@ -13,7 +13,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,6 +121,7 @@ impl Service {
             scratch: runtime.clone(),
             runtime,
             pins,
+            sinks: deliveries.configuration().map(Path::to_owned),
             recorder: None,
             started,
         })?;
@@ -317,6 +318,6 @@ fn room(policies: &[Policy], jobs: u32) -> Result<Room, RunError> {
     Ok(largest.times(jobs))
 }
 
-fn cannot_log(log: &std::path::Path, error: &std::io::Error) -> RunError {
+fn cannot_log(log: &Path, error: &std::io::Error) -> RunError {
     io_error("write the job's log")(std::io::Error::new(error.kind(), format!("{}: {error}", log.display())))
 }

@@ -43,6 +43,8 @@ pub(super) struct StationOptions<'a> {
     pub(super) runtime: PathBuf,
     /// Where to pin; `None` for the system's BPF file system, or one below `runtime`.
     pub(super) pins: Option<PathBuf>,
+    /// The configuration with the sinks of the jobs that another agent left, if there are sinks.
+    pub(super) sinks: Option<PathBuf>,
     /// Where raw records go, if anywhere.
     pub(super) recorder: Option<Recorder>,
     /// When it was started.
@@ -77,6 +79,8 @@ pub(super) struct Station {
     pub(super) runtime: PathBuf,
     pub(super) scratch: PathBuf,
     pub(super) hold: Option<Hold>,
+    /// The configuration with the sinks, for whoever goes on with the jobs.
+    sinks: Option<PathBuf>,
     /// Whether it is told at each job's end what is left of it.
     pub(super) proves_reset: bool,
     /// What the agent's score for the out-of-memory killer was.
@@ -89,8 +93,9 @@ pub(super) struct Station {
 impl Station {
     /// Loads the probes and attaches what watches the whole machine. Nothing is a job yet, so nothing is recorded.
     pub(super) fn raise(options: StationOptions<'_>) -> Result<Self, RunError> {
-        let StationOptions { name, load, room, outlives, runner, scratch, runtime, pins, recorder, started } = options;
-        settle_orphans(&runtime, pins.as_deref());
+        let StationOptions { name, load, room, outlives, runner, scratch, runtime, pins, sinks, recorder, started } =
+            options;
+        settle_orphans(&runtime, pins.as_deref(), sinks.as_deref());
         PinRoot::clear_parted(&runtime);
         let hierarchy = Hierarchy::find()?;
         let hold = if outlives {
@@ -125,6 +130,7 @@ impl Station {
             runtime,
             scratch,
             hold,
+            sinks,
             proves_reset: false,
             oom_score: 0,
             started,
@@ -146,7 +152,7 @@ impl Station {
     ) -> Self {
         let scratch = std::env::temp_dir();
         let started = Instant::now();
-        let (hold, proves_reset, oom_score, ready) = (Some(hold), false, 0, None);
+        let (hold, sinks, proves_reset, oom_score, ready) = (Some(hold), None, false, 0, None);
         Self {
             kernel,
             flow,
@@ -156,6 +162,7 @@ impl Station {
             runtime,
             scratch,
             hold,
+            sinks,
             proves_reset,
             oom_score,
             started,
@@ -198,6 +205,8 @@ impl Station {
     pub(super) fn bequeath(&mut self) -> Result<(), RunError> {
         let Some(hold) = &self.hold else { return Ok(()) };
         let jobs = self.jobs.values().map(|at_work| Word {
+            identity: at_work.sealing().and_then(|sealing| sealing.identity.clone()),
+            trust: at_work.sealing().and_then(|sealing| sealing.trust.clone()),
             slot: at_work.job.slot,
             id: at_work.job.id.clone(),
             command: at_work.job.command.clone(),
@@ -228,7 +237,7 @@ impl Station {
         let slots: Vec<u32> = self.jobs.keys().copied().collect();
         let accounts: BTreeMap<u32, Account> =
             slots.into_iter().filter_map(|slot| Some((slot, self.account_so_far(slot).ok()?))).collect();
-        let Self { mut flow, jobs, hold, runtime, .. } = self;
+        let Self { mut flow, jobs, hold, runtime, sinks, .. } = self;
         for at_work in jobs.values().filter(|at_work| at_work.seal.is_some()) {
             flow.announce(&at_work.job, Content::Checkpoint(None));
         }
@@ -262,7 +271,7 @@ impl Station {
         let name = held.name().to_owned();
         pins.keep();
         held.keep();
-        Some(Left { runtime, name, handover })
+        Some(Left { runtime, name, handover, sinks })
     }
 
     /// Takes everything down. The hooks go first, then the folders by which a successor would look for them.

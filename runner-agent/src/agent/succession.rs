@@ -1,6 +1,7 @@
 //! What becomes of a job whose agent is gone: its rules are still in force, by their pins. The next start clears what has
 //! ended, and gives what still runs to a keeper: an agent of its own, which looks after the job until its last process ends.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,8 +13,10 @@ use super::child::OWN_PROGRAM;
 use super::handover::Handover;
 use super::state::{Held, orphans, records};
 use crate::config::Combined;
+use crate::identity::JobIdentity;
 use crate::kernel::cgroup::{JobCgroup, is_populated};
 use crate::kernel::{LoadError, PinRoot, Pins};
+use crate::policy::Trust;
 
 /// What a successor needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +50,10 @@ pub(super) struct Word {
     pub(super) policy: Combined,
     /// SHA-256 of the policy's sources.
     pub(super) policy_sha256: String,
+    /// Which job it is, where a provider says so.
+    pub(super) identity: Option<JobIdentity>,
+    /// How far its code is trusted, and why.
+    pub(super) trust: Option<(Trust, String)>,
 }
 
 impl Testament {
@@ -86,14 +93,16 @@ pub(super) struct Left {
     pub(super) name: String,
     /// What only this agent knows.
     pub(super) handover: Option<Handover>,
+    /// The configuration with the sinks.
+    pub(super) sinks: Option<PathBuf>,
 }
 
 impl Left {
     /// Gives it to a keeper at once. That is this agent's own program, whose maps these are: the next daemon may be of a version that
     /// has others. Where no keeper can be started, the next start finds what is left.
     pub(super) fn to_keeper(&self) {
-        let Self { runtime, name, handover } = self;
-        match keep(runtime, name, handover.as_ref()) {
+        let Self { runtime, name, handover, sinks } = self;
+        match keep(runtime, name, sinks.as_deref(), handover.as_ref()) {
             Ok(()) => tracing::info!("{name}: a keeper looks after the jobs that run on"),
             Err(reason) => tracing::warn!(
                 "{name}: no keeper looks after the jobs that run on, until the next daemon starts: {reason}"
@@ -132,8 +141,9 @@ impl Traces {
 }
 
 /// Looks for jobs whose agent is gone. What has ended is cleared away; what still runs is given to a keeper. Problems are
-/// told and don't keep the new job from starting: the old one's rules stay in force.
-pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
+/// told and don't keep the new job from starting: the old one's rules stay in force. What their keepers tell goes to the `sinks` of that
+/// configuration.
+pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>, sinks: Option<&Path>) {
     let found = match orphans(runtime) {
         Ok(found) => found,
         Err(error) => {
@@ -157,7 +167,7 @@ pub(super) fn settle_orphans(runtime: &Path, pins: Option<&Path>) {
         if left.as_ref().is_some_and(|left| left.jobs.iter().any(|job| is_populated(&job.cgroup))) {
             // The keeper takes the lock; whoever is faster gets the job, and only one can be.
             held.keep();
-            match keep(runtime, &name, None) {
+            match keep(runtime, &name, sinks, None) {
                 Ok(()) => tracing::warn!("{name}: its agent is gone; a keeper looks after what still runs"),
                 Err(reason) => tracing::error!(
                     "{name}: its agent is gone and what still runs can't be looked after: {reason}; its rules stay in \
@@ -202,12 +212,13 @@ pub(super) fn jobs_of_others(runtime: &Path, own: Option<&str>) -> impl Iterator
 }
 
 /// Starts a keeper, hands it what there is to hand over, and waits until it has the job, or says why not.
-fn keep(runtime: &Path, name: &str, handover: Option<&Handover>) -> Result<(), String> {
+fn keep(runtime: &Path, name: &str, sinks: Option<&Path>, handover: Option<&Handover>) -> Result<(), String> {
     let handed = handover.map(Handover::bytes).transpose()?.unwrap_or_default();
     let mut keeper = Command::new(OWN_PROGRAM)
         .arg("keep")
         .arg("--state")
         .arg(runtime)
+        .args(sinks.iter().flat_map(|file| [OsStr::new("--config"), file.as_os_str()]))
         .arg(name)
         // Whoever set these for the job's next step did not mean the one that goes on with the last.
         .env_remove("LD_PRELOAD")
@@ -250,7 +261,7 @@ mod tests {
         let runtime = tempfile::tempdir().unwrap();
         left_behind(runtime.path(), "unreadable", Some("{"));
         left_behind(runtime.path(), "unwritten", None);
-        settle_orphans(runtime.path(), Some(&runtime.path().join("pins")));
+        settle_orphans(runtime.path(), Some(&runtime.path().join("pins")), None);
         let names: Vec<_> = orphans(runtime.path()).unwrap().iter().map(|held| held.name().to_owned()).collect();
         assert_eq!(names, ["unreadable"]);
     }
@@ -262,7 +273,7 @@ mod tests {
             "kernel_side": "", "holds_runner": false, "pins": null,
             "jobs": [{
                 "slot": 1, "id": "theirs-1", "command": [], "mode": "block", "cgroup": "/c/theirs", "log": "/l",
-                "policy": Combined::default(), "policy_sha256": "",
+                "policy": Combined::default(), "policy_sha256": "", "identity": null, "trust": null,
             }],
         });
         left_behind(runtime.path(), "theirs", Some(&word.to_string()));

@@ -76,6 +76,7 @@ pub fn try_to_block(options: &LoadOptions, scratch: &Path, runtime: &Path) -> Re
         scratch: scratch.to_owned(),
         runtime: runtime.to_owned(),
         pins: None,
+        sinks: None,
         recorder: None,
         started: Instant::now(),
     })?;

@@ -1,6 +1,6 @@
 //! `daemon`: the service in a runner's image.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -46,7 +46,7 @@ pub fn run(args: &DaemonArgs) -> ExitCode {
     if args.check {
         return ExitCode::SUCCESS;
     }
-    match serve_jobs(config, policies, started) {
+    match serve_jobs(config, &args.config, policies, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
@@ -55,14 +55,14 @@ pub fn run(args: &DaemonArgs) -> ExitCode {
     }
 }
 
-fn serve_jobs(config: daemon::DaemonConfig, policies: Policies, started: Instant) -> anyhow::Result<()> {
+fn serve_jobs(config: daemon::DaemonConfig, file: &Path, policies: Policies, started: Instant) -> anyhow::Result<()> {
     use anyhow::Context as _;
     let handed = Handed::take(&config.socket)?;
     for folder in [&config.logs, &config.state] {
         std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
     }
     // Before the probes: every thread of the agent is to be out of the jobs' reach.
-    let deliveries = sending::start(&config, Some(&config.state)).map_err(anyhow::Error::msg)?;
+    let deliveries = sending::start(&config, file, Some(&config.state)).map_err(anyhow::Error::msg)?;
     let service = Service::raise(ServiceOptions {
         load: LoadOptions {
             tier: match config.tier {

@@ -82,6 +82,9 @@ enum Command {
     Keep {
         #[arg(long)]
         state: PathBuf,
+        /// The configuration that has the sinks.
+        #[arg(long)]
+        config: Option<PathBuf>,
         name: String,
     },
     /// Do what a job does, once; the agent's self-check starts it.
@@ -124,7 +127,7 @@ pub fn main() -> ExitCode {
             complain(&message);
             Ok(ExitCode::from(code))
         }
-        Command::Keep { state, name } => Ok(run::keep(state, name)),
+        Command::Keep { state, config, name } => Ok(run::keep(state, name, config.as_deref())),
         Command::SelfCheck { canary, closed } => Ok(match crate::agent::act_as_child(&canary, closed) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -14,7 +14,7 @@ use super::clock::boot_ns;
 use super::{USAGE, complain, sending};
 pub(super) use crate::agent::launch::NOT_ARMED;
 use crate::agent::{self, KeepOptions, Outcome, RunError, RunOptions, Sealing};
-use crate::config::{self, DaemonConfig, Recorded, Runtime};
+use crate::config::{self, Recorded, Runtime};
 use crate::control::answer_for_keeper;
 use crate::identity::{self, Environment, JobIdentity};
 use crate::job::Scope;
@@ -27,7 +27,7 @@ use crate::report::style::Style;
 use crate::sink::json_lines::JsonLines;
 use crate::sink::terminal::{Format, Terminal};
 use crate::sink::wire::Encoder;
-use crate::sink::{Drained, Outbox};
+use crate::sink::{Deliveries, Drained, Outbox};
 pub use args::RunArgs;
 use args::{FormatArg, ScopeArg};
 
@@ -41,19 +41,11 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let config = match args.config.as_deref().map(|file| sending::configuration(file, "the command was not started")) {
-        Some(Ok(config)) => config,
-        Some(Err(code)) => return code,
-        None => DaemonConfig::default(),
+    let deliveries = match deliveries(&args) {
+        Ok(deliveries) => deliveries,
+        Err(code) => return code,
     };
     let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
-    let deliveries = match sending::start(&config, args.state.as_deref()) {
-        Ok(deliveries) => deliveries,
-        Err(message) => {
-            complain(&format!("{message}; the command was not started"));
-            return ExitCode::from(NOT_ARMED);
-        }
-    };
     let identity = own_identity();
     let sealing = match sealing(&args, encoder, identity.clone()) {
         Ok(sealing) => sealing,
@@ -121,11 +113,22 @@ pub fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-/// Keeps a job whose agent is gone, to its end.
-pub fn keep(runtime: PathBuf, name: String) -> ExitCode {
+/// Starts the sinks, where there are any.
+fn deliveries(args: &RunArgs) -> Result<Deliveries, ExitCode> {
+    let Some(file) = &args.config else { return Ok(Deliveries::default()) };
+    let config = sending::configuration(file, "the command was not started")?;
+    sending::start(&config, file, args.state.as_deref()).map_err(|message| {
+        complain(&format!("{message}; the command was not started"));
+        ExitCode::from(NOT_ARMED)
+    })
+}
+
+/// Keeps a job whose agent is gone, to its end. The sinks are those of this configuration.
+pub fn keep(runtime: PathBuf, name: String, config: Option<&Path>) -> ExitCode {
     let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
     let redactor = redactor();
-    match agent::keep(KeepOptions { runtime, name, encoder, redactor, clerk: answer_for_keeper }) {
+    let deliveries = config.map_or_else(|| Ok(Deliveries::default()), |file| sending::again(file, &runtime));
+    match agent::keep(KeepOptions { runtime, name, encoder, redactor, deliveries, clerk: answer_for_keeper }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);

@@ -23,8 +23,8 @@ pub(super) fn configuration(file: &Path, then: &str) -> Result<DaemonConfig, Exi
     })
 }
 
-/// Starts the sinks of a configuration.
-pub(super) fn start(config: &DaemonConfig, state: Option<&Path>) -> Result<Deliveries, String> {
+/// Starts the sinks of a configuration, which was read from that file.
+pub(super) fn start(config: &DaemonConfig, file: &Path, state: Option<&Path>) -> Result<Deliveries, String> {
     if config.sinks.is_empty() {
         return Ok(Deliveries::default());
     }
@@ -32,7 +32,16 @@ pub(super) fn start(config: &DaemonConfig, state: Option<&Path>) -> Result<Deliv
         Some(folder) => folder.clone(),
         None => folder(state)?,
     };
-    Deliveries::start(&config.sinks, &folder)
+    Ok(Deliveries::start(&config.sinks, &folder)?.configured_in(file))
+}
+
+/// The same for an agent that goes on with another's jobs and has nobody to complain to.
+pub(super) fn again(file: &Path, state: &Path) -> Result<Deliveries, String> {
+    let config = daemon::read(file).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        problems.join("; ")
+    })?;
+    start(&config, file, Some(state))
 }
 
 /// Where the spool is: below the state folder, or, where nobody named one and the usual one can't be written to, in a temporary

@@ -18,6 +18,7 @@ use crate::notice::Notice;
 #[derive(Clone, Default)]
 pub struct Deliveries {
     couriers: Vec<Arc<Courier>>,
+    configuration: Option<PathBuf>,
 }
 
 /// What became of what one sink was handed.
@@ -39,7 +40,19 @@ impl Deliveries {
     /// Starts every sink; what waits is kept in a folder. An error says which can't be.
     pub fn start(sinks: &[Settings], folder: &Path) -> Result<Self, String> {
         let couriers = sinks.iter().map(|settings| Ok(Arc::new(Courier::start(settings.clone(), folder)?)));
-        Ok(Self { couriers: couriers.collect::<Result<_, String>>()? })
+        let couriers = couriers.collect::<Result<_, String>>()?;
+        Ok(Self { couriers, configuration: None })
+    }
+
+    /// They stand in that file.
+    #[must_use]
+    pub fn configured_in(self, file: &Path) -> Self {
+        Self { configuration: std::path::absolute(file).ok(), ..self }
+    }
+
+    /// The file that they stand in, if it is known, for another agent to start them too.
+    pub fn configuration(&self) -> Option<&Path> {
+        self.configuration.as_deref()
     }
 
     /// Whether there is none.

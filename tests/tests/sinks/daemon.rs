@@ -1,6 +1,8 @@
 //! Sinks of the daemon: each job's notices go out under its own name, while others begin and end.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
 use std::time::Duration;
 
 use end_to_end::{Daemon, Line, Receiver, binary, host, needs, wait_until, wait_until_every};
@@ -89,4 +91,44 @@ fn what_a_killed_daemon_had_in_its_spool_the_next_one_delivers_once() {
     );
     assert!(times().iter().all(|&times| times == 1), "{:?}", times());
     assert!(first.lines().len() > 40, "a job that did something");
+}
+
+#[test]
+fn what_a_job_does_after_its_daemon_its_keeper_sends() {
+    needs!();
+    for (signal, state) in [(Signal::TERM, "handed-over"), (Signal::KILL, "taken-over")] {
+        let (receiver, kept) = Receiver::keeping();
+        let sinks = format!("sinks:\n  - {{ name: soc, type: webhook, url: \"{}\" }}\n", receiver.url());
+        let mut daemon = Daemon::start(binary::agent(ACT), &[&closing("9")], &sinks);
+        let script = "start >/dev/null && echo ready; read -r _; (exec 3<>/dev/tcp/127.0.0.1/9) 2>/dev/null; read -r _";
+        let mut job = daemon.worker(script, &[]).stdin(Stdio::piped()).spawn().expect("a shell can be started");
+        let mut ready = String::new();
+        BufReader::new(job.stdout.take().expect("it is piped")).read_line(&mut ready).expect("it speaks text");
+        assert_eq!(ready, "ready\n", "{}", daemon.said());
+        let mut orders = job.stdin.take().expect("it is piped");
+        daemon.signal(signal);
+        daemon.wait();
+        if signal == Signal::KILL {
+            daemon.launch();
+        }
+        orders.write_all(b"\n").expect("somebody reads it");
+        let has = |key: &str, value: &str| lines(&kept).iter().any(|line| line.0[key] == value);
+        let comes = |key: &str, value: &str| {
+            let patience = host::patience(Duration::from_secs(20));
+            assert!(wait_until(patience, || has(key, value)), "{key} {value} after {signal:?}: {}", daemon.said());
+        };
+        comes("state", state);
+        comes("id", "egress-denied");
+        drop(orders);
+        job.wait().expect("it is ours");
+        comes("state", "ended");
+        if signal == Signal::TERM {
+            comes("kind", "receipt");
+        }
+        let jobs: BTreeSet<String> =
+            lines(&kept).iter().filter_map(|line| Some(line.0["job"].as_str()?.to_owned())).collect();
+        assert_eq!(jobs.len(), 1, "the job has one name: {jobs:?}");
+        let gone = || daemon.keeper().is_none();
+        assert!(wait_until(host::patience(Duration::from_secs(20)), gone), "the keeper goes with its job");
+    }
 }

@@ -26,7 +26,7 @@ fn what_a_killed_agent_had_written_down_arrives_and_nothing_comes_twice_in_two_f
         let (receiver, kept) = Receiver::keeping();
         let state = tempfile::tempdir().expect("a folder for the state");
         // Goes on for as long as its agent lives, and not much longer.
-        let script = "for i in {1..600}; do /bin/true; cat /dev/null; [ -e gone ] && exit; done";
+        let script = "echo $$ >pid; for i in {1..600}; do /bin/true; cat /dev/null; [ -e gone ] && exit; done";
         let running = agent(&["bash", "-c", script], &receiver, state.path()).start();
         let pid = running.pid();
         let log = running.home().join("job.jsonl");
@@ -38,6 +38,10 @@ fn what_a_killed_agent_had_written_down_arrives_and_nothing_comes_twice_in_two_f
         running.signal(Signal::KILL);
         fs::write(log.with_file_name("gone"), "").expect("the job's home is ours");
         let (_, home) = running.end();
+        // What still ran of it would get a keeper, which sends too.
+        let shell = fs::read_to_string(home.path().join("pid")).expect("the job's shell wrote it");
+        let is_over = || !std::path::Path::new("/proc").join(shell.trim()).exists();
+        assert!(wait_until(host::patience(Duration::from_secs(20)), is_over), "the job goes on");
         let text = fs::read_to_string(home.path().join("job.jsonl")).expect("it had a log");
         let whole: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
 

@@ -153,7 +153,7 @@ fn slot(station: &Station, id: &str) -> Result<u32, String> {
 fn begun(station: &Station, slot: u32) -> Option<Begun> {
     let at_work = station.jobs.get(&slot)?;
     let policy = &at_work.job.policy;
-    let sealing = at_work.seal.as_ref().map(|seal| &seal.sealing);
+    let sealing = at_work.sealing();
     let trust = sealing.and_then(|sealing| sealing.trust.as_ref());
     Some(Begun {
         id: at_work.job.id.clone(),
