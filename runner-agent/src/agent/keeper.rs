@@ -18,7 +18,6 @@ use tokio::time::MissedTickBehavior;
 use super::at_work::AtWork;
 use super::flow::now_ns;
 use super::guarding;
-use super::handover::Handover;
 use super::run::{RunError, TICK, TICK_WITH_SINKS, io_error};
 use super::signals::{self, Arrived};
 use super::state::Held;
@@ -33,6 +32,9 @@ use crate::sink::wire::Encoder;
 use desk::Memories;
 pub use desk::{Clerk, Kept};
 use inheritance::{Inherited, Means, Taken, inherit};
+
+/// What the keeper says when it is out of the jobs' reach: before that nothing is handed to it.
+pub(super) const GUARDED: &str = "guarded";
 
 /// What the keeper says when it has the job.
 pub(super) const HAS_IT: &str = "kept";
@@ -50,8 +52,8 @@ pub struct KeepOptions {
     pub encoder: Encoder,
     /// Takes out secrets.
     pub redactor: Redactor,
-    /// Who else is sent what the jobs do, or why nobody is.
-    pub deliveries: Result<Deliveries, String>,
+    /// Starts who else is sent what the jobs do, or says why nobody is.
+    pub deliveries: Box<dyn FnOnce() -> Result<Deliveries, String>>,
     /// Answers what the next daemon asks about the job.
     pub clerk: Clerk,
 }
@@ -61,15 +63,8 @@ pub fn keep(options: KeepOptions) -> Result<(), String> {
     // Not a member of the session that started it, which may be about to end.
     let _ = rustix::process::setsid();
     let clerk = options.clerk;
-    let handover = Handover::receive().unwrap_or_else(|reason| {
-        tracing::warn!("{}: {reason}", options.name);
-        None
-    });
-    let kept = take(options, handover);
-    let word = kept.as_ref().map_or_else(|reason| reason.replace('\n', " "), |_| HAS_IT.to_owned());
-    let mut out = std::io::stdout();
-    let _ = writeln!(out, "{word}");
-    let _ = out.flush();
+    let kept = take(options);
+    say(&kept.as_ref().map_or_else(|reason| reason.replace('\n', " "), |_| HAS_IT.to_owned()));
     let Keeping { mut station, listener, memories, deliveries } = kept?;
     let signals = signals::receive().map_err(|error| error.to_string())?;
     station.settle_in().map_err(|error| error.to_string())?;
@@ -83,6 +78,13 @@ pub fn keep(options: KeepOptions) -> Result<(), String> {
     // What can't be delivered by then stays in the spool, from which the next agent sends it.
     drop(rest.drain(None));
     ended.map_err(|error| error.to_string())
+}
+
+/// Tells whoever started it.
+fn say(word: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{word}");
+    let _ = out.flush();
 }
 
 /// What a keeper has.
@@ -133,19 +135,10 @@ async fn look_after(keeping: Keeping, mut signals: UnboundedReceiver<Arrived>, c
 }
 
 /// Takes the jobs over. Until all of it has succeeded nothing is held that would take rules or processes away when dropped.
-fn take(options: KeepOptions, handover: Option<Handover>) -> Result<Keeping, String> {
+fn take(options: KeepOptions) -> Result<Keeping, String> {
     let KeepOptions { runtime, name, encoder, redactor, deliveries, clerk: _ } = options;
-    let (deliveries, no_sinks) = match deliveries {
-        Ok(deliveries) => (deliveries, None),
-        Err(reason) => (Deliveries::default(), Some(reason)),
-    };
     let held = Held::take(&runtime, &name).map_err(|error| format!("somebody else has it: {error}"))?;
-    let inherited = match inherit(
-        &runtime,
-        &name,
-        &held,
-        Means { encoder, redactor, deliveries: &deliveries, handover: handover.as_ref() },
-    ) {
+    let inherited = match inherit(&runtime, &name, &held, Means { encoder, redactor, deliveries }) {
         Ok(inherited) => inherited,
         Err(reason) => {
             // Its folder is for another try.
@@ -153,7 +146,7 @@ fn take(options: KeepOptions, handover: Option<Handover>) -> Result<Keeping, Str
             return Err(reason);
         }
     };
-    let Inherited { kernel, hierarchy, jobs, platform, flow, root, asked } = inherited;
+    let Inherited { kernel, hierarchy, jobs, platform, flow, root, asked, handover, deliveries, no_sinks } = inherited;
     let cgroups: Result<Vec<JobCgroup>, _> = jobs.iter().map(|job| JobCgroup::adopt(&job.cgroup)).collect();
     let (Ok(cgroups), Some(pins)) = (cgroups, root.take_over(&name)) else {
         held.keep();

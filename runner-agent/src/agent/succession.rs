@@ -229,15 +229,23 @@ fn keep(runtime: &Path, name: &str, sinks: Option<&Path>, handover: Option<&Hand
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("no keeper can be started: {error}"))?;
-    if let Some(mut input) = keeper.stdin.take() {
+    let (Some(mut input), Some(output)) = (keeper.stdin.take(), keeper.stdout.take()) else {
+        return Err("the keeper can't be heard".to_owned());
+    };
+    let mut output = BufReader::new(output);
+    let mut hear = || {
+        let mut said = String::new();
+        let heard = output.read_line(&mut said);
+        heard.map(|_| said.trim().to_owned()).map_err(|error| format!("the keeper can't be heard: {error}"))
+    };
+    let mut said = hear()?;
+    if said == super::keeper::GUARDED {
         // One that is gone before it has read that says nothing either, which is told below.
         let _ = input.write_all(&handed);
+        drop(input);
+        said = hear()?;
     }
-    let mut said = String::new();
-    if let Some(output) = keeper.stdout.take() {
-        BufReader::new(output).read_line(&mut said).map_err(|error| format!("the keeper can't be heard: {error}"))?;
-    }
-    match said.trim() {
+    match said.as_str() {
         super::keeper::HAS_IT => Ok(()),
         "" => Err("the keeper ended without a word".to_owned()),
         reason => Err(reason.to_owned()),

@@ -127,7 +127,9 @@ fn deliveries(args: &RunArgs) -> Result<Deliveries, ExitCode> {
 pub fn keep(runtime: PathBuf, name: String, config: Option<&Path>) -> ExitCode {
     let encoder = Encoder { boot_ns: boot_ns(), mount_namespace: procfs::own_mount_namespace() };
     let redactor = redactor();
-    let deliveries = config.map_or_else(|| Ok(Deliveries::default()), |file| sending::again(file, &runtime));
+    let (config, state) = (config.map(Path::to_owned), runtime.clone());
+    let deliveries =
+        Box::new(move || config.map_or_else(|| Ok(Deliveries::default()), |file| sending::again(&file, &state)));
     match agent::keep(KeepOptions { runtime, name, encoder, redactor, deliveries, clerk: answer_for_keeper }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

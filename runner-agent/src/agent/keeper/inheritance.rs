@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::{GUARDED, say};
 use crate::agent::account::Bookkeeper;
 use crate::agent::block::Force;
 use crate::agent::flow::{Flow, LOG};
@@ -40,11 +41,10 @@ pub(super) struct Taken {
 }
 
 /// What a keeper goes on with.
-pub(super) struct Means<'a> {
+pub(super) struct Means {
     pub(super) encoder: Encoder,
     pub(super) redactor: Redactor,
-    pub(super) deliveries: &'a Deliveries,
-    pub(super) handover: Option<&'a Handover>,
+    pub(super) deliveries: Box<dyn FnOnce() -> Result<Deliveries, String>>,
 }
 
 pub(super) struct Inherited {
@@ -55,21 +55,39 @@ pub(super) struct Inherited {
     pub(super) flow: Flow,
     pub(super) root: PinRoot,
     pub(super) asked: Option<PathBuf>,
+    /// What the agent before handed over, if it was there to do so.
+    pub(super) handover: Option<Handover>,
+    pub(super) deliveries: Deliveries,
+    /// Why there are no sinks where there should be some.
+    pub(super) no_sinks: Option<String>,
 }
 
-pub(super) fn inherit(runtime: &Path, name: &str, held: &Held, means: Means<'_>) -> Result<Inherited, String> {
-    let Means { encoder, redactor, deliveries, handover } = means;
+pub(super) fn inherit(runtime: &Path, name: &str, held: &Held, means: Means) -> Result<Inherited, String> {
+    let Means { encoder, redactor, deliveries } = means;
     let left = Testament::read(held)?;
-    let key = handover.map(Handover::key).transpose()?;
     let root = PinRoot::existing(left.pins.as_deref(), runtime).ok_or("its pins are gone")?;
     let slots: Vec<(u32, bool)> =
         left.jobs.iter().map(|word| (word.slot, word.mode == Mode::Block.to_string())).collect();
     let mut kernel = Kernel::take_over(&root.job(name), &slots).map_err(|error| error.to_string())?;
     kernel.add_agent(std::process::id()).map_err(|error| error.to_string())?;
+    // No key and no secret comes here before: where a hook can, it refuses the jobs a look at them from now on.
+    say(GUARDED);
+    let handover = Handover::receive().unwrap_or_else(|reason| {
+        tracing::warn!("{name}: {reason}");
+        None
+    });
+    let key = handover.as_ref().and_then(|handover| {
+        // Without it the job is kept all the same.
+        handover.key().inspect_err(|error| tracing::warn!("{name}: {error}")).ok()
+    });
+    let (deliveries, no_sinks) = match deliveries() {
+        Ok(deliveries) => (deliveries, None),
+        Err(reason) => (Deliveries::default(), Some(reason)),
+    };
     let hierarchy = Hierarchy::find().map_err(|error| error.to_string())?;
     let scope = if left.holds_runner { Scope::Runner } else { Scope::Job };
     let mut platform = None;
-    let mut flow = Flow::new(handover.map_or_else(Bookkeeper::default, Handover::book), None);
+    let mut flow = Flow::new(handover.as_ref().map_or_else(Bookkeeper::default, Handover::book), None);
     let programs: Vec<&'static str> = kernel.skipped_runs().into_keys().collect();
     let mut jobs = Vec::new();
     for word in left.jobs {
@@ -83,7 +101,7 @@ pub(super) fn inherit(runtime: &Path, name: &str, held: &Held, means: Means<'_>)
         };
         let Word { slot, id, command, cgroup, log, policy: recorded, identity, trust, .. } = word;
         let about = about(encoder, &id, identity.clone(), trust.as_ref().map(|(tier, _)| *tier), &policy);
-        let share = handover.and_then(|handover| handover.jobs.get(&slot));
+        let share = handover.as_ref().and_then(|handover| handover.jobs.get(&slot));
         let redactor = redactor.clone().and(share.map(|share| share.secrets.clone()).unwrap_or_default());
         let job = Arc::new(Job { slot, id, command, policy, redactor, scope, secret_files, rule_ids });
         if scope == Scope::Runner {
@@ -133,5 +151,5 @@ pub(super) fn inherit(runtime: &Path, name: &str, held: &Held, means: Means<'_>)
         }
         jobs.push(Taken { job, force, cgroup, log, last_seq, seal, recorded });
     }
-    Ok(Inherited { kernel, hierarchy, jobs, platform, flow, root, asked: left.pins })
+    Ok(Inherited { kernel, hierarchy, jobs, platform, flow, root, asked: left.pins, handover, deliveries, no_sinks })
 }
