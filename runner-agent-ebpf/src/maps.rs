@@ -106,9 +106,9 @@ pub static GUARDS: HashMap<u32, GuardRules> = HashMap::with_max_entries(64, 0);
 #[map]
 pub static GUARDED: HashMap<FileKey, u32> = HashMap::with_max_entries(8192, 0);
 
-/// The agent's own processes, by tgid. User space writes.
+/// The agent's own processes, by tgid, and their threads: a keeper has several for each of its jobs. User space writes.
 #[map]
-pub static AGENTS: HashMap<u32, u32> = HashMap::with_max_entries(64, 0);
+pub static AGENTS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
 /// Services of the platform, where the whole runner is in scope. User space writes.
 #[map]

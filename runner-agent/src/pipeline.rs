@@ -63,6 +63,11 @@ impl Pipeline {
         self.jobs.insert(job.slot, state);
     }
 
+    /// Number of the last notice in a job's row.
+    pub fn last_seq(&self, slot: u32) -> u64 {
+        self.jobs.get(&slot).map_or(0, |state| state.next_seq() - 1)
+    }
+
     /// Goes on with the numbers of an agent before.
     pub fn go_on_after(&mut self, slot: u32, seq: u64) {
         if let Some(state) = self.jobs.get_mut(&slot) {

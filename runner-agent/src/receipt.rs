@@ -55,9 +55,12 @@ pub struct Setup {
     pub tier: &'static str,
     /// Kernel release.
     pub kernel: String,
-    /// Each hook of the tracing tier, and how it was taken: `fmod-ret`, `lsm`, `fentry`, or what the kernel said.
-    pub hooks: Vec<(String, Result<&'static str, String>)>,
+    /// Each hook of the tracing tier, and how it was taken: `fmod_ret`, `lsm`, `fentry`, or what the kernel said.
+    pub hooks: Vec<HookTaken>,
 }
+
+/// A hook, and how it was taken, or what the kernel said.
+pub type HookTaken = (String, Result<String, String>);
 
 /// The log.
 #[derive(Clone, Debug, PartialEq, Eq)]

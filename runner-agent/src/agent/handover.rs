@@ -1,5 +1,6 @@
 //! What an agent that is asked to end hands to the keeper of its jobs: what it alone knows, and what may stand in no file. It goes from
-//! memory to memory, through a pipe that is the keeper's standard input.
+//! memory to memory, through a socket that is the keeper's standard input and output: unlike a
+//! pipe it can't be opened by way of /proc.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -14,6 +15,7 @@ use super::sealing::Seal;
 use crate::ledger::{SigningKey, Written};
 use crate::notice::Account;
 use crate::policy::DETECTORS;
+use crate::receipt::HookTaken;
 
 /// What is handed over.
 #[derive(Serialize, Deserialize)]
@@ -22,6 +24,8 @@ pub(super) struct Handover {
     key: String,
     /// Records that came off the rings, and of these decoded and refused.
     records: [u64; 3],
+    /// Each hook of the tracing tier, and what became of it.
+    pub(super) hooks: Vec<HookTaken>,
     /// By slot.
     pub(super) jobs: BTreeMap<u32, Share>,
 }
@@ -39,6 +43,10 @@ pub(super) struct Share {
     pub(super) log: Log,
     /// How often each finding occurred: detector, subject, count.
     found: Vec<(String, String, u64)>,
+    /// What the findings were about that the log has, in its order: it doesn't say.
+    pub(super) subjects: Vec<String>,
+    /// Number of the last notice, whether it is in the log or not.
+    pub(super) last_seq: u64,
     /// DNS messages that could not be read.
     pub(super) unreadable_dns: u64,
     /// The account of everything when the job began.
@@ -72,6 +80,8 @@ pub(super) struct Known<'a> {
     pub(super) secrets: &'a [String],
     pub(super) seal: &'a Seal,
     pub(super) found: Vec<(&'static str, String, u64)>,
+    pub(super) subjects: Vec<String>,
+    pub(super) last_seq: u64,
     pub(super) unreadable_dns: u64,
     pub(super) beginning: &'a Account,
     pub(super) so_far: &'a Account,
@@ -79,14 +89,15 @@ pub(super) struct Known<'a> {
 
 impl Handover {
     /// Of these jobs, whose logs are closed by now.
-    pub(super) fn new(key: &SigningKey, book: &Bookkeeper) -> Self {
+    pub(super) fn new(key: &SigningKey, book: &Bookkeeper, hooks: Vec<HookTaken>) -> Self {
         let records = [book.received, book.decoded, book.refused];
-        Self { key: key.hand_on(), records, jobs: BTreeMap::new() }
+        Self { key: key.hand_on(), records, hooks, jobs: BTreeMap::new() }
     }
 
     /// Adds a job.
     pub(super) fn add(&mut self, slot: u32, known: Known<'_>) {
-        let Known { began_ns, disarmed, secrets, seal, found, unreadable_dns, beginning, so_far } = known;
+        let Known { began_ns, disarmed, secrets, seal, found, .. } = known;
+        let Known { subjects, last_seq, unreadable_dns, beginning, so_far, .. } = known;
         let Written { lines, head, sha256 } = seal.sealing.ledger.written();
         let share = Share {
             began_ns,
@@ -94,6 +105,8 @@ impl Handover {
             secrets: secrets.to_vec(),
             log: Log { lines, head, sha256 },
             found: found.into_iter().map(|(id, subject, count)| (id.to_owned(), subject, count)).collect(),
+            subjects,
+            last_seq,
             unreadable_dns,
             beginning: Counts::of(beginning),
             so_far: Counts::of(so_far),
@@ -101,12 +114,12 @@ impl Handover {
         self.jobs.insert(slot, share);
     }
 
-    /// For the pipe.
+    /// For the socket.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, String> {
         serde_json::to_vec(self).map_err(|error| error.to_string())
     }
 
-    /// Reads what the agent before wrote to the pipe; nothing where it was gone and somebody else started the keeper.
+    /// Reads what the agent before wrote to the socket; nothing where it was gone and somebody else started the keeper.
     pub(super) fn receive() -> Result<Option<Self>, String> {
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes).map_err(|error| format!("what is handed over: {error}"))?;
@@ -207,9 +220,12 @@ mod tests {
     #[test]
     fn a_key_signs_as_the_same_one_when_it_was_handed_over() {
         let key = SigningKey::generate().unwrap();
-        let handover = Handover::new(&key, &Bookkeeper { received: 3, decoded: 2, refused: 1 });
+        let hooks =
+            vec![("file_open".to_owned(), Ok("lsm".to_owned())), ("path_chown".to_owned(), Err("none".to_owned()))];
+        let handover = Handover::new(&key, &Bookkeeper { received: 3, decoded: 2, refused: 1 }, hooks.clone());
         let again: Handover = serde_json::from_slice(&handover.bytes().unwrap()).unwrap();
         assert_eq!(again.key().unwrap().public(), key.public());
+        assert_eq!(again.hooks, hooks);
         assert_eq!((again.book().received, again.book().decoded, again.book().refused), (3, 2, 1));
     }
 }

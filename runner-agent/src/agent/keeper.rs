@@ -39,6 +39,10 @@ pub(super) const GUARDED: &str = "guarded";
 /// What the keeper says when it has the job.
 pub(super) const HAS_IT: &str = "kept";
 
+/// What is said of that, and what is not handed over.
+const HANDED_OVER: &str = "the agent before was asked to end, and handed over its key and what it knew, but not which processes hold \
+                           secrets nor which addresses names stood for";
+
 /// How often the keeper looks whether anything of the job is left.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -63,17 +67,15 @@ pub fn keep(options: KeepOptions) -> Result<(), String> {
     // Not a member of the session that started it, which may be about to end.
     let _ = rustix::process::setsid();
     let clerk = options.clerk;
-    let kept = take(options);
+    let ready = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok::<_, std::io::Error>((runtime?, signals::receive()?))
+    };
+    // Nothing that may fail is left for when there are jobs: with this process they would go too.
+    let kept = ready().map_err(|error| error.to_string()).and_then(|ready| Ok((ready, take(options)?.settled()?)));
     say(&kept.as_ref().map_or_else(|reason| reason.replace('\n', " "), |_| HAS_IT.to_owned()));
-    let Keeping { mut station, listener, memories, deliveries } = kept?;
-    let signals = signals::receive().map_err(|error| error.to_string())?;
-    station.settle_in().map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("can't start the event loop: {error}"))?;
-    let rest = deliveries.clone();
-    let keeping = Keeping { station, listener, memories, deliveries };
+    let ((runtime, signals), keeping) = kept?;
+    let rest = keeping.deliveries.clone();
     let ended = runtime.block_on(look_after(keeping, signals, clerk));
     // What can't be delivered by then stays in the spool, from which the next agent sends it.
     drop(rest.drain(None));
@@ -93,6 +95,19 @@ struct Keeping {
     listener: Option<Listener>,
     memories: Memories,
     deliveries: Deliveries,
+}
+
+impl Keeping {
+    /// Every thread of it is out of the jobs' reach; else the jobs are left as they were found.
+    fn settled(mut self) -> Result<Self, String> {
+        match self.station.settle_in() {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                drop(self.station.leave());
+                Err(error.to_string())
+            }
+        }
+    }
 }
 
 /// Looks after jobs that another agent started, until nothing of them is left. A signal ends the keeper and not the jobs: their
@@ -163,7 +178,12 @@ fn take(options: KeepOptions) -> Result<Keeping, String> {
         // The gate to a container engine went with the agent before, and what the job had made through it is forgotten.
         let (engine, announced) = (None, None);
         if let Some(log) = &log {
-            memories.read(job.slot, log.clone(), last_seq);
+            memories.read(
+                job.slot,
+                log.clone(),
+                last_seq,
+                share.map(|share| share.subjects.clone()).unwrap_or_default(),
+            );
         }
         let taken = AtWork { job, cgroup, blocking, engine, stand, began_ns, disarmed, announced, log, seal, recorded };
         at_work.insert(taken.job.slot, taken);
@@ -173,6 +193,7 @@ fn take(options: KeepOptions) -> Result<Keeping, String> {
         .ok();
     let left = Hold::taken_over(held, pins, asked);
     let mut station = Station::taken_over(kernel, flow, hierarchy, at_work, platform, runtime, left);
+    station.hooks_before = handover.as_ref().map(|handover| handover.hooks.clone()).unwrap_or_default();
     station.catch_up(handover.is_some());
     if let Some(reason) = no_sinks {
         for at_work in station.jobs.values() {
@@ -196,11 +217,8 @@ impl Station {
                     flow.pipeline.snapshot(slot, *key, None, snapshot.program);
                 }
             }
-            let (state, why) = if is_handed_over {
-                ("handed-over", "the agent before was asked to end, and handed over its key and what it knew")
-            } else {
-                ("taken-over", "the agent before is gone")
-            };
+            let (state, why) =
+                if is_handed_over { ("handed-over", HANDED_OVER) } else { ("taken-over", "the agent before is gone") };
             let detail = format!("{why}; {} processes of the job run on, under the same rules", members.len());
             flow.changed(&at_work.job, state, detail);
         }

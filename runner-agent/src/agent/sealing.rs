@@ -14,11 +14,11 @@ use super::run::Outcome;
 use super::station::Station;
 use crate::identity::JobIdentity;
 use crate::job::Job;
-use crate::kernel::{Kernel, hooks, procfs};
+use crate::kernel::{Tier, procfs};
 use crate::ledger::{Ledger, SigningKey};
 use crate::notice::{Account, Content, ReceiptIssued};
 use crate::policy::Trust;
-use crate::receipt::{Artifact, Facts, LogState, Receipt, Setup};
+use crate::receipt::{Artifact, Facts, HookTaken, LogState, Receipt, Setup};
 use crate::sink::wire::{Encoder, receipt, statement};
 use crate::text::hex;
 
@@ -124,7 +124,8 @@ impl Station {
     ) -> Option<PathBuf> {
         let Some(log) = &over.log else { return None };
         let row = self.flow.row(over.job.slot)?;
-        let occurrences = |found: &_| self.flow.pipeline.occurrences_of(over.job.slot, found);
+        // What was told occurred; how often before an agent was gone, nobody may know.
+        let occurrences = |found: &_| self.flow.pipeline.occurrences_of(over.job.slot, found).max(1);
         let summary = Facts::of(&row.summary, &occurrences);
         let key = sealing.ledger.key();
         let receipt = Receipt {
@@ -133,7 +134,7 @@ impl Station {
             identity: sealing.identity.clone(),
             trust: sealing.trust.clone(),
             time: (sealing.encoder.timestamp(over.began_ns), sealing.encoder.timestamp(over.ended_ns)),
-            agent: setup(&self.kernel),
+            agent: setup(self.kernel.tier(), self.hooks()),
             mode: over.job.policy.mode,
             disarmed,
             summary,
@@ -167,16 +168,12 @@ impl Station {
     }
 }
 
-fn setup(kernel: &Kernel) -> Setup {
-    let hook = |state: &hooks::HookState| {
-        let taken = state.taken.as_ref().map(|way| hooks::word(*way)).map_err(Clone::clone);
-        (state.hook.program.to_owned(), taken)
-    };
+fn setup(tier: Tier, hooks: Vec<HookTaken>) -> Setup {
     Setup {
         version: env!("CARGO_PKG_VERSION"),
-        tier: kernel.tier().name(),
+        tier: tier.name(),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-        hooks: kernel.hooks().iter().map(hook).collect(),
+        hooks,
     }
 }
 

@@ -20,9 +20,10 @@ use crate::job::Scope;
 use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::load::object_hash;
 use crate::kernel::watch::WatchKeys;
-use crate::kernel::{Kernel, LoadOptions, PinRoot, Pins, Room, Tier};
+use crate::kernel::{Kernel, LoadOptions, PinRoot, Pins, Room, Tier, hooks};
 use crate::notice::{Account, AgentState, Content};
 use crate::policy::Service;
+use crate::receipt::HookTaken;
 use crate::record_file::Recorder;
 
 /// How an agent sets itself up, before it has a job.
@@ -81,6 +82,8 @@ pub(super) struct Station {
     pub(super) hold: Option<Hold>,
     /// The configuration with the sinks, for whoever goes on with the jobs.
     sinks: Option<PathBuf>,
+    /// What became of the hooks when another agent took them.
+    pub(super) hooks_before: Vec<HookTaken>,
     /// Whether it is told at each job's end what is left of it.
     pub(super) proves_reset: bool,
     /// What the agent's score for the out-of-memory killer was.
@@ -131,6 +134,7 @@ impl Station {
             scratch,
             hold,
             sinks,
+            hooks_before: Vec::new(),
             proves_reset: false,
             oom_score: 0,
             started,
@@ -163,6 +167,7 @@ impl Station {
             scratch,
             hold,
             sinks,
+            hooks_before: Vec::new(),
             proves_reset,
             oom_score,
             started,
@@ -194,6 +199,16 @@ impl Station {
     pub(super) fn readiness(&mut self) -> Content {
         let Self { ready, started, kernel, .. } = self;
         ready.get_or_insert_with(|| readiness(*started, kernel)).clone()
+    }
+
+    /// Each hook of the tracing tier, and what became of it when it was taken.
+    pub(super) fn hooks(&self) -> Vec<HookTaken> {
+        let states = self.kernel.hooks();
+        let state = |state: &hooks::HookState| {
+            let taken = state.taken.as_ref().map(|way| hooks::word(*way).to_owned());
+            (state.hook.program.to_owned(), taken.map_err(Clone::clone))
+        };
+        if states.is_empty() { self.hooks_before.clone() } else { states.iter().map(state).collect() }
     }
 
     /// The scope of the station's jobs.
@@ -231,12 +246,17 @@ impl Station {
     /// Lets go of everything and leaves it in force, for a successor. What was told is signed first: the key may go with this agent.
     /// Says where what outlives it is found, if anything does, and what is to be handed over besides.
     pub(super) fn leave(mut self) -> Option<Left> {
-        self.take_reports();
-        self.flow.take_all(&mut self.kernel);
-        self.flow.flush();
+        for blocking in self.jobs.values_mut().filter_map(|at_work| at_work.blocking.as_mut()) {
+            blocking.resolver.stop();
+        }
         let slots: Vec<u32> = self.jobs.keys().copied().collect();
         let accounts: BTreeMap<u32, Account> =
             slots.into_iter().filter_map(|slot| Some((slot, self.account_so_far(slot).ok()?))).collect();
+        // Last, so that nothing of what was taken from the rings waits for what is not read any more.
+        self.take_reports();
+        self.flow.take_all(&mut self.kernel);
+        self.flow.flush();
+        let hooks = self.hooks();
         let Self { mut flow, jobs, hold, runtime, sinks, .. } = self;
         for at_work in jobs.values().filter(|at_work| at_work.seal.is_some()) {
             flow.announce(&at_work.job, Content::Checkpoint(None));
@@ -254,12 +274,14 @@ impl Station {
                         secrets: at_work.job.redactor.values(),
                         seal,
                         found: flow.pipeline.found(slot),
+                        subjects: row.summary.findings().iter().map(|found| found.subject.clone()).collect(),
+                        last_seq: flow.pipeline.last_seq(slot),
                         unreadable_dns: flow.pipeline.unreadable_dns(slot),
                         beginning: row.told.beginning(),
                         so_far: &Account { notices_dropped, ..account.clone() },
                     };
                     handover
-                        .get_or_insert_with(|| Handover::new(seal.sealing.ledger.key(), &flow.book))
+                        .get_or_insert_with(|| Handover::new(seal.sealing.ledger.key(), &flow.book, hooks.clone()))
                         .add(slot, known);
                 }
             }

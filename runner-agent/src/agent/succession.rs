@@ -3,6 +3,9 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -214,7 +217,9 @@ pub(super) fn jobs_of_others(runtime: &Path, own: Option<&str>) -> impl Iterator
 /// Starts a keeper, hands it what there is to hand over, and waits until it has the job, or says why not.
 fn keep(runtime: &Path, name: &str, sinks: Option<&Path>, handover: Option<&Handover>) -> Result<(), String> {
     let handed = handover.map(Handover::bytes).transpose()?.unwrap_or_default();
-    let mut keeper = Command::new(OWN_PROGRAM)
+    let no_socket = |error: std::io::Error| format!("no socket to a keeper: {error}");
+    let (mut own, theirs) = UnixStream::pair().map_err(no_socket)?;
+    Command::new(OWN_PROGRAM)
         .arg("keep")
         .arg("--state")
         .arg(runtime)
@@ -224,15 +229,12 @@ fn keep(runtime: &Path, name: &str, sinks: Option<&Path>, handover: Option<&Hand
         .env_remove("LD_PRELOAD")
         .env_remove("LD_AUDIT")
         .env_remove("LD_LIBRARY_PATH")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdin(OwnedFd::from(theirs.try_clone().map_err(no_socket)?))
+        .stdout(OwnedFd::from(theirs))
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("no keeper can be started: {error}"))?;
-    let (Some(mut input), Some(output)) = (keeper.stdin.take(), keeper.stdout.take()) else {
-        return Err("the keeper can't be heard".to_owned());
-    };
-    let mut output = BufReader::new(output);
+    let mut output = BufReader::new(own.try_clone().map_err(no_socket)?);
     let mut hear = || {
         let mut said = String::new();
         let heard = output.read_line(&mut said);
@@ -241,8 +243,8 @@ fn keep(runtime: &Path, name: &str, sinks: Option<&Path>, handover: Option<&Hand
     let mut said = hear()?;
     if said == super::keeper::GUARDED {
         // One that is gone before it has read that says nothing either, which is told below.
-        let _ = input.write_all(&handed);
-        drop(input);
+        let _ = own.write_all(&handed);
+        let _ = own.shutdown(Shutdown::Write);
         said = hear()?;
     }
     match said.as_str() {

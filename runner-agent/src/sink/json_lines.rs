@@ -81,11 +81,12 @@ impl JsonLines {
     /// Reads what there is and counts it, so that the whole file can be vouched for; an error when it isn't what was written.
     pub fn recount(&mut self, written: &Written) -> io::Result<()> {
         self.file.seek(io::SeekFrom::Start(0))?;
-        let mut end = End::default();
+        let mut end = End { lines: 0, whole: Sha256::new(), ..self.end.clone() };
         let mut input = BufReader::new(&self.file);
         let mut line = Vec::new();
         while input.read_until(b'\n', &mut line)? > 0 {
-            end.append(line.strip_suffix(b"\n").unwrap_or(&line));
+            end.lines += 1;
+            end.whole.update(&line);
             line.clear();
         }
         if end.written() != *written {
@@ -123,6 +124,7 @@ impl JsonLines {
     /// Signs the log where notices ask for it, and tells the ledger of each signature.
     #[must_use]
     pub fn signed(mut self, ledger: Arc<Ledger>) -> Self {
+        ledger.note(self.end.written());
         self.ledger = Some(ledger);
         self
     }

@@ -27,7 +27,7 @@ fn receipt_by(key: &SigningKey) -> Receipt {
         }
     }
     let hooks = vec![
-        ("file_open".to_owned(), Ok("fmod-ret")),
+        ("file_open".to_owned(), Ok("fmod-ret".to_owned())),
         ("bpf".to_owned(), Err("no function of that name; \"é\"\n".to_owned())),
     ];
     Receipt {

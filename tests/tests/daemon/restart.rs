@@ -109,9 +109,10 @@ fn a_daemon_that_is_killed_leaves_the_rules_and_the_next_one_sees_to_the_job() {
     assert_eq!(states.iter().filter(|state| ["taken-over", "end-announced"].contains(state)).count(), 2, "{states:?}");
 }
 
-/// A job that a daemon began and left when it was asked to end, and the job's log.
+/// A job that a daemon began, and left after one refusal when it was asked to end; and the job's log.
 fn left_under_way(daemon: &mut Daemon) -> (Steps, PathBuf) {
-    let job = Steps::begin(daemon, "");
+    let mut job = Steps::begin(daemon, "");
+    assert_eq!(job.try_once("before"), "before: refused");
     let log = daemon.logs_written().remove(0);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), Some(0), "{}", daemon.said());
@@ -148,7 +149,7 @@ fn a_daemon_that_is_ended_leaves_its_jobs_with_a_keeper_and_the_next_may_have_ot
     let keeper = daemon.keeper().expect("it has the job before the daemon is gone");
     assert_eq!(job.try_once("alone"), "alone: refused");
     let patience = host::patience(std::time::Duration::from_secs(20));
-    let is_told = || fs::read_to_string(&log).is_ok_and(|text| text.contains("\"verdict\":\"blocked\""));
+    let is_told = || fs::read_to_string(&log).is_ok_and(|text| text.matches("\"verdict\":\"blocked\"").count() == 2);
     assert!(
         end_to_end::wait_until(patience, is_told),
         "what happens while there is no daemon stands in the log at once"
@@ -159,7 +160,7 @@ fn a_daemon_that_is_ended_leaves_its_jobs_with_a_keeper_and_the_next_may_have_ot
     assert_eq!(daemon.keeper(), Some(keeper), "the job stays with who has its maps");
     assert_eq!(job.try_once("after"), "after: refused");
     let stopped: Value = serde_json::from_str(&job.try_once("stop")).expect("the job's result");
-    assert_eq!((&stopped["counts"]["blocked"], &stopped["verdict"]), (&2.into(), &"blocked".into()), "{stopped}");
+    assert_eq!((&stopped["counts"]["blocked"], &stopped["verdict"]), (&3.into(), &"blocked".into()), "{stopped}");
     let worked = daemon.run(&format!("{TRY} start >/dev/null; try new; stop >/dev/null"), &[]);
     assert_eq!(worked.stdout, "new: refused\n", "the new maps hold a job of their own meanwhile: {worked:?}");
     job.end();
@@ -167,7 +168,7 @@ fn a_daemon_that_is_ended_leaves_its_jobs_with_a_keeper_and_the_next_may_have_ot
     daemon.wait_until_idle();
     let logs = daemon.logs();
     let (_, first) = logs.iter().find(|(path, _)| *path == log).expect("the log of the job that was left");
-    assert_eq!(first.connects("127.0.0.1", 9).len(), 2, "none is missing and none is there twice");
+    assert_eq!(first.connects("127.0.0.1", 9).len(), 3, "none is missing and none is there twice");
     let told = first.of("finding").filter(|line| line.text("id") == "egress-denied").count();
     assert_eq!(told, 1, "what the daemon had told is not told again");
     let account = &first.ended().0["account"];
@@ -186,11 +187,13 @@ fn a_daemon_that_is_ended_leaves_its_jobs_with_a_keeper_and_the_next_may_have_ot
         .filter(|row| row["verdict"] == "blocked")
         .filter_map(|row| row["count"].as_u64())
         .sum();
-    assert_eq!((blocked, &receipt["mode"]), (2, &"block".into()), "of both agents: {receipt}");
+    assert_eq!((blocked, &receipt["mode"]), (3, &"block".into()), "of both agents: {receipt}");
     assert_eq!(receipt["identity"]["provider"], "plain", "{receipt}");
     let counts = receipt["findings"].as_array().expect("a list").iter();
     let denied: Vec<&Value> = counts.filter(|row| row["id"] == "egress-denied").map(|row| &row["count"]).collect();
-    assert_eq!(denied, [&Value::from(2)], "{receipt}");
+    assert_eq!(denied, [&Value::from(3)], "of both agents: {receipt}");
+    let gaps = receipt["gaps"].to_string();
+    assert!(gaps.contains("handed-over") && gaps.contains("which processes hold secrets"), "{gaps}");
 }
 
 #[test]

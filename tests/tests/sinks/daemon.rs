@@ -132,3 +132,43 @@ fn what_a_job_does_after_its_daemon_its_keeper_sends() {
         assert!(wait_until(host::patience(Duration::from_secs(20)), gone), "the keeper goes with its job");
     }
 }
+
+/// Jobs at once, of which a keeper has a thread for each sink's outbox, and one for each log and resolver.
+const JOBS: usize = 25;
+
+#[test]
+fn a_daemon_with_many_jobs_and_sinks_hands_all_of_them_on() {
+    needs!();
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let sink = |name| format!("  - {{ name: {name}, type: file, path: {} }}\n", folder.path().join(name).display());
+    let sinks = format!("sinks:\n{}", ["one", "two", "three"].map(sink).concat());
+    let mut daemon = Daemon::start(binary::agent(ACT), &[&closing("9")], &sinks);
+    let script = "start >/dev/null && echo ready; read -r _; \
+                  (exec 3<>/dev/tcp/127.0.0.1/9) 2>&1 | grep -o 'not permitted' || echo not refused";
+    let line = |out: &mut BufReader<std::process::ChildStdout>| {
+        let mut line = String::new();
+        out.read_line(&mut line).expect("it speaks text");
+        line
+    };
+    let mut jobs = Vec::new();
+    for _ in 0..JOBS {
+        let mut job = daemon.worker(script, &[]).stdin(Stdio::piped()).spawn().expect("a shell can be started");
+        let mut out = BufReader::new(job.stdout.take().expect("it is piped"));
+        assert_eq!(line(&mut out), "ready\n", "{}", daemon.said());
+        jobs.push((job, out));
+    }
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0), "{}", daemon.said());
+    for (job, out) in &mut jobs {
+        job.stdin.take().expect("it is piped").write_all(b"\n").expect("the job lives");
+        assert_eq!(line(out), "not permitted\n");
+        job.wait().expect("it is ours");
+    }
+    let patience = host::patience(Duration::from_mins(2));
+    assert!(wait_until(patience, || daemon.keeper().is_none()), "the keeper goes with its last job");
+    let receipts = |name: &str| {
+        let text = std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+        text.lines().filter(|line| line.contains("\"kind\":\"receipt\"")).count()
+    };
+    assert_eq!(["one", "two", "three"].map(receipts), [JOBS; 3]);
+}

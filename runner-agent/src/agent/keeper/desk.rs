@@ -69,9 +69,10 @@ enum Memory {
 }
 
 impl Memories {
-    /// Begins to read a job's log up to the line with this number.
-    pub(super) fn read(&mut self, slot: u32, log: PathBuf, last: u64) {
-        let thread = std::thread::Builder::new().spawn(move || recall(&log, last));
+    /// Begins to read a job's log up to the line with this number; `subjects` are those of its findings, where they are known.
+    pub(super) fn read(&mut self, slot: u32, log: PathBuf, last: u64, subjects: Vec<String>) {
+        let read = move || Ok(recall(&log, last)?.with_subjects(subjects));
+        let thread = std::thread::Builder::new().spawn(read);
         let memory = thread.map_or_else(|error| Memory::Read(Err(error.to_string())), Memory::Reading);
         self.0.insert(slot, memory);
     }

@@ -140,7 +140,8 @@ pub(super) fn inherit(runtime: &Path, name: &str, held: &Held, means: Means) -> 
         }
         outboxes.extend(deliveries.outboxes(&about).map_err(|error| error.to_string())?);
         flow.start_job(job.clone(), outboxes, Account::default());
-        flow.pipeline.go_on_after(slot, last_seq);
+        // A number that a receiver has seen isn't given again, whether its line came to stand in the log or not.
+        flow.pipeline.go_on_after(slot, share.map_or(last_seq, |share| last_seq.max(share.last_seq)));
         if let Some(share) = share {
             let (beginning, so_far) = share.accounts(&programs);
             flow.resume_account(slot, beginning, &so_far);

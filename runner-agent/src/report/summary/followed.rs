@@ -3,6 +3,15 @@
 use super::{MAX_DESCRIBED, Summary, add};
 
 impl Summary {
+    /// Findings with what they are about, in their order; left as they are where these are others.
+    #[must_use]
+    pub fn with_subjects(mut self, subjects: Vec<String>) -> Self {
+        if self.findings.len() == subjects.len() {
+            self.findings.iter_mut().zip(subjects).for_each(|(found, subject)| found.subject = subject);
+        }
+        self
+    }
+
     /// The first, followed by the second.
     #[must_use]
     pub fn followed_by(mut self, later: &Self) -> Self {

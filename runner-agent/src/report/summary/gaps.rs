@@ -3,7 +3,7 @@
 use super::{MAX_DESCRIBED, Summary};
 
 /// What the agent says of itself that leaves holes in what it can say of the job.
-const GAPS: &[&str] = &["disarmed", "repaired", "tampered", "taken-over", "went-on"];
+const GAPS: &[&str] = &["disarmed", "handed-over", "repaired", "tampered", "taken-over", "went-on"];
 
 impl Summary {
     /// Records or notices were lost.
