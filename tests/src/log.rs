@@ -15,10 +15,18 @@ pub struct Log {
 #[derive(Clone, Debug)]
 pub struct Line(pub Value);
 
-/// The tier that an agent's log names in its first line, of a log that may still be written.
-pub fn tier_in(text: &str) -> Option<String> {
-    let line: Value = serde_json::from_str(text.lines().next()?).ok()?;
-    line["tier"].as_str().map(str::to_owned)
+/// How long an agent may take to write its log's first line.
+const FIRST_LINE_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The tier that an agent's log names in its first line, which is waited for: a job may begin before it is written.
+pub fn tier_in(read: impl Fn() -> String) -> Option<String> {
+    let mut tier = None;
+    crate::wait_until(crate::host::patience(FIRST_LINE_WITHIN), || {
+        let line: Option<Value> = read().lines().next().and_then(|line| serde_json::from_str(line).ok());
+        tier = line.and_then(|line| line["tier"].as_str().map(str::to_owned));
+        tier.is_some()
+    });
+    tier
 }
 
 impl Log {

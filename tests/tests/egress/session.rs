@@ -108,8 +108,8 @@ impl<'a> Session<'a> {
         let answers = BufReader::new(commands.try_clone().expect("a descriptor can be copied"));
         let output = PathBuf::from(&home).join("output");
         let (policy, elsewhere) = (policy.to_owned(), Cgroup::create());
-        let log = fs::read_to_string(running.log()).unwrap_or_default();
-        let tier = log::tier_in(&log).ok_or("the log names no tier")?;
+        let tier = log::tier_in(|| fs::read_to_string(running.log()).unwrap_or_default());
+        let tier = tier.ok_or("the log names no tier")?;
         Ok(Self { internet, running, commands, answers, output, home, policy, tier, elsewhere, _giver: giver })
     }
 
@@ -149,6 +149,7 @@ impl<'a> Session<'a> {
     fn tell(&mut self, words: &[String]) {
         // Written anew by each command; what an earlier one said is not this one's.
         let _ = fs::remove_file(&self.output);
+        let _ = fs::remove_file(self.called());
         let output = self.output.to_str().expect("test paths are text").to_owned();
         let all: Vec<&String> = std::iter::once(&output).chain(words).collect();
         let line = serde_json::to_string(&all).expect("words are JSON");
@@ -171,6 +172,12 @@ impl<'a> Session<'a> {
         if says().starts_with("ready\n") {
             act(self.internet);
         }
+        fs::write(self.called(), "").expect("the job's home is ours");
+    }
+
+    /// Where the job is told that whoever called it has given up.
+    fn called(&self) -> PathBuf {
+        PathBuf::from(&self.home).join("called")
     }
 
     /// Kills the agent; the job goes on.

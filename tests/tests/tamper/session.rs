@@ -145,7 +145,7 @@ impl Session {
             tier: String::new(),
         };
         session.first = session.run(&["sh", "-c", "echo $PPID"]).text.parse().map_err(|_| "the job says no pid")?;
-        session.tier = log::tier_in(&session.log_text()).ok_or("the log names no tier")?;
+        session.tier = log::tier_in(|| session.log_text()).ok_or("the log names no tier")?;
         Ok(session)
     }
 

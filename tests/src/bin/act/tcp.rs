@@ -267,7 +267,8 @@ fn before_reading(arguments: &[OsString]) -> io::Result<()> {
     deliver(&socket, payload(arguments)?)
 }
 
-/// ADDRESS PORT PAYLOAD: waits at PORT for whoever calls, and hands out the payload.
+/// ADDRESS PORT PAYLOAD CALLED: waits at PORT for whoever calls, and hands out the payload. CALLED is there when the caller has given up:
+/// one who tries once more when the listener is gone is told by the kernel itself that nobody listens.
 fn serve(arguments: &[OsString]) -> io::Result<()> {
     let at = SocketAddr::new(IpAddr::from([0; 4]), parsed(arguments, 1)?);
     let socket = stream_to(at)?;
@@ -276,9 +277,16 @@ fn serve(arguments: &[OsString]) -> io::Result<()> {
     // SAFETY: no memory is handed over.
     returned(i64::from(unsafe { libc::listen(socket.as_raw_fd(), 4) }))?;
     say("ready")?;
-    // SAFETY: the caller's address is not asked for.
-    let caller = unsafe { libc::accept(socket.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()) };
-    let caller = returned(i64::from(caller))?;
+    let has_given_up = || Ok::<_, io::Error>(std::path::Path::new(text(arguments, 3)?).exists());
+    let caller = loop {
+        let is_over = has_given_up()?;
+        // SAFETY: the caller's address is not asked for.
+        let caller = unsafe { libc::accept(socket.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()) };
+        match returned(i64::from(caller)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_over => {}
+            result => break result?,
+        }
+    };
     // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
     let caller = unsafe { OwnedFd::from_raw_fd(caller as i32) };
     send(&caller, libc::MSG_NOSIGNAL, payload(arguments)?)

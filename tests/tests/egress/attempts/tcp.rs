@@ -72,7 +72,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt(
         "tcp-called-from-outside",
         "a listener that pushes data to whoever calls",
-        "{act} tcp serve {to} 7001 {payload}",
+        "{act} tcp serve {to} 7001 {payload} {home}/called",
     )
     .rules(ANY)
     .twin_in(In::AnyProtocol)
