@@ -153,7 +153,9 @@ impl World<'_> {
     /// Does the attempts, and ends the job.
     fn finish(&self, job: In, session: Option<Session>) -> Result<Vec<Ran>, String> {
         let Some(mut session) = session else { return Ok(Vec::new()) };
-        let left = matches!(job, In::Orphaned | In::TakenOver).then(|| Cgroup::adopt(session.cgroup()));
+        // An audited job has nobody to take it over, and keeps its agent.
+        let is_left = job == In::Orphaned || (job == In::TakenOver && self.mode == "block");
+        let left = is_left.then(|| Cgroup::adopt(session.cgroup()));
         match job {
             In::Expiring if self.mode == "block" => {
                 let expired = || session.run(&[ACT, "udp", "connected", CANARY.1, "443", "canary"]).code != Some(0);
@@ -162,8 +164,7 @@ impl World<'_> {
                 }
             }
             In::Orphaned => session.kill_agent(),
-            // An audited job has nobody to take it over.
-            In::TakenOver if self.mode == "block" => {
+            In::TakenOver if is_left => {
                 session.kill_agent();
                 session.start_successor()?;
             }
@@ -181,6 +182,9 @@ impl World<'_> {
             if !run.status.success() {
                 return Err(run.stderr.trim_end().replace('\n', " | "));
             }
+        } else if job == In::TakenOver {
+            drop(left);
+            session.wait_for_keeper();
         }
         Ok(done)
     }

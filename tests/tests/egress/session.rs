@@ -202,6 +202,12 @@ impl<'a> Session<'a> {
         end_to_end::host::cgroup_mount().expect("checked by `missing`").join(path)
     }
 
+    /// Waits until nobody keeps the job any more, which is over: a keeper would make its folder again.
+    pub fn wait_for_keeper(&self) {
+        let kept = || fs::read_dir(format!("{}state/jobs", self.home)).is_ok_and(|mut jobs| jobs.next().is_some());
+        wait_until(patience(READY_WITHIN), || !kept());
+    }
+
     /// Ends the job, and with it the agent.
     pub fn end(self) -> Run {
         let Self { running, commands, answers, .. } = self;
