@@ -12,6 +12,7 @@ pub use key::{KeyError, PublicKey, Signature, SigningKey};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::text::hex;
@@ -62,7 +63,7 @@ pub struct Signed {
 }
 
 /// What of a log is on its file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// Lines.
     pub lines: u64,

@@ -11,9 +11,12 @@ use runner_agent_common::record::probe;
 use serde::{Deserialize, Serialize};
 
 use super::account::Bookkeeper;
-use super::sealing::Seal;
+use super::at_work::AtWork;
+use super::flow::Row;
+use super::sealing::Sealing;
 use crate::ledger::{SigningKey, Written};
 use crate::notice::Account;
+use crate::pipeline::Pipeline;
 use crate::policy::DETECTORS;
 use crate::receipt::HookTaken;
 
@@ -39,8 +42,8 @@ pub(super) struct Share {
     pub(super) disarmed: Option<String>,
     /// Values that stay out of its log.
     pub(super) secrets: Vec<String>,
-    /// What the agent knows of its log.
-    pub(super) log: Log,
+    /// How far its log was written.
+    pub(super) log: Written,
     /// How often each finding occurred: detector, subject, count.
     found: Vec<(String, String, u64)>,
     /// What the findings were about that the log has, in its order: it doesn't say.
@@ -55,14 +58,6 @@ pub(super) struct Share {
     so_far: Counts,
 }
 
-/// How far a log was written.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Log {
-    lines: u64,
-    head: String,
-    sha256: String,
-}
-
 /// An account, with names that a reader looks up.
 #[derive(Serialize, Deserialize)]
 struct Counts {
@@ -73,45 +68,11 @@ struct Counts {
     skipped: BTreeMap<String, u64>,
 }
 
-/// What the agent knows of a job when it goes.
-pub(super) struct Known<'a> {
-    pub(super) began_ns: u64,
-    pub(super) disarmed: Option<&'a String>,
-    pub(super) secrets: &'a [String],
-    pub(super) seal: &'a Seal,
-    pub(super) found: Vec<(&'static str, String, u64)>,
-    pub(super) subjects: Vec<String>,
-    pub(super) last_seq: u64,
-    pub(super) unreadable_dns: u64,
-    pub(super) beginning: &'a Account,
-    pub(super) so_far: &'a Account,
-}
-
 impl Handover {
-    /// Of these jobs, whose logs are closed by now.
+    /// Of no job yet.
     pub(super) fn new(key: &SigningKey, book: &Bookkeeper, hooks: Vec<HookTaken>) -> Self {
         let records = [book.received, book.decoded, book.refused];
         Self { key: key.hand_on(), records, hooks, jobs: BTreeMap::new() }
-    }
-
-    /// Adds a job.
-    pub(super) fn add(&mut self, slot: u32, known: Known<'_>) {
-        let Known { began_ns, disarmed, secrets, seal, found, .. } = known;
-        let Known { subjects, last_seq, unreadable_dns, beginning, so_far, .. } = known;
-        let Written { lines, head, sha256 } = seal.sealing.ledger.written();
-        let share = Share {
-            began_ns,
-            disarmed: disarmed.cloned(),
-            secrets: secrets.to_vec(),
-            log: Log { lines, head, sha256 },
-            found: found.into_iter().map(|(id, subject, count)| (id.to_owned(), subject, count)).collect(),
-            subjects,
-            last_seq,
-            unreadable_dns,
-            beginning: Counts::of(beginning),
-            so_far: Counts::of(so_far),
-        };
-        self.jobs.insert(slot, share);
     }
 
     /// For the socket.
@@ -142,6 +103,23 @@ impl Handover {
 }
 
 impl Share {
+    /// Of a job whose log is closed by now, and that has this account.
+    pub(super) fn of(at_work: &AtWork, sealing: &Sealing, row: &Row, pipeline: &Pipeline, so_far: &Account) -> Self {
+        let slot = at_work.job.slot;
+        Self {
+            began_ns: at_work.began_ns,
+            disarmed: at_work.disarmed.clone(),
+            secrets: at_work.job.redactor.values().to_vec(),
+            log: sealing.ledger.written(),
+            found: pipeline.found(slot).into_iter().map(|(id, about, count)| (id.to_owned(), about, count)).collect(),
+            subjects: row.summary.findings().iter().map(|found| found.subject.clone()).collect(),
+            last_seq: pipeline.last_seq(slot),
+            unreadable_dns: pipeline.unreadable_dns(slot),
+            beginning: Counts::of(row.told.beginning()),
+            so_far: Counts::of(so_far),
+        }
+    }
+
     /// How often each finding occurred.
     pub(super) fn found(&self) -> impl Iterator<Item = (&'static str, String, u64)> {
         let known = |id: &str| DETECTORS.iter().find(|known| **known == id).copied();
@@ -152,13 +130,6 @@ impl Share {
     /// left out.
     pub(super) fn accounts(&self, programs: &[&'static str]) -> (Account, Account) {
         (self.beginning.account(programs), self.so_far.account(programs))
-    }
-}
-
-impl Log {
-    /// The same as a ledger has it.
-    pub(super) fn written(&self) -> Written {
-        Written { lines: self.lines, head: self.head.clone(), sha256: self.sha256.clone() }
     }
 }
 

@@ -71,7 +71,7 @@ pub fn keep(options: KeepOptions) -> Result<(), String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok::<_, std::io::Error>((runtime?, signals::receive()?))
     };
-    // Nothing that may fail is left for when there are jobs: with this process they would go too.
+    // Before there are jobs, which would go with this process.
     let kept = ready().map_err(|error| error.to_string()).and_then(|ready| Ok((ready, take(options)?.settled()?)));
     say(&kept.as_ref().map_or_else(|reason| reason.replace('\n', " "), |_| HAS_IT.to_owned()));
     let ((runtime, signals), keeping) = kept?;

@@ -9,7 +9,7 @@ use super::account::Bookkeeper;
 use super::at_work::AtWork;
 use super::flow::Flow;
 use super::guarding;
-use super::handover::{Handover, Known};
+use super::handover::{Handover, Share};
 use super::launch::protect_from_oom;
 use super::platform::Platform;
 use super::run::{RunError, io_error};
@@ -265,24 +265,13 @@ impl Station {
         let mut handover = None;
         for (slot, at_work) in jobs {
             let notices_dropped = flow.close_log(slot);
-            if let Some(seal) = &at_work.seal {
-                flow.tell_signed(&at_work.job, seal.sealing.ledger.take_signed());
+            if let Some(sealing) = at_work.sealing() {
+                flow.tell_signed(&at_work.job, sealing.ledger.take_signed());
                 if let (Some(account), Some(row)) = (accounts.get(&slot), flow.row(slot)) {
-                    let known = Known {
-                        began_ns: at_work.began_ns,
-                        disarmed: at_work.disarmed.as_ref(),
-                        secrets: at_work.job.redactor.values(),
-                        seal,
-                        found: flow.pipeline.found(slot),
-                        subjects: row.summary.findings().iter().map(|found| found.subject.clone()).collect(),
-                        last_seq: flow.pipeline.last_seq(slot),
-                        unreadable_dns: flow.pipeline.unreadable_dns(slot),
-                        beginning: row.told.beginning(),
-                        so_far: &Account { notices_dropped, ..account.clone() },
-                    };
-                    handover
-                        .get_or_insert_with(|| Handover::new(seal.sealing.ledger.key(), &flow.book, hooks.clone()))
-                        .add(slot, known);
+                    let so_far = Account { notices_dropped, ..account.clone() };
+                    let share = Share::of(&at_work, sealing, row, &flow.pipeline, &so_far);
+                    let of_all = || Handover::new(sealing.ledger.key(), &flow.book, hooks.clone());
+                    handover.get_or_insert_with(of_all).jobs.insert(slot, share);
                 }
             }
             flow.end_job(slot);

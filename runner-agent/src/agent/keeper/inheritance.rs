@@ -125,7 +125,7 @@ pub(super) fn inherit(runtime: &Path, name: &str, held: &Held, means: Means) -> 
                 .map_err(|error| format!("can't go on with the log {}: {error}", path.display()))?;
             last_seq = seq;
             if let (Some(share), Some(key)) = (share, &key) {
-                match file.recount(&share.log.written()) {
+                match file.recount(&share.log) {
                     Ok(()) => {
                         let sealing = Sealing { identity, trust, ..Sealing::beside(path, key.clone(), encoder) };
                         file = file.signed(sealing.ledger.clone());
