@@ -1,5 +1,6 @@
 //! A command run as a job, and what came of it.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -18,6 +19,9 @@ use crate::log::Log;
 
 /// How long any job of a test may take.
 const WITHIN: Duration = Duration::from_secs(150);
+
+/// The program that runs at the end of every system call: hardly any run of it has something to tell.
+pub const AT_EVERY_CALL: &str = "sys_exit";
 
 /// Names the tier that agents of tests load; the best that there is without it.
 const TIER: &str = "RUNNER_AGENT_TEST_TIER";
@@ -277,6 +281,24 @@ impl Run {
         // What the kernel leaves out of the runs of probes may be anybody's.
         assert!(self.log.of("loss").all(|loss| loss.text("reason") == "skipped"));
         self
+    }
+
+    /// Runs of probes that the kernel left out, by program, as the receipt says. Fails unless each was told: by `loss` lines,
+    /// but those at the end of every system call, which are told in the account's sum alone.
+    pub fn left_out(&self) -> BTreeMap<String, u64> {
+        let receipt = fs::read(self.path("job.jsonl.receipt.json")).expect("the job has a receipt");
+        let receipt: serde_json::Value = serde_json::from_slice(&receipt).expect("a receipt is JSON");
+        let runs = receipt["account"]["skipped"].as_object().expect("runs by program");
+        let runs: BTreeMap<String, u64> =
+            runs.iter().map(|(program, runs)| (program.clone(), runs.as_u64().expect("a count is a number"))).collect();
+        let mut told: BTreeMap<&str, u64> = BTreeMap::new();
+        for loss in self.log.of("loss").filter(|loss| loss.text("reason") == "skipped") {
+            *told.entry(loss.text("place")).or_default() += loss.number("count");
+        }
+        let to_tell = runs.iter().filter(|(program, _)| *program != AT_EVERY_CALL);
+        assert_eq!(told, to_tell.map(|(program, &runs)| (&**program, runs)).collect());
+        assert_eq!(runs.values().sum::<u64>(), self.log.account("/skipped"));
+        runs
     }
 
     /// Exit code, or the signal's number as a negative one.

@@ -24,7 +24,7 @@ pub use cgroup::Cgroup;
 pub use daemon::{Daemon, Worked};
 pub use helper::{Helper, wait_until, wait_until_every};
 pub use internet::Internet;
-pub use job::{Job, Run};
+pub use job::{AT_EVERY_CALL, Job, Run};
 pub use log::{Line, Log};
 pub use namespace::Namespace;
 pub use nats::NatsServer;

@@ -1,10 +1,13 @@
 //! Nothing is missed and nothing counted twice under a load that fills a runner: 20,000 programs, 200,000 opens and
 //! 20,000 connects in one job, with the rings as they are by default. A binary of its own, so that it runs alone. A
 //! machine that is told to be slower (`RUNNER_AGENT_TEST_SLOWNESS`) is given that much less; whoever tells it says so.
+//!
+//! A kernel that preempts programs leaves out runs of them (docs/tiers.md). There a program or an open may be missing for each
+//! run of its probe that was told, connects never: hooks of a cgroup are always run.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use end_to_end::{Job, Line, binary, host, needs};
+use end_to_end::{AT_EVERY_CALL, Job, Line, binary, host, needs};
 
 const ACT: &str = env!("CARGO_BIN_EXE_act");
 
@@ -26,13 +29,26 @@ impl Load {
     }
 }
 
-/// How often each value occurs.
-fn counted<T: std::hash::Hash + Eq>(values: impl Iterator<Item = T>) -> HashMap<T, usize> {
-    let mut counts = HashMap::new();
+/// Runs that a kernel which preempts programs may leave out, for each thousand things that the job does.
+const LEFT_OUT_IN_A_THOUSAND: u64 = 10;
+
+/// The different values. Fails if one of them comes twice.
+fn each_once<T: std::hash::Hash + Eq + std::fmt::Debug>(values: impl Iterator<Item = T>) -> HashSet<T> {
+    let mut once = HashSet::new();
     for value in values {
-        *counts.entry(value).or_default() += 1;
+        if let Some(twice) = once.replace(value) {
+            panic!("{twice:?} is in the log twice");
+        }
     }
-    counts
+    once
+}
+
+/// Fails if something is in the log that the job didn't do, or more is missing than may be.
+fn whole<T: std::hash::Hash + Eq + std::fmt::Debug>(what: &str, found: &HashSet<T>, done: &HashSet<T>, may_miss: u64) {
+    let invented: Vec<&T> = found.difference(done).collect();
+    assert!(invented.is_empty(), "{what} that the job didn't do: {invented:?}");
+    let missing: Vec<&T> = done.difference(found).collect();
+    assert!(missing.len() as u64 <= may_miss, "{what} that are missing, though {may_miss} may be: {missing:?}");
 }
 
 #[test]
@@ -49,32 +65,31 @@ fn under_full_load_each_exec_watched_open_and_connect_is_in_the_log_exactly_once
     for number in 0..watched {
         job = job.file(&format!("w/{number}/.npmrc"), "");
     }
-    let run = job.option("--max-loss").option("0").run().whole();
+    let run = job.option("--max-loss").option("0").run();
     let log = &run.log;
+    assert_eq!((log.account("/lost"), log.account("/difference")), (0, 0), "{}", run.stderr);
 
-    let execs = counted(log.of("exec").filter_map(|exec| match exec.argv().as_slice() {
+    let left_out = run.left_out();
+    let of = |program: &str| left_out.get(program).copied().unwrap_or(0);
+    let told = left_out.values().sum::<u64>() - of(AT_EVERY_CALL);
+    let done = SHELLS * execs_each + connects_made + unwatched + watched;
+    assert!(told * 1000 <= LEFT_OUT_IN_A_THOUSAND * done as u64, "{left_out:?} of {done}");
+    assert_eq!(run.code(), if told == 0 { 0 } else { 3 }, "{left_out:?}\n{}", run.stderr);
+
+    let found = each_once(log.of("exec").filter_map(|exec| match exec.argv().as_slice() {
         ["/bin/true", shell, number] => Some((shell.parse::<usize>().unwrap(), number.parse::<usize>().unwrap())),
         _ => None,
     }));
-    assert_eq!(execs.len(), SHELLS * execs_each);
-    assert!(execs.values().all(|&count| count == 1));
-    assert!((1..=SHELLS).all(|shell| (0..execs_each).all(|number| execs.contains_key(&(shell, number)))));
+    let done = (1..=SHELLS).flat_map(|shell| (0..execs_each).map(move |number| (shell, number))).collect();
+    whole("programs", &found, &done, of("process_exec"));
 
-    let connects = counted(log.of("connect").map(|line| line.at("/destination/ip").as_str().unwrap()));
-    assert_eq!(connects.len(), connects_made);
-    assert!(connects.values().all(|&count| count == 1));
-    assert!((0..connects_made).all(|number| connects.contains_key(&*format!(
-        "127.64.{}.{}",
-        number >> 8,
-        number & 255
-    ))));
+    let found = each_once(log.of("connect").map(|line| line.at("/destination/ip").as_str().unwrap().to_owned()));
+    let done = (0..connects_made).map(|number| format!("127.64.{}.{}", number >> 8, number & 255)).collect();
+    whole("connects", &found, &done, 0);
 
-    let files = counted(log.of("file").map(|line| line.text("path").to_owned()));
-    assert_eq!(files.len(), watched);
-    assert!(files.values().all(|&count| count == 1));
-    assert!((0..watched).all(|number| files.contains_key(&run.path(&format!("w/{number}/.npmrc")))));
+    let found = each_once(log.of("file").map(|line| line.text("path").to_owned()));
+    let done = (0..watched).map(|number| run.path(&format!("w/{number}/.npmrc"))).collect();
+    whole("opens", &found, &done, of(if log.tier() == "tracing" { "file_open" } else { AT_EVERY_CALL }));
 
-    let processes = counted(log.of("exit").map(Line::key));
-    assert!(processes.values().all(|&count| count == 1), "a process ends once");
-    assert_eq!((log.account("/lost"), log.account("/difference")), (0, 0));
+    each_once(log.of("exit").map(Line::key));
 }
