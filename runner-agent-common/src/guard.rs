@@ -3,7 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::map::hash_word;
+use crate::map::{FileKey, hash_word};
 
 /// Operations, as [`crate::record::Guard::operation`] has them and as bits of [`GuardRules`].
 pub mod operation {
@@ -46,8 +46,12 @@ pub mod operation {
     pub const TRACE_AGENT: u16 = 18;
     /// A request to a container engine that gives the machine away. Told by user space alone.
     pub const ENGINE_REQUEST: u16 = 19;
+    /// A disk opened past its file systems: the agent's files and secret files lie on it.
+    pub const DISK: u16 = 20;
+    /// Probes of the kernel's or of other programs, by tracefs or for a whole CPU by perf_event_open(2): they show any memory.
+    pub const PROBE: u16 = 21;
     /// How many there are, 0 included.
-    pub const COUNT: usize = 20;
+    pub const COUNT: usize = 22;
     /// Names for people and the log, by operation.
     pub const NAMES: [&str; COUNT] = [
         "none",
@@ -70,6 +74,8 @@ pub mod operation {
         "reboot",
         "trace-agent",
         "engine-request",
+        "disk",
+        "probe",
     ];
 }
 
@@ -115,6 +121,15 @@ pub mod guarded {
     pub const ENGINE: u32 = 1 << 3;
     /// It is a program that gives its caller another user's rights.
     pub const PRIVILEGE: u32 = 1 << 4;
+    /// It is a disk, or a way past the block layer to one; the key is [`super::disk_key`]'s.
+    pub const DISK: u32 = 1 << 5;
+}
+
+/// What a disk is guarded by, wherever a file for it lies: its number, in the kernel's own encoding (major << 20 | minor), and
+/// whether it is a block device. No file has such an inode number.
+#[must_use]
+pub const fn disk_key(device: u32, is_block: bool) -> FileKey {
+    FileKey { inode: u64::MAX - is_block as u64, device, reserved: 0 }
 }
 
 /// Classes of secret files that the kernel side can tell apart: bits of one word.

@@ -46,6 +46,8 @@ pub mod task_flag {
     pub const DOOMED: u32 = 1 << 1;
     /// It is the runner's and not the job's, though held to its policy.
     pub const RUNNERS: u32 = 1 << 2;
+    /// It, or a process that it descends from, was pulled into the job's cgroup by one of the job's: it stays somebody else's.
+    pub const PULLED_IN: u32 = 1 << 3;
 }
 
 /// A file watched by identity.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use runner_agent_common::guard::GuardRules;
-use runner_agent_common::map::task_flag;
+use runner_agent_common::map::{FileKey, task_flag};
 use runner_agent_common::record::{Guard, ProcessKey, flag, kind, probe};
 
 use crate::emit;
@@ -143,20 +143,26 @@ pub fn names_agent(number: u32) -> bool {
 }
 
 /// Whether a process belongs to a job other than a member's, or to none: the runner's processes are outside for the job, though
-/// both are held to the same policy. By lineage, and for what lineage doesn't know yet by nothing: then it has done nothing so
+/// both are held to the same policy, and so is what the job has pulled into its cgroup. By lineage, and for what lineage doesn't know yet by nothing: then it has done nothing so
 /// far.
 #[inline(always)]
 pub fn is_outside(member: &Member, tgid: u32) -> bool {
     // SAFETY: the value is read at once.
     let Some(task) = (unsafe { TASKS.get(tgid) }) else { return true };
-    task.job != member.job || task.flags & !member.flags & task_flag::RUNNERS != 0
+    task.job != member.job || task.flags & !member.flags & (task_flag::RUNNERS | task_flag::PULLED_IN) != 0
 }
 
 /// Bits of [`runner_agent_common::guard::guarded`] of a file or directory.
 #[inline(always)]
 pub fn guarded(inode: Address) -> u32 {
+    guarded_as(secret::key_of(inode))
+}
+
+/// The same of what a key stands for.
+#[inline(always)]
+pub fn guarded_as(key: FileKey) -> u32 {
     // SAFETY: the value is copied at once.
-    unsafe { GUARDED.get(secret::key_of(inode)) }.copied().unwrap_or_default()
+    unsafe { GUARDED.get(key) }.copied().unwrap_or_default()
 }
 
 /// Levels of nesting below a job's cgroup that are recognised as inside.

@@ -105,7 +105,8 @@ pub fn job_by_cgroup() -> Option<u32> {
 #[inline(always)]
 fn job_of(task: Address) -> Option<(u32, u32)> {
     if let Some(job) = job_by_cgroup() {
-        return Some((job, 0));
+        // A job that pulls the agent into its cgroup doesn't make it one of its own.
+        return if runner::is_agents(current_tgid()) { None } else { Some((job, 0)) };
     }
     if runner::slot() == 0 {
         return None;

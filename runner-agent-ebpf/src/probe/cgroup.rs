@@ -5,15 +5,17 @@
 //! Misses: a child born straight into another cgroup (`CLONE_INTO_CGROUP`); its exec says where it is.
 //!
 //! Where the job is blocked, a member that moves a member out is ended: outside, the job's address hooks don't run. The
-//! one that was moved, if that is another, is ended by user space.
+//! one that was moved, if that is another, is ended by user space. A member that pulls somebody else in is ended there too,
+//! and in every mode where it is the agent that it reaches for: with a cgroup come its limits, and `cgroup.kill`.
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use runner_agent_common::guard::operation;
 use runner_agent_common::map::task_flag;
 use runner_agent_common::record::{CgroupMove, Fork, flag, kind, probe};
 
 use crate::emit;
-use crate::guard;
+use crate::guard::{self, Attempt};
 use crate::kernel::{Address, offset, pointer, read};
 use crate::maps::{RING_BULK, RING_CRITICAL};
 use crate::runner;
@@ -60,7 +62,20 @@ pub fn cgroup_attach(ctx: RawTracePointContext) -> i32 {
             emit::fixed(&RING_CRITICAL, probe::CGROUP_MOVE, &record);
         }
         (None, Some(job)) => {
-            let member = Member::taken_in(task, job, 0);
+            let mover = task::known(task::current(), task::current_tgid());
+            let is_agents = runner::is_agents(tgid);
+            if let Some(mover) = &mover {
+                let operation = if is_agents { operation::TRACE_AGENT } else { operation::CGROUP };
+                let attempt = Attempt { is_over: true, ..Attempt::at(operation, task, 0) };
+                guard::answer(mover, &attempt);
+                if is_agents || task::is_blocking(mover.job) {
+                    task::end_current();
+                }
+            }
+            if is_agents {
+                return 0;
+            }
+            let member = Member::taken_in(task, job, if mover.is_some() { task_flag::PULLED_IN } else { 0 });
             task::enter(&member);
             let mut record = Fork {
                 header: task::header(&member, kind::FORK, probe::FORK, size_of::<Fork>()),

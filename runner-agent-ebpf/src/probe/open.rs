@@ -37,6 +37,9 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     if rules::may_block() && doors::opening(&member, file) {
         return REFUSE;
     }
+    if reach::disk_opening(&member, file) != PASS {
+        return REFUSE;
+    }
     if mode & WRITE != 0 && reach::opening(&member, file) != PASS {
         return REFUSE;
     }

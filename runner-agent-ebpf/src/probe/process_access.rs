@@ -1,18 +1,22 @@
 //! What a job does to processes that aren't its own.
 //!
 //! Hooks: `security_ptrace_access_check(child, mode)`, `security_task_kill(p, info, sig, cred)`,
-//! `security_task_setscheduler(p)`, `security_task_setnice(p, nice)`, `security_task_setrlimit(p, resource, limit)`. Kernel
-//! floor: 5.10 (as `fmod_ret`).
+//! `security_file_send_sigiotask(task, fown, sig)`, `security_task_setscheduler(p)`, `security_task_setnice(p, nice)`,
+//! `security_task_setrlimit(p, resource, limit)`, `security_perf_event_open(…, type)`. Kernel floor: 5.10 (as `fmod_ret`).
 //! Sees: ptrace(2), `/proc/PID/{mem,environ,maps,fd,…}`, process_vm_readv(2), pidfd_getfd(2), signals to the agent by any
-//! call, and whatever would starve it; with `security_file_open`, reads of another's environment and maps. Misses: `cgroup.kill` and `cgroup.freeze`, which `reach.rs` sees being opened.
+//! call and by a file's owner (`F_SETOWN`), whatever would starve it, and what samples all programs of a CPU; with
+//! `security_file_open`, reads of another's environment and maps. Misses: `cgroup.kill` and `cgroup.freeze`, which
+//! `reach.rs` sees being opened.
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use runner_agent_common::guard::{operation, priority};
 use runner_agent_common::map::{hash_name, part};
 
-use crate::guard::{self, Attempt, PASS};
+use crate::emit;
+use crate::guard::{self, Attempt, PASS, REFUSE};
 use crate::kernel::{Address, argument, offset, pointer, read};
+use crate::maps::PULSE;
 use crate::path::Place;
 use crate::procfs;
 use crate::runner;
@@ -87,6 +91,39 @@ pub fn task_kill(ctx: LsmContext) -> i32 {
     if signal == 0 { PASS } else { meant_for_agent(&ctx, operation::SIGNAL, signal) }
 }
 
+/// A file is about to signal who it was given to (`F_SETOWN`). Whoever runs is who made the file ready, which may be anybody:
+/// the agent has no use for such signals, so that none is let through.
+#[lsm(hook = "file_send_sigiotask")]
+pub fn file_send_sigiotask(ctx: LsmContext) -> i32 {
+    const SIGIO: u64 = 29;
+    let target: Address = argument(&ctx, 0);
+    if !runner::is_agents(read(target + offset!(task_tgid))) {
+        return PASS;
+    }
+    let signal = argument(&ctx, 2) & 0xffff_ffff;
+    if let Some(member) = task::current_member() {
+        let signal = if signal == 0 { SIGIO } else { signal };
+        guard::answer(&member, &Attempt::at(operation::SIGNAL, target, signal));
+    }
+    REFUSE
+}
+
+/// Events are about to be watched. Those of a process ask `security_ptrace_access_check` besides.
+#[lsm(hook = "perf_event_open")]
+pub fn perf_event_open(ctx: LsmContext) -> i32 {
+    /// `PERF_SECURITY_CPU`, from linux/perf_event.h: all programs of a CPU.
+    const CPU: u64 = 1;
+    /// Kernels before 6.16 pass the attributes first.
+    const SMALL: u64 = 16;
+    let first = argument(&ctx, 0);
+    let kind = if first < SMALL { first } else { argument(&ctx, 1) & 0xffff_ffff };
+    if kind != CPU {
+        return PASS;
+    }
+    let Some(member) = task::current_member() else { return PASS };
+    guard::answer(&member, &Attempt::new(operation::PROBE, 0))
+}
+
 /// A process is about to get another scheduling class or other processors.
 #[lsm(hook = "task_setscheduler")]
 pub fn task_setscheduler(ctx: LsmContext) -> i32 {
@@ -96,6 +133,13 @@ pub fn task_setscheduler(ctx: LsmContext) -> i32 {
 /// A process is about to get another nice value.
 #[lsm(hook = "task_setnice")]
 pub fn task_setnice(ctx: LsmContext) -> i32 {
+    if argument(&ctx, 0) == task::current() && runner::is_agents(task::current_tgid()) {
+        // The agent looks whether it is still seen.
+        if let Some(pulse) = PULSE.get_ptr_mut(0) {
+            emit::count(pulse);
+        }
+        return PASS;
+    }
     meant_for_agent(&ctx, operation::PRIORITY, priority::NICE)
 }
 

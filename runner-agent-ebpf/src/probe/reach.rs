@@ -1,10 +1,11 @@
 //! Files opened for writing by which a job would reach the agent, leave its cgroup, or have the kernel do its work. Asked by
 //! both tiers: before the open where it can be refused, after it where it can only be told.
 //!
-//! Sees: the control files of cgroups other than the job's (hierarchy v2), guarded files, the kernel's settings by which it
-//! runs programs or stops, and what `/proc` has about the agent. Misses: the control files of the old hierarchies.
+//! Sees: the control files of cgroups other than the job's (hierarchy v2) and, in a blocked job, those by which processes are
+//! moved within it; guarded files, the kernel's settings by which it runs programs or stops, its probes (tracefs), and what
+//! `/proc` has about the agent. For reading too: disks. Misses: the control files of the old hierarchies.
 
-use runner_agent_common::guard::{guarded, operation, priority};
+use runner_agent_common::guard::{disk_key, guarded, operation, priority};
 use runner_agent_common::map::{hash_name, part};
 
 use crate::guard::{self, Attempt, PASS};
@@ -12,21 +13,35 @@ use crate::kernel::{Address, any, offset, pointer, read};
 use crate::path::Place;
 use crate::procfs;
 use crate::runner;
-use crate::task::Member;
+use crate::task::{self, Member};
 use crate::watch::name_hash;
 
-/// `s_magic`, from linux/magic.h.
-const CGROUP2: u64 = 0x6367_7270;
+/// File systems by their `s_magic`, from linux/magic.h and fs/binfmt_misc.c.
+mod magic {
+    pub const CGROUP2: u64 = 0x6367_7270;
+    pub const SYSFS: u64 = 0x6265_6572;
+    pub const TRACEFS: u64 = 0x7472_6163;
+    pub const BINFMT: u64 = 0x4249_4e4d;
+}
 
-/// Settings below `/proc`, by name: programs that the kernel runs, and ways to stop or restart the machine.
-const SETTINGS: [u64; 6] = [
+/// Settings below `/proc`, by name: programs that the kernel runs and with which capabilities, and ways to stop or restart the
+/// machine.
+const SETTINGS: [u64; 8] = [
     hash_name(part::NAME, b"core_pattern"),
     hash_name(part::NAME, b"modprobe"),
     hash_name(part::NAME, b"hotplug"),
+    hash_name(part::NAME, b"bset"),
+    hash_name(part::NAME, b"inheritable"),
+    hash_name(part::NAME, b"sysrq"),
     hash_name(part::NAME, b"sysrq-trigger"),
-    hash_name(part::NAME, b"usermodehelper"),
     hash_name(part::NAME, b"poweroff_cmd"),
 ];
+
+/// The setting that stops ftrace, and with it every program before a function: the agent stands on it.
+const FTRACE: u64 = hash_name(part::NAME, b"ftrace_enabled");
+
+/// Files by which processes change their cgroup.
+const MOVES: [u64; 2] = [hash_name(part::NAME, b"cgroup.procs"), hash_name(part::NAME, b"cgroup.threads")];
 
 /// Judges a file that a member opens for writing.
 #[inline(always)]
@@ -59,34 +74,78 @@ fn detail_of(operation: u16) -> u64 {
 fn operation_of(member: &Member, file: Address) -> u16 {
     let inode = pointer(file, offset!(file_inode));
     let magic: u64 = read(pointer(inode, offset!(inode_sb)) + offset!(super_block_magic));
-    if magic == CGROUP2 {
+    let place = file + offset!(file_path);
+    if magic == magic::CGROUP2 {
         // kernfs keeps its node in the inode; the node above a file is its directory's.
         let directory = pointer(pointer(inode, offset!(inode_private)), offset!(kernfs_parent));
-        return if guard::job_above(directory) == member.job { 0 } else { operation::CGROUP };
+        if guard::job_above(directory) != member.job {
+            return operation::CGROUP;
+        }
+        // Whom a job could pull in this way is anybody: what comes of it is told when it has happened, and comes too late.
+        let is_move = task::is_blocking(member.job) && MOVES.contains(&name_of(place));
+        return if is_move { operation::CGROUP } else { 0 };
+    }
+    if magic == magic::TRACEFS {
+        return operation::PROBE;
+    }
+    if (magic == magic::SYSFS && name_of(place) == hash_name(part::NAME, b"uevent_helper"))
+        || (magic == magic::BINFMT && name_of(place) == hash_name(part::NAME, b"register"))
+    {
+        return operation::SETTING;
     }
     if procfs::holds(inode) {
-        let place = file + offset!(file_path);
-        if is_setting(place) {
+        let name = name_of(place);
+        if SETTINGS.contains(&name) {
             return operation::SETTING;
+        }
+        if name == FTRACE {
+            return operation::WRITE;
         }
         if is_about_agent(pointer(place, offset!(path_dentry))) {
             // Memory is written to take control, everything else there to starve.
-            return if is_memory(place) { operation::TRACE_AGENT } else { operation::PRIORITY };
+            return if name == hash_name(part::NAME, b"mem") { operation::TRACE_AGENT } else { operation::PRIORITY };
         }
     }
     if guard::guarded(inode) & guarded::CONTENT != 0 { operation::WRITE } else { 0 }
 }
 
+/// Hash of a file's name, as [`hash_name`] makes it.
 #[inline(always)]
-fn is_setting(place: Address) -> bool {
+fn name_of(place: Address) -> u64 {
     let place = Place::of(place);
-    SETTINGS.contains(&name_hash(place.dentry, &place.entry()))
+    name_hash(place.dentry, &place.entry())
 }
 
+/// Judges a file that a member opens, for whatever: a disk shows, and takes, what no file system is asked about.
 #[inline(always)]
-fn is_memory(place: Address) -> bool {
-    let place = Place::of(place);
-    name_hash(place.dentry, &place.entry()) == hash_name(part::NAME, b"mem")
+pub(super) fn disk_opening(member: &Member, file: Address) -> i32 {
+    if is_disk(file) {
+        guard::answer_at(member, &Attempt::new(operation::DISK, 0), file + offset!(file_path))
+    } else {
+        PASS
+    }
+}
+
+/// Tells of a disk that a member has opened.
+#[inline(always)]
+pub(super) fn disk_opened(member: &Member, file: Address) {
+    if is_disk(file) {
+        guard::answer_at(member, &Attempt::over(operation::DISK, 0), file + offset!(file_path));
+    }
+}
+
+/// Whether an open file is one of the disks that are guarded, by its number: whatever it is called and wherever it lies.
+#[inline(always)]
+pub(super) fn is_disk(file: Address) -> bool {
+    const S_IFMT: u16 = 0o170_000;
+    const S_IFCHR: u16 = 0o020_000;
+    const S_IFBLK: u16 = 0o060_000;
+    let inode = pointer(file, offset!(file_inode));
+    let kind = read::<u16>(inode + offset!(inode_mode)) & S_IFMT;
+    if kind != S_IFBLK && kind != S_IFCHR {
+        return false;
+    }
+    guard::guarded_as(disk_key(read(inode + offset!(inode_rdev)), kind == S_IFBLK)) & guarded::DISK != 0
 }
 
 /// Folders from `/proc/PID/task/TID/FILE` up to that of the process.

@@ -131,8 +131,9 @@ fn opened_here(task: Address, descriptor: u64, syscall: u32, actions: u8) {
         doors::door_opened(file);
     }
     let is_written = read::<u32>(file + offset!(file_mode)) & file::WRITE != 0;
+    let is_disk = reach::is_disk(file);
     let watched = file::watched(file);
-    if watched == watched::NOT && !is_written {
+    if watched == watched::NOT && !is_written && !is_disk {
         return;
     }
     // Numbers of one table mean something else in the other.
@@ -141,8 +142,10 @@ fn opened_here(task: Address, descriptor: u64, syscall: u32, actions: u8) {
         return;
     }
     let Some(member) = task::current_member() else { return };
-    if is_written {
-        // Only told: the file is open.
+    // Only told: the file is open.
+    if is_disk {
+        reach::disk_opened(&member, file);
+    } else if is_written {
         reach::opened(&member, file);
     }
     if watched == watched::NOT {

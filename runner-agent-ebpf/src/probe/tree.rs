@@ -3,11 +3,13 @@
 //! Hooks: `security_path_unlink(dir, dentry)`, `security_path_rename(old_dir, old_dentry, new_dir, new_dentry, flags)`,
 //! `security_path_link(old_dentry, new_dir, new_dentry)`, `security_path_truncate(path)`, `security_path_chmod(path, mode)`,
 //! `security_path_chown(path, uid, gid)`, `security_sb_mount(dev, path, type, flags, data)`,
-//! `security_move_mount(from, to)`, `security_sb_umount(mnt, flags)`. Kernel floor: 5.10 (as `fmod_ret`), with
+//! `security_move_mount(from, to)`, `security_sb_umount(mnt, flags)`, `security_sb_pivotroot(old, new)`; since 6.2
+//! `security_file_truncate(file)`, which truncate(2) alone doesn't ask. Kernel floor: 5.10 (as `fmod_ret`), with
 //! `CONFIG_SECURITY_PATH`.
 //! Sees: guarded files and names, by any call. A secret file that gets another name is known by identity from then on.
 //! In another mount namespace than the agent's only what is shared with others counts: the rest stays there.
-//! Misses: whole file systems unmounted lazily from above; the agent looks for its pins itself.
+//! Misses: whole file systems unmounted lazily from above, and mount(2) that moves one away (`MS_MOVE`), of which only the
+//! place it goes to is asked; the agent looks for its pins itself.
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
@@ -60,6 +62,12 @@ pub fn path_truncate(ctx: LsmContext) -> i32 {
     content(argument(&ctx, 0))
 }
 
+/// An open file is about to be cut, or one that is opened with `O_TRUNC`, which takes no right to write.
+#[lsm(hook = "file_truncate")]
+pub fn file_truncate(ctx: LsmContext) -> i32 {
+    content(argument(&ctx, 0) + offset!(file_path))
+}
+
 /// A file is about to get another mode.
 #[lsm(hook = "path_chmod")]
 pub fn path_chmod(ctx: LsmContext) -> i32 {
@@ -89,7 +97,20 @@ pub fn sb_mount(ctx: LsmContext) -> i32 {
 #[lsm(hook = "move_mount")]
 pub fn move_mount(ctx: LsmContext) -> i32 {
     let Some(member) = task::current_member() else { return PASS };
+    if moves_away(&member, argument(&ctx, 0)) != PASS {
+        return REFUSE;
+    }
     covers(&member, argument(&ctx, 1))
+}
+
+/// Another root is about to take the place of everybody's in this namespace.
+#[lsm(hook = "sb_pivotroot")]
+pub fn sb_pivotroot(ctx: LsmContext) -> i32 {
+    let Some(member) = task::current_member() else { return PASS };
+    if !task::is_in_agents_mounts(member.task) {
+        return PASS;
+    }
+    guard::answer_at(&member, &Attempt::new(operation::MOUNT, 0), argument(&ctx, 1))
 }
 
 /// A mount is about to go.
@@ -138,6 +159,20 @@ fn covers(member: &Member, place: Address) -> i32 {
         return PASS;
     }
     let mount = pointer(place, offset!(path_mnt)) - offset!(mount_mnt);
+    if !is_shared(mount) && !task::is_in_agents_mounts(member.task) {
+        return PASS;
+    }
+    guard::answer_at(member, &Attempt::new(operation::MOUNT, 0), place)
+}
+
+/// A mount that would go from where it is, by its `struct path`. A copy that is nowhere yet takes nothing away.
+#[inline(always)]
+fn moves_away(member: &Member, place: Address) -> i32 {
+    let inode = pointer(pointer(place, offset!(path_dentry)), offset!(dentry_inode));
+    let mount = pointer(place, offset!(path_mnt)) - offset!(mount_mnt);
+    if guard::guarded(inode) & guarded::COVER == 0 || pointer(mount, offset!(mount_parent)) == mount {
+        return PASS;
+    }
     if !is_shared(mount) && !task::is_in_agents_mounts(member.task) {
         return PASS;
     }

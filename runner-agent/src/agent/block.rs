@@ -263,9 +263,7 @@ impl Blocking {
             return Err(lost("the job's cgroup was taken out of the kernel's maps"));
         }
         if guarding::repair(kernel, self.slot, self.guard)? {
-            repairs
-                .what
-                .push("what the job may not touch was changed in the kernel's maps, and was written again".to_owned());
+            repairs.what.push(guarding::REPAIRED.to_owned());
         }
         let entries = self.egress.repair()?;
         if entries > 0 {

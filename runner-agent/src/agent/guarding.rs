@@ -9,6 +9,7 @@ use runner_agent_common::guard::{CLASSES, GuardRules, guarded, operation};
 use runner_agent_common::map::FileKey;
 use rustix::thread::CapabilitySet;
 
+use super::disks;
 use super::exes::search_path;
 use super::footing::Stand;
 use super::run::{RunError, io_error};
@@ -28,7 +29,8 @@ const AT_THE_AGENT: [u16; 6] = [
 ];
 
 /// Operations that no build needs.
-const AT_THE_RUNNER: [u16; 4] = [operation::CLOCK, operation::CGROUP, operation::SETTING, operation::REBOOT];
+const AT_THE_RUNNER: [u16; 5] =
+    [operation::CLOCK, operation::CGROUP, operation::SETTING, operation::REBOOT, operation::DISK];
 
 /// What is told and denied under a policy.
 pub(super) fn rules(policy: &Policy) -> GuardRules {
@@ -50,6 +52,7 @@ pub(super) fn rules(policy: &Policy) -> GuardRules {
         (operation::BPF, guard.bpf),
         (operation::KERNEL_CODE, guard.modules),
         (operation::TRACE, guard.trace),
+        (operation::PROBE, guard.trace),
     ] {
         if access.is_told() {
             rules.tells |= bit(operation);
@@ -116,6 +119,7 @@ const ENGINE_SOCKETS: [&str; 5] = [
 /// Arranges the guard of a job, before it is a job.
 pub(super) fn arrange(kernel: &mut Kernel, slot: u32, policy: &Policy, log: Option<&Path>) -> Result<(), RunError> {
     kernel.guard_files(slot, &of_job(policy, log))?;
+    kernel.guard_files(slot, &disks::in_use())?;
     if policy.refuses_reads() {
         if !kernel.can_refuse_opens() {
             return Err(io_error("refuse reads of secret files")(std::io::Error::new(
@@ -182,19 +186,22 @@ fn of_job(policy: &Policy, log: Option<&Path>) -> Vec<(FileKey, u32)> {
     contents(written.chain(exempt))
 }
 
-/// Files that nobody but the agent may write to.
+/// Files that nobody but the agent may write to, nor cover, nor move away with a folder above.
 pub(super) fn contents<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<(FileKey, u32)> {
-    paths.filter_map(|path| Some((any_key(path)?, guarded::CONTENT))).collect()
+    let mut files = Vec::new();
+    for path in paths.filter_map(|path| path.canonicalize().ok()) {
+        let above = path.ancestors().skip(1).map(|above| (above, guarded::COVER));
+        let all = std::iter::once((path.as_path(), guarded::CONTENT | guarded::COVER)).chain(above);
+        files.extend(all.filter_map(|(path, bits)| Some((any_key(path)?, bits))));
+    }
+    files
 }
 
 /// What the agent stands on: its program, where it keeps what must outlive it, with what lies there now, the folder of its pins;
 /// and what a job might reach the runner by.
 pub(super) fn footing(runtime: &Path, pins: Option<&Path>) -> Vec<(FileKey, u32)> {
-    let mut files = Vec::new();
+    let mut files = contents(std::env::current_exe().ok().as_deref().into_iter());
     let mut add = |path: &Path, bits: u32| files.extend(any_key(path).map(|key| (key, bits)));
-    if let Ok(program) = std::env::current_exe() {
-        add(&program, guarded::CONTENT);
-    }
     for folder in [Some(runtime), pins].into_iter().flatten() {
         let Ok(folder) = folder.canonicalize() else { continue };
         add(&folder, guarded::ENTRIES | guarded::COVER);
@@ -229,6 +236,9 @@ fn below(folder: &Path, each: &mut impl FnMut(&Path, bool)) {
         }
     }
 }
+
+/// What is said of a guard that was not as it was left.
+pub(super) const REPAIRED: &str = "what the job may not touch was changed in the kernel's maps, and was written again";
 
 /// Looks whether the guard of a job is as it was left; writes it again if not, and says so.
 pub(super) fn repair(kernel: &mut Kernel, slot: u32, rules: GuardRules) -> Result<bool, LoadError> {

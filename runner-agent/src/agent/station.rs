@@ -12,6 +12,7 @@ use super::guarding;
 use super::handover::{Handover, Share};
 use super::launch::protect_from_oom;
 use super::platform::Platform;
+use super::pulse::{Found, Pulse};
 use super::run::{RunError, io_error};
 use super::self_check;
 use super::state::Held;
@@ -20,7 +21,7 @@ use crate::job::Scope;
 use crate::kernel::cgroup::Hierarchy;
 use crate::kernel::load::object_hash;
 use crate::kernel::watch::WatchKeys;
-use crate::kernel::{Kernel, LoadOptions, PinRoot, Pins, Room, Tier, hooks};
+use crate::kernel::{Kernel, LoadError, LoadOptions, PinRoot, Pins, Room, Tier, hooks};
 use crate::notice::{Account, AgentState, Content};
 use crate::policy::Service;
 use crate::receipt::HookTaken;
@@ -77,6 +78,7 @@ pub(super) struct Station {
     pub(super) hierarchy: Hierarchy,
     pub(super) jobs: BTreeMap<u32, AtWork>,
     pub(super) platform: Option<Platform>,
+    pub(super) pulse: Pulse,
     pub(super) runtime: PathBuf,
     pub(super) scratch: PathBuf,
     pub(super) hold: Option<Hold>,
@@ -130,6 +132,7 @@ impl Station {
             hierarchy,
             jobs: BTreeMap::new(),
             platform,
+            pulse: Pulse::default(),
             runtime,
             scratch,
             hold,
@@ -163,6 +166,7 @@ impl Station {
             hierarchy,
             jobs,
             platform,
+            pulse: Pulse::default(),
             runtime,
             scratch,
             hold,
@@ -188,9 +192,13 @@ impl Station {
         Ok(self.kernel.guard_files_anew(TESTAMENT, &guarding::contents(files.iter().map(PathBuf::as_path)))?)
     }
 
-    /// Every thread of the agent is there by now: they and the agent are out of reach for jobs.
+    /// Every thread of the agent is there by now: they and the agent are out of reach for jobs, if what was loaded runs.
     pub(super) fn settle_in(&mut self) -> Result<(), RunError> {
         self.kernel.add_own_threads()?;
+        self.pulse = Pulse::of(&mut self.kernel)?;
+        if self.kernel.is_pulse_hooked() && !self.pulse.is_there() {
+            return Err(LoadError::Disarmed(Found::Gone.text().to_owned()).into());
+        }
         self.oom_score = protect_from_oom();
         Ok(())
     }

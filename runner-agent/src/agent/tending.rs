@@ -2,11 +2,13 @@
 //! found again, what the agent stands on is looked at, losses are told.
 
 use super::flow::now_ns;
-use super::gating;
+use super::pulse::Found;
 use super::resolving::Told;
 use super::run::RunError;
 use super::station::Station;
+use super::{gating, guarding};
 use crate::job::Job;
+use crate::kernel::LoadError;
 use crate::notice::Content;
 use crate::sink::courier::News;
 
@@ -63,21 +65,42 @@ impl Station {
 
     /// Sees to it that everything is in force. A job for which that can't be put right is ended.
     pub(super) fn look_after(&mut self) -> Result<(), RunError> {
-        let Self { kernel, flow, jobs, .. } = self;
+        let Self { kernel, flow, jobs, pulse, .. } = self;
         if let Some(platform) = &mut self.platform {
             for key in platform.look_after(kernel)? {
                 flow.pipeline.released(key, now_ns());
             }
         }
+        let is_due = pulse.is_due();
+        let stopped = if is_due { pulse.look(kernel)? } else { None };
         for at_work in jobs.values_mut() {
             for detail in at_work.stand.look_after() {
                 tell_tampered(flow, &at_work.job, detail);
             }
-            let Some(blocking) = &mut at_work.blocking else { continue };
+            if is_due && at_work.cgroup.step_out() {
+                tell_tampered(
+                    flow,
+                    &at_work.job,
+                    "the agent was pulled into the job's cgroup, and has left it".to_owned(),
+                );
+            }
+            if let Some(found) = stopped {
+                tell_tampered(flow, &at_work.job, found.text().to_owned());
+            }
+            let Some(blocking) = &mut at_work.blocking else {
+                if guarding::repair(kernel, at_work.job.slot, guarding::rules(&at_work.job.policy))? {
+                    tell_tampered(flow, &at_work.job, guarding::REPAIRED.to_owned());
+                }
+                continue;
+            };
             if at_work.disarmed.is_some() {
                 continue;
             }
-            let (state, details) = match blocking.look_after(kernel, now_ns()) {
+            let looked = match stopped {
+                Some(Found::Gone) => Err(LoadError::Disarmed(Found::Gone.text().to_owned())),
+                _ => blocking.look_after(kernel, now_ns()),
+            };
+            let (state, details) = match looked {
                 Ok(repairs) => ("repaired", repairs.what),
                 Err(error) => {
                     at_work.disarmed = Some(error.to_string());

@@ -30,13 +30,21 @@ pub fn in_words(attempt: &Attempt) -> String {
         operation::MOUNT => format!("changing the mount at {path}"),
         operation::WRITE => format!("writing to {path}, which the agent stands on"),
         operation::REMOVE => format!("removing or replacing {path}, which the agent stands on"),
-        operation::CGROUP => format!("writing to {path}, which belongs to a cgroup outside the job's"),
+        operation::CGROUP if attempt.path.is_none() => {
+            format!("pulling {target}, which is outside the job, into its cgroup")
+        }
+        operation::CGROUP => format!("writing to {path}, by which processes are moved, stopped or ended"),
         operation::NAMESPACE => format!("entering a new namespace (flags {detail:#x})"),
         operation::SETTING => format!("writing to {path}, by which the kernel runs programs or stops"),
         operation::PRIVILEGE => format!("starting {path}, which gives another user's rights"),
         operation::ENGINE => format!("connecting to {path}, a container engine's socket"),
         operation::REBOOT => "restarting or halting the machine".to_owned(),
         operation::ENGINE_REQUEST => asking(attempt),
+        operation::DISK => format!("opening {path}, a disk with every file on it"),
+        operation::PROBE => match &attempt.path {
+            Some(path) => format!("writing to {path}, by which any memory can be read"),
+            None => "sampling all programs of a CPU".to_owned(),
+        },
         other => format!("operation {other}"),
     };
     match (attempt.verdict, attempt.failed) {

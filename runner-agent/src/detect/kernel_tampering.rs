@@ -1,4 +1,4 @@
-//! An attempt at the kernel: programs, modules, settings, the clock, a restart.
+//! An attempt at the kernel: programs, modules, settings, the clock, a restart, a disk past its file systems.
 
 use runner_agent_common::guard::operation;
 
@@ -11,7 +11,14 @@ const KIND: Kind = Kind {
     id: "kernel-tampering",
     severity: Severity::High,
     techniques: &["DE-01", "PE-04"],
-    operations: &[operation::BPF, operation::KERNEL_CODE, operation::CLOCK, operation::SETTING, operation::REBOOT],
+    operations: &[
+        operation::BPF,
+        operation::KERNEL_CODE,
+        operation::CLOCK,
+        operation::SETTING,
+        operation::REBOOT,
+        operation::DISK,
+    ],
     because: "whoever changes the kernel stands above the agent",
 };
 

@@ -11,7 +11,7 @@ const KIND: Kind = Kind {
     id: "process-access",
     severity: Severity::High,
     techniques: &["CA-03", "CA-02"],
-    operations: &[operation::TRACE, operation::INSPECT],
+    operations: &[operation::TRACE, operation::INSPECT, operation::PROBE],
     because: "the runner's own processes hold the secrets of its jobs",
 };
 

@@ -99,6 +99,13 @@ impl JobCgroup {
         is_populated(&self.path)
     }
 
+    /// Takes this process out again, if a job has pulled it in; says whether it had.
+    pub fn step_out(&self) -> bool {
+        let is_inside = Hierarchy::find().is_ok_and(|now| now.mount.join(now.own).starts_with(&self.path));
+        let above = self.path.parent().filter(|_| is_inside);
+        above.is_some_and(|above| move_to(above, std::process::id()).is_ok())
+    }
+
     /// Takes a process in. One that has ended is no error.
     pub fn take(&self, pid: u32) -> Result<(), LoadError> {
         move_to(&self.path, pid)
@@ -139,6 +146,7 @@ impl JobCgroup {
         if !self.path.exists() {
             return Ok(());
         }
+        self.step_out();
         let kill = self.path.join("cgroup.kill");
         if fs::write(&kill, "1").is_err() {
             // Before 5.14 there is no such file.

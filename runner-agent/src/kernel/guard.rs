@@ -89,6 +89,36 @@ impl Kernel {
             .try_for_each(|number| self.add_agent(number))
     }
 
+    /// Whether programs before functions run, however they are stopped: this process asks for the nice value that it has, and the
+    /// program before that counts it. It must be one of the agent's by then ([`Self::add_agent`]).
+    pub fn has_pulse(&mut self) -> Result<bool, LoadError> {
+        /// One run may be left out, where the kernel has preempted the program.
+        const TRIES: usize = 3;
+        let pulse = self.maps.array::<u64>("PULSE")?;
+        let count = || pulse.get(&0, 0).map_err(|error| map_error("PULSE", "read", &error));
+        for _ in 0..TRIES {
+            let before = count()?;
+            let nice = rustix::process::getpriority_process(None);
+            // That it was refused would be no pulse either.
+            let _ = nice.and_then(|nice| rustix::process::setpriority_process(None, nice));
+            if count()? > before {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether there is a program that counts it.
+    pub fn is_pulse_hooked(&self) -> bool {
+        self.hooks().iter().any(|state| state.hook.program == "task_setnice" && state.taken.is_ok())
+    }
+
+    /// Has ftrace run programs before functions again, if that is what was stopped.
+    pub fn restart_ftrace() {
+        // What comes of it is looked at, not what the write says.
+        let _ = std::fs::write(super::hooks::FTRACE, "1");
+    }
+
     /// Says which paths are secret, and which programs may read which classes in a job.
     pub fn set_readers(&mut self, slot: u32, paths: &[(u64, usize)], exes: &[(FileKey, u64)]) -> Result<(), LoadError> {
         let mut secrets = self.maps.hash::<u64, u32>("SECRET_PATHS")?;

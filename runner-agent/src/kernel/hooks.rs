@@ -13,6 +13,8 @@ pub(super) enum When {
     Always,
     /// Where a policy has reads of secret files refused; each read of every file on the machine pays for it.
     ReadsRefused,
+    /// For every job, on kernels that have the function: others ask one that has a hook of its own.
+    WhereThereIs,
 }
 
 /// A place before a function of the kernel.
@@ -51,11 +53,14 @@ const fn hook(program: &'static str, function: &'static str, when: When, gap: &'
     Hook { program, function, gap, when }
 }
 
+/// The setting by which ftrace, and with it every program before a function, is stopped.
+pub(super) const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
+
 /// The hook without which there is no tier.
 pub(super) const FOUNDATION: usize = 0;
 
 /// How many there are.
-const COUNT: usize = 24;
+const COUNT: usize = 28;
 
 /// Every hook.
 pub static HOOKS: [Hook; COUNT] = [
@@ -81,6 +86,12 @@ pub static HOOKS: [Hook; COUNT] = [
          capability alone",
     ),
     hook("task_kill", "security_task_kill", When::Always, "a signal to the agent is told and not refused"),
+    hook(
+        "file_send_sigiotask",
+        "security_file_send_sigiotask",
+        When::Always,
+        "the agent can be signalled by a file that it was made the owner of (F_SETOWN), untold",
+    ),
     hook(
         "task_setscheduler",
         "security_task_setscheduler",
@@ -117,11 +128,19 @@ pub static HOOKS: [Hook; COUNT] = [
     ),
     hook("path_link", "security_path_link", When::Always, "a new secret file can be linked and read by the other name"),
     hook("path_truncate", "security_path_truncate", When::Always, "the agent's files can be cut"),
+    hook("file_truncate", "security_file_truncate", When::WhereThereIs, "the agent's files can be cut while open"),
     hook("path_chmod", "security_path_chmod", When::Always, "the agent's files can get another mode"),
     hook("path_chown", "security_path_chown", When::Always, "the agent's files can get another owner"),
     hook("sb_mount", "security_sb_mount", When::Always, "the agent's folders can be mounted over"),
     hook("move_mount", "security_move_mount", When::Always, "the agent's folders can be mounted over"),
     hook("sb_umount", "security_sb_umount", When::Always, "what the agent stands on can be unmounted"),
+    hook("sb_pivotroot", "security_sb_pivotroot", When::Always, "the root that the agent sees can be replaced"),
+    hook(
+        "perf_event_open",
+        "security_perf_event_open",
+        When::Always,
+        "whoever is root can sample the memory of all programs of a CPU",
+    ),
     hook(
         "bprm_check_security",
         "security_bprm_check",
@@ -162,6 +181,11 @@ impl Functions {
         Self { direct, by_lsm, only, preemption, has_bpf_lsm: modules.trim().split(',').any(|module| module == "bpf") }
     }
 
+    /// Whether this kernel needs a hook at all.
+    pub(super) fn needs(&self, index: usize) -> bool {
+        HOOKS[index].when != When::WhereThereIs || self.direct[index].is_some()
+    }
+
     /// The function's id for a way.
     pub(super) fn id(&self, index: usize, way: Way) -> Result<u32, String> {
         match way {
@@ -177,6 +201,10 @@ impl Functions {
 
 /// Why this kernel takes no program of the tier, by trying one that does nothing; nothing if it takes it.
 pub(super) fn refusal(functions: &Functions) -> Option<String> {
+    // With ftrace stopped, programs before functions load, and are attached, and never run.
+    if std::fs::read_to_string(FTRACE).is_ok_and(|on| on.trim() == "0") {
+        return Some(format!("{FTRACE} is 0, so that programs before functions are not run"));
+    }
     let mut refusals = Vec::new();
     for way in WAYS {
         let tried = functions.id(FOUNDATION, way).and_then(|id| {

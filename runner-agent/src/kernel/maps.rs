@@ -9,7 +9,7 @@ use aya::{Ebpf, Pod};
 use super::LoadError;
 
 /// Maps that user space works with, and that a successor needs.
-pub(super) const NAMES: [&str; 22] = [
+pub(super) const NAMES: [&str; 23] = [
     "RING_CRITICAL",
     "RING_BULK",
     "COUNTERS",
@@ -30,6 +30,7 @@ pub(super) const NAMES: [&str; 22] = [
     "GUARDS",
     "GUARDED",
     "AGENTS",
+    "PULSE",
     "SERVICES",
     "PLATFORM",
 ];

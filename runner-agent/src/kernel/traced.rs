@@ -49,7 +49,8 @@ impl Traced {
     ) -> Result<Self, LoadError> {
         let handles: Vec<_> = maps.iter().map(|(name, map)| MapHandle { name, map: map.as_fd() }).collect();
         let object = Object::with_maps(object, &handles).map_err(|error| LoadError::Object(Box::new(error)))?;
-        let is_wanted = |index: &usize| reads_refused || HOOKS[*index].when == When::Always;
+        let is_wanted =
+            |index: &usize| functions.needs(*index) && (reads_refused || HOOKS[*index].when != When::ReadsRefused);
         std::thread::scope(|scope| {
             let object = &object;
             let for_tracepoints = functions.preemption.filter(|_| tracepoints_preempt());

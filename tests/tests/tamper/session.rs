@@ -164,6 +164,8 @@ impl Session {
             ("{act}", ACT.to_owned()),
             ("{agent}", pid.to_string()),
             ("{group}", pid.to_string()),
+            ("{own}", host::own_cgroup().join(format!("runner-agent-job-{pid}")).display().to_string()),
+            ("{logs}", self.log_path.parent().unwrap_or(&self.log_path).display().to_string()),
             ("{log}", self.log_path.display().to_string()),
             ("{home}", self.home.display().to_string().trim_end_matches('/').to_owned()),
             ("{program}", format!("{place}/bin/agent")),

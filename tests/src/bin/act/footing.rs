@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -14,6 +14,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("append", append),
     ("open-for-writing", open_for_writing),
     ("cut", cut),
+    ("cut-unwritable", cut_unwritable),
     ("remove", remove),
     ("rename", rename),
     ("replace", replace),
@@ -53,6 +54,16 @@ fn cut(arguments: &[OsString]) -> io::Result<()> {
     let path = c_string(path(arguments, 0)?)?;
     // SAFETY: the path ends in NUL and lives through the call.
     returned(i64::from(unsafe { libc::truncate(path.as_ptr(), 0) })).map(drop)
+}
+
+/// By opening it for reading alone.
+fn cut_unwritable(arguments: &[OsString]) -> io::Result<()> {
+    let path = c_string(path(arguments, 0)?)?;
+    // SAFETY: the path ends in NUL and lives through the call.
+    let descriptor = returned(i64::from(unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_TRUNC) }))?;
+    // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
+    drop(unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor as i32) });
+    Ok(())
 }
 
 /// A file, or an empty folder.

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
 use crate::{Trick, parsed, returned};
@@ -14,6 +14,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("thread-kill", thread_kill),
     ("pidfd-signal", pidfd_signal),
     ("queue", queue),
+    ("own-pipe", own_pipe),
     ("kill-all", kill_all),
     ("attach", attach),
     ("seize", seize),
@@ -64,6 +65,24 @@ fn process(arguments: &[OsString]) -> io::Result<OwnedFd> {
     let descriptor = call(libc::SYS_pidfd_open, [pid(arguments)?, 0, 0, 0, 0, 0])?;
     // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+}
+
+/// PID SIGNAL: it becomes the owner of a pipe, which signals its owner when there is something to read. No call of that fails
+/// where the signal doesn't go through, so what became of the process says whether it did.
+fn own_pipe(arguments: &[OsString]) -> io::Result<()> {
+    /// As the C library has it; `libc` doesn't name it.
+    const F_SETSIG: i64 = 10;
+    let (reader, mut writer) = io::pipe()?;
+    let control = |command: i64, value: i64| {
+        call(libc::SYS_fcntl, [i64::from(reader.as_raw_fd()), command, value, 0, 0, 0]).map(drop)
+    };
+    control(i64::from(libc::F_SETOWN), pid(arguments)?)?;
+    control(F_SETSIG, parsed(arguments, 1)?)?;
+    control(i64::from(libc::F_SETFL), i64::from(libc::O_ASYNC))?;
+    writer.write_all(b"x")?;
+    let state = fs::read_to_string(format!("/proc/{}/stat", pid(arguments)?))?;
+    let is_stopped = state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+    if is_stopped { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 /// PID SIGNAL

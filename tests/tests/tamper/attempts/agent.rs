@@ -13,6 +13,13 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("stop_by_thread", "SIGSTOP to another of its threads", "exec {act} tamper thread-kill {agent} 19"),
     attempt("stop_by_pidfd", "SIGSTOP by pidfd_send_signal(2)", "exec {act} tamper pidfd-signal {agent} 19"),
     attempt("stop_by_queue", "SIGSTOP by rt_sigqueueinfo(2)", "exec {act} tamper queue {agent} 19"),
+    attempt("stop_by_owner", "SIGSTOP as the owner of a pipe (F_SETOWN)", "exec {act} tamper own-pipe {agent} 19"),
+    attempt(
+        "pull_in",
+        "the agent, moved into a cgroup of the job's",
+        "mkdir -p {own}/pulled && exec {act} footing write {own}/pulled/cgroup.procs {agent}",
+    )
+    .told(&[Told::Finding("agent-tampering"), Told::Finding("cgroup-escape")]),
     attempt("stop_by_group", "SIGSTOP to its process group", "exec setsid -w {act} tamper kill -{group} 19")
         // The call succeeds, because the job itself is of that group.
         .expect(Found, Found),

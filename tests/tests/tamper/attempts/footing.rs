@@ -6,6 +6,14 @@ use crate::attempt::{Attempt, In, Told, attempt, footing};
 pub const ATTEMPTS: &[Attempt] = &[
     footing("log_append", "the log, opened and written to", "exec {act} footing append {log}").fatal(),
     footing("log_cut", "truncate(2) of the log", "exec {act} footing cut {log}").fatal(),
+    footing(
+        "log_cut_unwritable",
+        "the log, opened for reading with O_TRUNC",
+        "exec {act} footing cut-unwritable {log}",
+    )
+    .fatal(),
+    footing("log_bind", "a file mounted over the log", "exec {act} footing bind {home}/policy.yml {log}").fatal(),
+    footing("log_folder", "the log's folder, renamed", "exec {act} footing rename {logs} {logs}-elsewhere").fatal(),
     footing("log_remove", "the log, removed", "exec {act} footing remove {log}").fatal(),
     footing("log_rename", "the log, renamed", "exec {act} footing rename {log} {place}/elsewhere").fatal(),
     footing("log_replace", "another file under the log's name", "exec {act} footing replace {log}").fatal(),

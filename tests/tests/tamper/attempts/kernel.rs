@@ -4,6 +4,7 @@ use crate::attempt::Outcome::Denied;
 use crate::attempt::{Attempt, Told, kernel};
 
 const REPAIRED: &[Told] = &[Told::Agent("repaired")];
+const PROBES: &[Told] = &[Told::Finding("process-access")];
 const DISARMED: &[Told] = &[Told::Finding("kernel-tampering"), Told::Agent("disarmed")];
 
 pub const ATTEMPTS: &[Attempt] = &[
@@ -25,6 +26,21 @@ pub const ATTEMPTS: &[Attempt] = &[
     ),
     kernel("modprobe", "modprobe, opened for writing", "exec {act} footing open-for-writing /proc/sys/kernel/modprobe"),
     kernel("sysrq", "sysrq-trigger, opened for writing", "exec {act} footing open-for-writing /proc/sysrq-trigger"),
+    kernel("sysrq_mask", "sysrq, opened for writing", "exec {act} footing open-for-writing /proc/sys/kernel/sysrq"),
+    kernel(
+        "ftrace",
+        "ftrace_enabled, opened for writing",
+        "exec {act} footing open-for-writing /proc/sys/kernel/ftrace_enabled",
+    )
+    .told(&[Told::Finding("agent-tampering")]),
+    kernel(
+        "uprobes",
+        "probes of any program by tracefs, opened for writing",
+        "mkdir -p {home}/t; mount -t tracefs t {home}/t && exec {act} footing open-for-writing {home}/t/uprobe_events",
+    )
+    .told(PROBES)
+    .guest("tracefs is this machine's"),
+    kernel("sample", "all programs of a CPU, by perf_event_open(2)", "exec {act} attack sample none").told(PROBES),
     kernel("module_from_file", "finit_module(2)", "exec {act} attack module-from-file none").always(Denied),
     kernel("module_from_memory", "init_module(2)", "exec {act} attack module-from-memory none").always(Denied),
     kernel("module_remove", "delete_module(2)", "exec {act} attack remove-module none").always(Denied),
