@@ -157,6 +157,12 @@ pub struct Offsets {
     pub regs_arg2: u32,
     /// `pt_regs`: fifth argument (the address of sendto(2)).
     pub regs_arg4: u32,
+    /// `pt_regs`: first argument of a 32-bit system call; of this and the next two, the low four bytes count.
+    pub regs_compat_arg0: u32,
+    /// `pt_regs`: second argument of a 32-bit system call.
+    pub regs_compat_arg1: u32,
+    /// `pt_regs`: third argument of a 32-bit system call.
+    pub regs_compat_arg2: u32,
     /// Level of the cgroups that jobs live in, counted from the root of the v2 hierarchy.
     pub job_cgroup_level: u32,
     /// Inode number of the mount namespace that the agent is in.
@@ -191,7 +197,7 @@ pub mod action {
     pub const SOCKET_32: u8 = 11;
     /// Moved bytes from one descriptor to another.
     pub const MOVE_BYTES: u8 = 12;
-    /// Did, or tried, something against the agent, the runner or the kernel; the second table says what.
+    /// Did, or tried, something against the agent, the runner or the kernel; a table of its own says what.
     pub const GUARD: u8 = 13;
 }
 

@@ -166,9 +166,9 @@ pub static BLOCKING: u32 = 0;
 pub static RUNNER: u32 = 0;
 
 /// Which operation a system call is, one of [`runner_agent_common::guard::operation`], and above that how it is read, one of
-/// [`runner_agent_common::offsets::form`]; native numbers alone.
+/// [`runner_agent_common::offsets::form`]: by native number, then by 32-bit number.
 #[unsafe(no_mangle)]
-pub static GUARD_OPERATIONS: [u16; SYSCALLS] = [0; SYSCALLS];
+pub static GUARD_OPERATIONS: [[u16; SYSCALLS]; 2] = [[0; SYSCALLS]; 2];
 
 /// What to do with each system call: low four bits for the native table, high four for the 32-bit one.
 #[unsafe(no_mangle)]

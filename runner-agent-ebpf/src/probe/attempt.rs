@@ -2,16 +2,16 @@
 //! tier what no `security_*` function is asked about.
 //!
 //! Hook: raw tracepoint `sys_exit`, by way of `syscall.rs`.
-//! Sees: native calls. Misses: the same by 32-bit calls, clone3(2) whose maker writes over its flags before the child runs (they
-//! share memory, and vfork's wait is not asked for), kill(0, …) by whoever is of the agent's own group, and numbers of
-//! processes in another pid namespace, which mean somebody else there. Nothing of this is denied: it has happened.
+//! Sees: native and 32-bit calls. Misses: clone3(2) whose maker writes over its flags before the child runs (they share memory,
+//! and vfork's wait is not asked for), kill(0, …) by whoever is of the agent's own group, and numbers of processes in another
+//! pid namespace, which mean somebody else there. Nothing of this is denied: it has happened.
 
 use runner_agent_common::guard::{operation, priority};
 use runner_agent_common::offsets::{SYSCALLS, form};
 use runner_agent_common::record::ProcessKey;
 
 use crate::guard::{self, Attempt};
-use crate::kernel::{Address, file_on, offset, pointer, read, read_user};
+use crate::kernel::{Address, any, file_on, offset, pointer, read, read_user};
 use crate::maps::GUARD_OPERATIONS;
 use crate::runner;
 use crate::task::Member;
@@ -19,23 +19,24 @@ use crate::task::Member;
 /// `PTRACE_ATTACH` and `PTRACE_SEIZE`.
 const TAKES_CONTROL: [u64; 2] = [16, 0x4206];
 
-/// Tells of a call that has returned.
+/// Tells of a call that has returned; `is_compat` when it was a 32-bit one.
 #[inline(never)]
-pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
+pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64, is_compat: bool) {
     if number >= SYSCALLS as u64 {
         return;
     }
-    // SAFETY: `number` is below the table's length.
-    let entry = unsafe { GUARD_OPERATIONS.as_ptr().add(number as usize) };
+    // So that the verifier goes through what is below once, and not for each kind of call.
+    let is_compat = any(u64::from(is_compat)) & 1;
+    let entry = number + is_compat * SYSCALLS as u64;
+    // SAFETY: `number` is below the length of each of the two tables.
+    let entry = unsafe { GUARD_OPERATIONS.as_ptr().cast::<u16>().add(entry as usize) };
     // SAFETY: as above; volatile because user space replaces the table before loading.
     let entry = unsafe { core::ptr::read_volatile(entry) };
     let (operation, form) = (entry & 0xff, entry >> form::SHIFT);
     if operation == 0 {
         return;
     }
-    let first: u64 = read(regs + offset!(regs_arg0));
-    let second: u64 = read(regs + offset!(regs_arg1));
-    let third: u64 = read(regs + offset!(regs_arg2));
+    let [first, second, third] = arguments(regs, is_compat != 0);
     let mut attempt = Attempt::over(operation, first);
     attempt.failed = u16::from(result < 0);
     match operation {
@@ -116,6 +117,18 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64) {
         _ => attempt.detail = 0,
     }
     guard::answer(member, &attempt);
+}
+
+/// The first three arguments.
+#[inline(always)]
+fn arguments(regs: Address, is_compat: bool) -> [u64; 3] {
+    if is_compat {
+        let low = |register| any(u64::from(read::<u32>(regs + register)));
+        [low(offset!(regs_compat_arg0)), low(offset!(regs_compat_arg1)), low(offset!(regs_compat_arg2))]
+    } else {
+        let whole = |register| any(read::<u64>(regs + register));
+        [whole(offset!(regs_arg0)), whole(offset!(regs_arg1)), whole(offset!(regs_arg2))]
+    }
 }
 
 /// The flags stand first in what it is given.

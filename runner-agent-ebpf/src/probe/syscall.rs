@@ -52,12 +52,14 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let result: u64 = ctx.arg(1);
     let result = result as i64;
     // Whoever moves something: what lies below it may be watched now. Nothing is kept of who it was.
-    if actions & NATIVE == action::MOVE || actions >> COMPAT_SHIFT == action::MOVE {
+    let by_compat = actions >> COMPAT_SHIFT;
+    if actions & NATIVE == action::MOVE || by_compat == action::MOVE {
         if result == 0 {
             watch::forget_unwatched();
         }
-        // A number that means something else in the native table: 302 is prlimit64(2) there.
-        if actions & NATIVE != action::GUARD {
+        // A number that means something else in the other table: 302 is prlimit64(2) in the native one, 264 is clock_settime(2)
+        // in the 32-bit one.
+        if actions & NATIVE != action::GUARD && by_compat != action::GUARD {
             return 0;
         }
     }
@@ -68,7 +70,6 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     // The most frequent one; who opened, and by which table, is asked of few.
-    let by_compat = actions >> COMPAT_SHIFT;
     let is_open = if matches!(by_compat, action::IGNORE | action::OPEN) {
         actions & NATIVE == action::OPEN || by_compat == action::OPEN
     } else {
@@ -97,12 +98,12 @@ fn returned(regs: Address, number: u64, result: i64, actions: u8) {
     let action = if compat { actions >> COMPAT_SHIFT } else { actions & NATIVE };
     let flags = if compat { flag::COMPAT } else { 0 };
     match action {
-        action::GUARD => attempt::told(&member, regs, number, result),
+        action::GUARD => attempt::told(&member, regs, number, result, compat),
         action::FORK if result >= 0 => {
             if result == 0 {
                 doors::born(&member);
             }
-            attempt::told(&member, regs, number, result);
+            attempt::told(&member, regs, number, result, compat);
         }
         action::SOCKET_32 if result >= 0 => doors::socket_created_32(&member, result as u64),
         action::SOCKET if result >= 0 => socket_created(&member, regs, flags),

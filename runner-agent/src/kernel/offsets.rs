@@ -11,6 +11,7 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
     let mut finder = Finder { btf, missing: Vec::new() };
     let registers = &ARCH.registers;
     let [second, third, fifth] = &registers.others;
+    let [compat_first, compat_second, compat_third] = &registers.compat;
     let offsets = Offsets {
         task_tgid: finder.field("task_struct", &["tgid"]),
         task_pid: finder.field("task_struct", &["pid"]),
@@ -86,6 +87,9 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         regs_arg1: finder.register(second),
         regs_arg2: finder.register(third),
         regs_arg4: finder.register(fifth),
+        regs_compat_arg0: finder.register(compat_first),
+        regs_compat_arg1: finder.register(compat_second),
+        regs_compat_arg2: finder.register(compat_third),
         job_cgroup_level,
         agent_mount_namespace: super::procfs::own_mount_namespace(),
     };

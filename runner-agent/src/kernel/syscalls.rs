@@ -4,7 +4,7 @@ use libc::c_long;
 use runner_agent_common::guard::operation;
 use runner_agent_common::offsets::{SYSCALLS, action, form};
 
-use super::arch::ARCH;
+use super::arch::{ARCH, GuardedCalls};
 
 /// What system calls are looked at for, besides what every job's are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,8 +22,9 @@ pub struct Looks {
 pub struct SyscallTables {
     /// Native numbers in the low four bits, 32-bit ones in the high.
     pub actions: [u8; SYSCALLS],
-    /// Which operation a native number is, and in the high eight bits how it is read, where its action is `GUARD`.
-    pub operations: [u16; SYSCALLS],
+    /// Which operation a number is, and in the high eight bits how it is read, where its action is `GUARD`: native numbers first, then
+    /// 32-bit ones.
+    pub operations: [[u16; SYSCALLS]; 2],
 }
 
 /// Makes the tables. `is_hooked` says which hooks of the tracing tier see an operation before its system call returns.
@@ -31,16 +32,21 @@ pub fn tables(looks: Looks, is_hooked: impl Fn(&str) -> bool) -> SyscallTables {
     let mut actions = [0; SYSCALLS];
     native(&mut actions, looks);
     compat(&mut actions, looks);
-    let mut operations = [0; SYSCALLS];
+    let mut operations = [[0; SYSCALLS]; 2];
+    let mut guard = |table: usize, number: Option<c_long>, operation: u16| {
+        let Some(number) = number.map(|number| number as usize) else { return };
+        operations[table][number] = operation;
+        // Where forks are looked at, these are looked at with them.
+        if actions[number] >> (4 * table) & 0xf != action::FORK {
+            actions[number] |= action::GUARD << (4 * table);
+        }
+    };
     for (calls, operation, hooks) in ATTEMPTS {
         if hooks.is_empty() || !hooks.iter().all(|hook| is_hooked(hook)) {
-            for &(call, form) in *calls {
-                let number = call as usize;
-                operations[number] = *operation | form << form::SHIFT;
-                // Where forks are looked at, these are looked at with them.
-                if actions[number] & 0xf != action::FORK {
-                    actions[number] |= action::GUARD;
-                }
+            for call in *calls {
+                let operation = *operation | call.form << form::SHIFT;
+                guard(0, call.native, operation);
+                guard(1, call.compat, operation);
             }
         }
     }
@@ -86,17 +92,46 @@ fn compat(actions: &mut [u8; SYSCALLS], looks: Looks) {
     }
 }
 
-/// A call, and how it is read.
-type Read = (c_long, u16);
-
-const fn plain(call: c_long) -> Read {
-    (call, form::PLAIN)
+/// A call by its numbers in the native and in the 32-bit table, and how it is read.
+struct Call {
+    native: Option<c_long>,
+    compat: Option<c_long>,
+    form: u16,
 }
 
-/// What makes a process: told where it is in its new namespaces already, if the kernel tells of that.
-const fn clone(call: c_long, by_child: u16, by_parent: u16) -> Read {
-    (call, if ARCH.child_returns { by_child } else { by_parent })
+impl Call {
+    /// A number of each table.
+    const fn new(native: c_long, compat: c_long) -> Self {
+        Self { native: Some(native), compat: Some(compat), form: form::PLAIN }
+    }
+
+    /// A number that is the same in both, as all are that came since Linux 5.1.
+    const fn shared(number: c_long) -> Self {
+        Self::new(number, number)
+    }
+
+    /// What the 32-bit table alone has, if it has it.
+    const fn compat(number: Option<c_long>) -> Self {
+        Self { native: None, compat: number, form: form::PLAIN }
+    }
+
+    /// One that isn't read as most of its operation are.
+    const fn read_as(self, form: u16) -> Self {
+        Self { form, ..self }
+    }
+
+    /// What makes a process: told where it is in its new namespaces already, if the kernel tells of that.
+    const fn told(self, by_child: u16, by_parent: u16) -> Self {
+        self.read_as(if ARCH.child_returns { by_child } else { by_parent })
+    }
 }
+
+/// Numbers of the 32-bit table that the native one has for something else.
+const COMPAT: &GuardedCalls = &ARCH.compat.guarded;
+
+// Calls of the 32-bit table for times of 64 bits, on every architecture (asm-generic/unistd.h).
+const CLOCK_SETTIME_64: c_long = 404;
+const CLOCK_ADJTIME_64: c_long = 405;
 
 /// The C library for aarch64 that binaries are linked with has no name for it (asm-generic/unistd.h).
 #[cfg(target_arch = "aarch64")]
@@ -106,54 +141,90 @@ const KEXEC_FILE_LOAD: c_long = libc::SYS_kexec_file_load;
 
 /// System calls that are attempts at the agent, the runner or the kernel: with the operation, and the hooks of the tracing
 /// tier that see it better.
-const ATTEMPTS: &[(&[Read], u16, &[&str])] = &[
+const ATTEMPTS: &[(&[Call], u16, &[&str])] = &[
     (
         &[
-            plain(libc::SYS_kill),
-            plain(libc::SYS_rt_sigqueueinfo),
-            plain(libc::SYS_tkill),
-            (libc::SYS_tgkill, form::THREAD),
-            (libc::SYS_rt_tgsigqueueinfo, form::THREAD),
-            (libc::SYS_pidfd_send_signal, form::PIDFD),
+            Call::new(libc::SYS_kill, COMPAT.kill),
+            Call::new(libc::SYS_rt_sigqueueinfo, COMPAT.rt_sigqueueinfo),
+            Call::new(libc::SYS_tkill, COMPAT.tkill),
+            Call::new(libc::SYS_tgkill, COMPAT.tgkill).read_as(form::THREAD),
+            Call::new(libc::SYS_rt_tgsigqueueinfo, COMPAT.rt_tgsigqueueinfo).read_as(form::THREAD),
+            Call::shared(libc::SYS_pidfd_send_signal).read_as(form::PIDFD),
         ],
         operation::SIGNAL,
         &["task_kill"],
     ),
     (
         &[
-            (libc::SYS_ptrace, form::PTRACE),
-            plain(libc::SYS_process_vm_readv),
-            plain(libc::SYS_process_vm_writev),
-            (libc::SYS_pidfd_getfd, form::PIDFD),
+            Call::new(libc::SYS_ptrace, COMPAT.ptrace).read_as(form::PTRACE),
+            Call::new(libc::SYS_process_vm_readv, COMPAT.process_vm_readv),
+            Call::new(libc::SYS_process_vm_writev, COMPAT.process_vm_writev),
+            Call::shared(libc::SYS_pidfd_getfd).read_as(form::PIDFD),
         ],
         operation::TRACE,
         &["ptrace_access_check"],
     ),
-    (&[(libc::SYS_setpriority, form::SETPRIORITY)], operation::PRIORITY, &["task_setnice"]),
+    (
+        &[Call::new(libc::SYS_setpriority, COMPAT.setpriority).read_as(form::SETPRIORITY)],
+        operation::PRIORITY,
+        &["task_setnice"],
+    ),
     (
         &[
-            plain(libc::SYS_sched_setparam),
-            plain(libc::SYS_sched_setscheduler),
-            plain(libc::SYS_sched_setaffinity),
-            plain(libc::SYS_sched_setattr),
+            Call::new(libc::SYS_sched_setparam, COMPAT.sched_setparam),
+            Call::new(libc::SYS_sched_setscheduler, COMPAT.sched_setscheduler),
+            Call::new(libc::SYS_sched_setaffinity, COMPAT.sched_setaffinity),
+            Call::new(libc::SYS_sched_setattr, COMPAT.sched_setattr),
         ],
         operation::PRIORITY,
         &["task_setscheduler"],
     ),
-    (&[(libc::SYS_prlimit64, form::PRLIMIT)], operation::PRIORITY, &["task_setrlimit"]),
-    (&[plain(libc::SYS_bpf)], operation::BPF, &["bpf"]),
-    (&[plain(libc::SYS_init_module), plain(libc::SYS_kexec_load)], operation::KERNEL_CODE, &["kernel_load_data"]),
-    (&[plain(libc::SYS_finit_module), plain(KEXEC_FILE_LOAD)], operation::KERNEL_CODE, &["kernel_read_file"]),
-    (&[plain(libc::SYS_delete_module)], operation::KERNEL_CODE, &[]),
-    (&[plain(libc::SYS_settimeofday), plain(libc::SYS_clock_settime)], operation::CLOCK, &["settime"]),
-    (&[(libc::SYS_adjtimex, form::ADJTIMEX), (libc::SYS_clock_adjtime, form::CLOCK_ADJTIME)], operation::CLOCK, &[]),
-    (&[plain(libc::SYS_reboot)], operation::REBOOT, &[]),
+    (
+        &[Call::new(libc::SYS_prlimit64, COMPAT.prlimit64).read_as(form::PRLIMIT)],
+        operation::PRIORITY,
+        &["task_setrlimit"],
+    ),
+    (&[Call::new(libc::SYS_bpf, COMPAT.bpf)], operation::BPF, &["bpf"]),
+    (
+        &[Call::new(libc::SYS_init_module, COMPAT.init_module), Call::new(libc::SYS_kexec_load, COMPAT.kexec_load)],
+        operation::KERNEL_CODE,
+        &["kernel_load_data"],
+    ),
     (
         &[
-            clone(libc::SYS_clone, form::CLONE, form::CLONE_BY_PARENT),
-            clone(libc::SYS_clone3, form::CLONE3, form::CLONE3_BY_PARENT),
-            plain(libc::SYS_unshare),
-            (libc::SYS_setns, form::SETNS),
+            Call::new(libc::SYS_finit_module, COMPAT.finit_module),
+            Call { native: Some(KEXEC_FILE_LOAD), ..Call::compat(COMPAT.kexec_file_load) },
+        ],
+        operation::KERNEL_CODE,
+        &["kernel_read_file"],
+    ),
+    (&[Call::new(libc::SYS_delete_module, COMPAT.delete_module)], operation::KERNEL_CODE, &[]),
+    (
+        &[
+            Call::new(libc::SYS_settimeofday, COMPAT.settimeofday),
+            Call::new(libc::SYS_clock_settime, COMPAT.clock_settime),
+            Call::compat(Some(CLOCK_SETTIME_64)),
+            Call::compat(COMPAT.stime),
+        ],
+        operation::CLOCK,
+        &["settime"],
+    ),
+    (
+        &[
+            Call::new(libc::SYS_adjtimex, COMPAT.adjtimex).read_as(form::ADJTIMEX),
+            Call::new(libc::SYS_clock_adjtime, COMPAT.clock_adjtime).read_as(form::CLOCK_ADJTIME),
+            Call::compat(Some(CLOCK_ADJTIME_64)).read_as(form::CLOCK_ADJTIME),
+        ],
+        operation::CLOCK,
+        &[],
+    ),
+    (&[Call::new(libc::SYS_reboot, COMPAT.reboot)], operation::REBOOT, &[]),
+    (
+        &[
+            Call::new(libc::SYS_clone, COMPAT.clone).told(form::CLONE, form::CLONE_BY_PARENT),
+            Call::shared(libc::SYS_clone3).told(form::CLONE3, form::CLONE3_BY_PARENT),
+            Call::new(libc::SYS_unshare, COMPAT.unshare),
+            Call::new(libc::SYS_setns, COMPAT.setns).read_as(form::SETNS),
         ],
         operation::NAMESPACE,
         &[],
@@ -184,16 +255,53 @@ mod tests {
         let compat = |action: u8| tables.actions.iter().filter(|found| *found >> 4 == action).count();
         assert_eq!(compat(action::OPEN), ARCH.compat.opens.len());
         assert_eq!(compat(action::MOVE), ARCH.compat.moves.len());
+        assert_eq!(compat(action::FORK), ARCH.compat.forks.len());
         assert_eq!(compat(action::SOCKET_32), ARCH.compat.sockets.len());
+        assert_eq!(compat(action::IO_URING), 1);
+        // What makes a process is looked at with forks.
+        let guarded = tables.operations[1].iter().filter(|&&entry| entry != 0).count();
+        assert_eq!(compat(action::GUARD), guarded - 2);
     }
 
     #[test]
     fn what_a_hook_sees_is_not_looked_at_again() {
         let both = |is_hooked: bool| tables(ALL, |hook| is_hooked && hook == "task_kill");
-        let kill = libc::SYS_kill as usize;
-        assert_eq!((both(false).actions[kill], both(false).operations[kill]), (action::GUARD, operation::SIGNAL));
-        assert_eq!((both(true).actions[kill] & 0xf, both(true).operations[kill]), (0, 0));
-        let tgkill = both(false).operations[libc::SYS_tgkill as usize];
-        assert_eq!((tgkill & 0xff, tgkill >> form::SHIFT), (operation::SIGNAL, form::THREAD));
+        let (native, compat) = (libc::SYS_kill as usize, COMPAT.kill as usize);
+        let of_native = |tables: SyscallTables| (tables.actions[native] & 0xf, tables.operations[0][native]);
+        let of_compat = |tables: SyscallTables| (tables.actions[compat] >> 4, tables.operations[1][compat]);
+        assert_eq!(of_native(both(false)), (action::GUARD, operation::SIGNAL));
+        assert_eq!(of_compat(both(false)), (action::GUARD, operation::SIGNAL));
+        assert_eq!((of_native(both(true)), of_compat(both(true))), ((0, 0), (0, 0)));
+    }
+
+    #[test]
+    fn a_call_is_the_same_attempt_by_either_table() {
+        let [native, compat] = tables(ALL, |_| false).operations;
+        let pairs = [
+            (libc::SYS_kill, COMPAT.kill, operation::SIGNAL, form::PLAIN),
+            (libc::SYS_tgkill, COMPAT.tgkill, operation::SIGNAL, form::THREAD),
+            (libc::SYS_pidfd_getfd, libc::SYS_pidfd_getfd, operation::TRACE, form::PIDFD),
+            (libc::SYS_clock_adjtime, COMPAT.clock_adjtime, operation::CLOCK, form::CLOCK_ADJTIME),
+            (libc::SYS_clock_adjtime, CLOCK_ADJTIME_64, operation::CLOCK, form::CLOCK_ADJTIME),
+            (libc::SYS_setns, COMPAT.setns, operation::NAMESPACE, form::SETNS),
+        ];
+        for (of_native, of_compat, operation, form) in pairs {
+            let expected = operation | form << form::SHIFT;
+            assert_eq!((native[of_native as usize], compat[of_compat as usize]), (expected, expected), "{of_native}");
+        }
+        let listed = ATTEMPTS.iter().flat_map(|(calls, ..)| *calls);
+        let numbers = listed.clone().filter_map(|call| call.native).count();
+        assert_eq!(native.iter().filter(|&&entry| entry != 0).count(), numbers, "two calls have one number");
+        let numbers = listed.filter_map(|call| call.compat).count();
+        assert_eq!(compat.iter().filter(|&&entry| entry != 0).count(), numbers, "two calls have one number");
+    }
+
+    #[test]
+    fn no_32_bit_attempt_has_the_number_of_a_call_that_the_probe_leaves_early() {
+        // What `sys_exit` judges by the native table alone, before it asks which table a call is of.
+        let early = [action::READ, action::WRITE, action::MOVE_BYTES, action::CONNECT, action::SENDTO, action::SENDMSG];
+        for (number, actions) in tables(ALL, |_| false).actions.into_iter().enumerate() {
+            assert!(actions >> 4 != action::GUARD || !early.contains(&(actions & 0xf)), "{number}");
+        }
     }
 }

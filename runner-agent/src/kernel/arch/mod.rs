@@ -31,6 +31,8 @@ pub(super) struct Registers {
     pub first: &'static str,
     /// Second, third and fifth argument.
     pub others: [Register; 3],
+    /// First, second and third argument of a 32-bit call, in the low four bytes.
+    pub compat: [Register; 3],
 }
 
 /// A field, or an element of eight bytes in an array.
@@ -54,4 +56,39 @@ pub(super) struct CompatCalls {
     /// What makes a socket, or multiplexes calls of which one does.
     pub sockets: &'static [i64],
     pub io_uring: i64,
+    pub guarded: GuardedCalls,
+}
+
+/// Of the 32-bit table, what may be an attempt at the agent, the runner or the kernel. Numbers from 403 on aren't here: they are the
+/// same on every architecture.
+pub(super) struct GuardedCalls {
+    pub kill: i64,
+    pub tkill: i64,
+    pub tgkill: i64,
+    pub rt_sigqueueinfo: i64,
+    pub rt_tgsigqueueinfo: i64,
+    pub ptrace: i64,
+    pub process_vm_readv: i64,
+    pub process_vm_writev: i64,
+    pub setpriority: i64,
+    pub sched_setparam: i64,
+    pub sched_setscheduler: i64,
+    pub sched_setaffinity: i64,
+    pub sched_setattr: i64,
+    pub prlimit64: i64,
+    pub bpf: i64,
+    pub init_module: i64,
+    pub finit_module: i64,
+    pub delete_module: i64,
+    pub kexec_load: i64,
+    pub kexec_file_load: Option<i64>,
+    pub stime: Option<i64>,
+    pub settimeofday: i64,
+    pub clock_settime: i64,
+    pub adjtimex: i64,
+    pub clock_adjtime: i64,
+    pub reboot: i64,
+    pub clone: i64,
+    pub unshare: i64,
+    pub setns: i64,
 }

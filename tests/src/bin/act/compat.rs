@@ -6,14 +6,27 @@ use std::net::Ipv4Addr;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
-use crate::{Trick, parsed, text};
+use crate::{Trick, parsed, returned, text};
 
-pub const TRICKS: &[(&str, Trick)] =
-    &[("open", open), ("connect", connect), ("stream", stream), ("datagram", datagram), ("frame", frame)];
+pub const TRICKS: &[(&str, Trick)] = &[
+    ("open", open),
+    ("connect", connect),
+    ("stream", stream),
+    ("datagram", datagram),
+    ("frame", frame),
+    ("kill", kill),
+    ("unshare", unshare),
+    ("clone", clone),
+    ("restart-wrongly", restart_wrongly),
+];
 
 // Numbers of the 32-bit table: arch/x86/entry/syscalls/syscall_32.tbl.
 const WRITE_32: u32 = 4;
 const OPEN_32: u32 = 5;
+const KILL_32: u32 = 37;
+const REBOOT_32: u32 = 88;
+const CLONE_32: u32 = 120;
+const UNSHARE_32: u32 = 310;
 const SOCKET_32: u32 = 359;
 const CONNECT_32: u32 = 362;
 const SENDMSG_32: u32 = 370;
@@ -103,4 +116,29 @@ fn frame(arguments: &[OsString]) -> io::Result<()> {
     let made = call(SOCKET_32, libc::AF_PACKET as u32, libc::SOCK_DGRAM as u32, 0)?;
     // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
     crate::raw::frame_over(&unsafe { OwnedFd::from_raw_fd(made) }, arguments)
+}
+
+/// PID SIGNAL
+fn kill(arguments: &[OsString]) -> io::Result<()> {
+    call(KILL_32, parsed::<i32>(arguments, 0)? as u32, parsed(arguments, 1)?, 0).map(drop)
+}
+
+/// FLAGS
+fn unshare(arguments: &[OsString]) -> io::Result<()> {
+    call(UNSHARE_32, parsed(arguments, 0)?, 0, 0).map(drop)
+}
+
+/// FLAGS: a child in namespaces of its own, which ends at once.
+fn clone(arguments: &[OsString]) -> io::Result<()> {
+    let child = call(CLONE_32, parsed::<u32>(arguments, 0)? | libc::SIGCHLD as u32, 0, 0)?;
+    if child == 0 {
+        std::process::exit(0);
+    }
+    // SAFETY: waits for the child made above; no memory is handed over.
+    returned(i64::from(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) })).map(drop)
+}
+
+/// With magic numbers that the kernel knows nothing of.
+fn restart_wrongly(_: &[OsString]) -> io::Result<()> {
+    call(REBOOT_32, 0, 0, 0).map(drop)
 }

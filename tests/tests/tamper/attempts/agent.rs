@@ -7,6 +7,7 @@ const INSPECTED: &[Told] = &[Told::Finding("foreign-environ"), Told::Finding("pr
 
 pub const ATTEMPTS: &[Attempt] = &[
     attempt("kill", "SIGKILL", "exec {act} tamper kill {agent} 9").fatal(),
+    attempt("kill_by_32_bit", "SIGKILL by a 32-bit call", "exec {act} compat kill {agent} 9").fatal(),
     attempt("terminate", "SIGTERM", "exec {act} tamper kill {agent} 15").fatal(),
     attempt("stop", "SIGSTOP by kill(2)", "exec {act} tamper kill {agent} 19"),
     attempt("stop_by_tgkill", "SIGSTOP by tgkill(2)", "exec {act} tamper tgkill {agent} 19"),

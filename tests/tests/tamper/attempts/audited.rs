@@ -43,6 +43,10 @@ pub const ATTEMPTS: &[Attempt] = &[
             .always(Found),
     ),
     audited(
+        kernel("audited_restart_32_bit", "the same by a 32-bit call", "exec {act} compat restart-wrongly none")
+            .always(Found),
+    ),
+    audited(
         attempt(
             "audited_cgroup_kill",
             "cgroup.kill of another cgroup",

@@ -25,6 +25,12 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("namespaces_by_clone", "clone(2) into a namespace", "exec {act} attack clone 67108864")
         .told(NAMESPACE)
         .always(Found),
+    attempt("namespaces_by_32_bit", "unshare(2) by a 32-bit call", "exec {act} compat unshare 67108864")
+        .told(NAMESPACE)
+        .always(Found),
+    attempt("clone_by_32_bit", "clone(2) by a 32-bit call", "exec {act} compat clone 67108864")
+        .told(NAMESPACE)
+        .always(Found),
     attempt("namespace_entered", "setns(2) without a word of which", "exec {act} attack enter /proc/self/ns/uts")
         .told(NAMESPACE)
         .always(Found),
