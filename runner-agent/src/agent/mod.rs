@@ -25,6 +25,7 @@ mod service;
 mod signals;
 mod state;
 mod station;
+mod subjects;
 mod succession;
 mod tending;
 mod watched;

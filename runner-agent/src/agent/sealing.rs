@@ -1,7 +1,7 @@
 //! The seal on a job: signatures on its log while it runs, and at its end a receipt and a statement about it.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +12,14 @@ use sha2::{Digest as _, Sha256};
 use super::at_work::AtWork;
 use super::run::Outcome;
 use super::station::Station;
+use super::subjects::artifacts;
 use crate::identity::JobIdentity;
 use crate::job::Job;
 use crate::kernel::{Tier, procfs};
 use crate::ledger::{Ledger, SigningKey};
 use crate::notice::{Account, Content, ReceiptIssued};
 use crate::policy::Trust;
-use crate::receipt::{Artifact, Facts, HookTaken, LogState, Receipt, Setup};
+use crate::receipt::{Facts, HookTaken, LogState, Receipt, Setup};
 use crate::sink::wire::{Encoder, receipt, statement};
 use crate::text::hex;
 
@@ -174,30 +175,6 @@ fn setup(tier: Tier, hooks: Vec<HookTaken>) -> Setup {
         tier: tier.name(),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         hooks,
-    }
-}
-
-/// Files as they are now. One that can't be read is named without a digest: that it was promised and isn't there says something.
-fn artifacts(subjects: &[PathBuf]) -> Vec<Artifact> {
-    let artifact = |path: &PathBuf| {
-        let sha256 = digest(path).unwrap_or_else(|error| {
-            tracing::error!("the receipt is to be about {}, which can't be read: {error}", path.display());
-            String::new()
-        });
-        Artifact { name: path.display().to_string(), sha256 }
-    };
-    subjects.iter().map(artifact).collect()
-}
-
-fn digest(path: &Path) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let mut whole = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&whole.finalize())),
-            read => whole.update(&buffer[..read]),
-        }
     }
 }
 
