@@ -65,7 +65,9 @@ impl Station {
             self.kernel.remove_job(slot)?;
             return Err(error);
         }
-        if let Err(error) = self.announced(slot) {
+        // The job's log, sinks, resolver and gate have threads of their own.
+        let out_of_reach = self.kernel.add_own_threads().map_err(RunError::from);
+        if let Err(error) = out_of_reach.and_then(|()| self.announced(slot)) {
             self.end(slot, None)?;
             return Err(error);
         }

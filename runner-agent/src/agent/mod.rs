@@ -27,6 +27,7 @@ mod service;
 mod signals;
 mod state;
 mod station;
+mod subjects;
 mod succession;
 mod tending;
 mod watched;

@@ -1,7 +1,7 @@
 //! The seal on a job: signatures on its log while it runs, and at its end a receipt and a statement about it.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +12,14 @@ use sha2::{Digest as _, Sha256};
 use super::at_work::AtWork;
 use super::run::Outcome;
 use super::station::Station;
+use super::subjects::artifacts;
 use crate::identity::JobIdentity;
 use crate::job::Job;
 use crate::kernel::{Tier, procfs};
 use crate::ledger::{Ledger, SigningKey};
 use crate::notice::{Account, Content, ReceiptIssued};
 use crate::policy::Trust;
-use crate::receipt::{Artifact, Facts, HookTaken, LogState, Receipt, Setup};
+use crate::receipt::{Facts, HookTaken, LogState, Receipt, Setup};
 use crate::sink::wire::{Encoder, receipt, statement};
 use crate::text::hex;
 
@@ -177,38 +178,59 @@ fn setup(tier: Tier, hooks: Vec<HookTaken>) -> Setup {
     }
 }
 
-/// Files as they are now. One that can't be read is named without a digest: that it was promised and isn't there says something.
-fn artifacts(subjects: &[PathBuf]) -> Vec<Artifact> {
-    let artifact = |path: &PathBuf| {
-        let sha256 = digest(path).unwrap_or_else(|error| {
-            tracing::error!("the receipt is to be about {}, which can't be read: {error}", path.display());
-            String::new()
-        });
-        Artifact { name: path.display().to_string(), sha256 }
-    };
-    subjects.iter().map(artifact).collect()
-}
-
-fn digest(path: &Path) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let mut whole = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&whole.finalize())),
-            read => whole.update(&buffer[..read]),
-        }
-    }
-}
-
-/// Writes a new file in place of what is there, readable for its owner alone: it names programs and paths. A link that somebody
-/// put there is replaced and not followed.
+/// Puts a new file in place of what is there, whole or not at all: who waits for it never reads a part, and a full disk leaves the
+/// one before. It is readable for its owner alone: it names programs and paths. A link that somebody put there is replaced and
+/// not followed.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match std::fs::remove_file(path) {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    // Left by an agent that was ended while it wrote.
+    match std::fs::remove_file(beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(beside, path));
+    if written.is_err() {
+        // Of no use to anybody; the error is told.
+        let _ = std::fs::remove_file(beside);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_file_takes_the_place_of_a_link_and_of_what_was_left_half_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["other", "another"] {
+            fs::write(path(name), "untouched").unwrap();
+        }
+        symlink(path("other"), path("receipt")).unwrap();
+        symlink(path("another"), path("receipt.new")).unwrap();
+        write(&path("receipt"), b"signed").unwrap();
+        assert_eq!(fs::read(path("receipt")).unwrap(), b"signed");
+        assert_eq!(fs::symlink_metadata(path("receipt")).unwrap().permissions().mode(), 0o100_600);
+        for name in ["other", "another"] {
+            assert_eq!(fs::read(path(name)).unwrap(), b"untouched");
+        }
+        assert!(!path("receipt.new").exists());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("receipt"), "the one before").unwrap();
+        fs::create_dir(path("receipt.new")).unwrap();
+        write(&path("receipt"), b"signed").unwrap_err();
+        assert_eq!(fs::read(path("receipt")).unwrap(), b"the one before");
+    }
 }

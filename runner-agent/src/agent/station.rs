@@ -91,6 +91,8 @@ pub(super) struct Station {
     /// What the agent's score for the out-of-memory killer was.
     pub(super) oom_score: i32,
     started: Instant,
+    /// When its threads were looked at.
+    pub(super) threads_looked: Instant,
     /// What is said of being ready in the row of each job, once it is.
     ready: Option<Content>,
 }
@@ -141,6 +143,7 @@ impl Station {
             proves_reset: false,
             oom_score: 0,
             started,
+            threads_looked: started,
             ready: None,
         };
         station.guard_footing()?;
@@ -175,6 +178,7 @@ impl Station {
             proves_reset,
             oom_score,
             started,
+            threads_looked: started,
             ready,
         }
     }

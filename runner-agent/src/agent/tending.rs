@@ -1,6 +1,8 @@
 //! What is done while jobs run: records and reports are passed on, the resolver follows a job to other networks, services are
 //! found again, what the agent stands on is looked at, losses are told.
 
+use std::time::{Duration, Instant};
+
 use super::flow::now_ns;
 use super::pulse::Found;
 use super::resolving::Told;
@@ -11,6 +13,9 @@ use crate::job::Job;
 use crate::kernel::LoadError;
 use crate::notice::Content;
 use crate::sink::courier::News;
+
+/// How often the agent's own threads are looked at.
+const LOOK_AT_THREADS: Duration = Duration::from_secs(1);
 
 impl Station {
     /// Takes in what there is; under a flood only so much that signals and a command's end are seen too.
@@ -65,6 +70,7 @@ impl Station {
 
     /// Sees to it that everything is in force. A job for which that can't be put right is ended.
     pub(super) fn look_after(&mut self) -> Result<(), RunError> {
+        self.look_at_threads();
         let Self { kernel, flow, jobs, pulse, .. } = self;
         if let Some(platform) = &mut self.platform {
             for key in platform.look_after(kernel)? {
@@ -114,6 +120,17 @@ impl Station {
         }
         flow.send();
         Ok(())
+    }
+
+    /// Threads come and go: those of jobs' sinks, and those for what would keep the others waiting.
+    fn look_at_threads(&mut self) {
+        if self.threads_looked.elapsed() < LOOK_AT_THREADS {
+            return;
+        }
+        self.threads_looked = Instant::now();
+        if let Err(error) = self.kernel.add_own_threads() {
+            tracing::error!("threads of the agent can be reached by jobs unseen: {error}");
+        }
     }
 
     /// Tells of what was found to be other than it was left.

@@ -1,6 +1,6 @@
 //! What a job may not touch, and which secret files it may read, as the kernel side has it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use runner_agent_common::egress::ExeKey;
 use runner_agent_common::guard::{GuardRules, ProgramKey, agent, operation};
@@ -61,8 +61,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// Names a process of the agent's, and by what else kill(2) reaches it: its threads (those that there are live as long as
-    /// it does), its group, and everybody.
+    /// Names a process of the agent's, and by what else kill(2) reaches it: its threads (those that there are), its group,
+    /// and everybody.
     pub fn add_agent(&mut self, pid: u32) -> Result<(), LoadError> {
         const EVERYBODY: i32 = -1;
         let mut agents = self.maps.hash::<u32, u32>("AGENTS")?;
@@ -78,15 +78,23 @@ impl Kernel {
         Ok(())
     }
 
-    /// Names this process and its threads, by whose numbers a signal can be sent too.
+    /// Names this process and its threads, by whose numbers a signal can be sent too, and forgets those that have ended: their
+    /// numbers may be a job's by and by, and there is room for so many only. To be called again when threads were started.
     pub fn add_own_threads(&mut self) -> Result<(), LoadError> {
-        let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-        let numbers = threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok());
-        numbers
-            .chain([std::process::id()])
-            .collect::<Vec<u32>>()
-            .into_iter()
-            .try_for_each(|number| self.add_agent(number))
+        let own = std::process::id();
+        let threads = super::procfs::threads(own).into_iter().collect::<BTreeSet<u32>>();
+        if threads == self.threads {
+            return Ok(());
+        }
+        self.add_agent(own)?;
+        let mut agents = self.maps.hash::<u32, u32>("AGENTS")?;
+        for gone in std::mem::replace(&mut self.threads, threads.clone()).difference(&threads) {
+            // By now it may be another agent's own number.
+            if agents.get(gone, 0).is_ok_and(|meaning| meaning == agent::NAME) {
+                clear(agents.remove(gone), "AGENTS")?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether programs before functions run, however they are stopped: this process asks for the nice value that it has, and the

@@ -1,6 +1,6 @@
 //! Loads the probes, attaches them, and is the handle on their rings and maps for as long as they run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -85,6 +85,8 @@ pub struct Kernel {
     pub(super) watched: Watched,
     /// Files and directories that are guarded, by the slot of the job that they are guarded for.
     pub(super) guarded: BTreeMap<u32, Vec<(FileKey, u32)>>,
+    /// The agent's threads that are out of the jobs' reach.
+    pub(super) threads: BTreeSet<u32>,
 }
 
 /// What is known before a tier is chosen.
@@ -206,6 +208,7 @@ impl Kernel {
             egress: BTreeMap::new(),
             watched: Watched::default(),
             guarded: BTreeMap::new(),
+            threads: BTreeSet::new(),
         })
     }
 

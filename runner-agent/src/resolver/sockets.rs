@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use rustix::net::sockopt::{set_ip_freebind, set_socket_recv_buffer_size, set_soc
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::Network;
 use super::start::Endpoints;
 
 /// Tries to find a port that is free for both transports and both families.
@@ -43,9 +45,13 @@ impl Sockets {
         }
     }
 
-    /// On this port in the network namespace that a file stands for (`/proc/PID/ns/net`).
-    pub fn bind_in(namespace: &Path, port: u16) -> io::Result<Self> {
+    /// On this port in a network namespace, which a file stands for (`/proc/PID/ns/net`). The process may have gone to another
+    /// since it was asked where it is: then that is the error, and nothing is bound.
+    pub fn bind_in(network: Network, namespace: &Path, port: u16) -> io::Result<Self> {
         let namespace = File::open(namespace)?;
+        if namespace.metadata()?.ino() != u64::from(network) {
+            return Err(io::Error::other("its process has gone to another network"));
+        }
         // A thread that has moved is of no use to anybody else.
         let enter = move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
@@ -107,4 +113,17 @@ fn bound(kind: SocketType, address: SocketAddr) -> io::Result<std::os::fd::Owned
 fn has_no_ipv6(error: &io::Error) -> bool {
     let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
     missing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_that_its_process_has_left_is_not_entered() {
+        let own = Path::new("/proc/self/ns/net");
+        let another = std::fs::metadata(own).unwrap().ino() as Network + 1;
+        let error = Sockets::bind_in(another, own, 0).unwrap_err();
+        assert_eq!(error.to_string(), "its process has gone to another network");
+    }
 }

@@ -129,7 +129,7 @@ impl Handle {
         if self.networks.len() > MOST_JOINED {
             return Err(io::Error::other(format!("it answers in {MOST_JOINED} others already")));
         }
-        let sockets = Sockets::bind_in(namespace, self.endpoints.v4.port())?;
+        let sockets = Sockets::bind_in(network, namespace, self.endpoints.v4.port())?;
         self.networks.insert(network);
         // Nobody listens when the thread has ended, which is told elsewhere.
         let _ = self.changes.send(Change::Join(network, sockets));

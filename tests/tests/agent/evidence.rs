@@ -86,6 +86,18 @@ fn a_jobs_log_receipt_and_statement_are_whole_and_a_byte_that_is_flipped_is_name
 }
 
 #[test]
+fn a_pipe_in_place_of_what_the_job_was_to_make_costs_its_digest_and_no_receipt() {
+    needs!();
+    let run = shell("mkfifo ~/made");
+    let subject = run.path("made");
+    let run = run.option("--subject").option(&subject).run();
+    assert_eq!(run.code(), 0, "{}", run.stderr);
+    assert!(run.stderr.contains("made, which can't be read: it is no regular file"), "{}", run.stderr);
+    let artifacts = &json(&format!("{}.receipt.json", log_of(&run)))["artifacts"];
+    assert_eq!(artifacts[0]["sha256"], "");
+}
+
+#[test]
 fn a_clock_that_jumps_moves_no_line_of_the_log_and_leaves_the_evidence_whole() {
     needs!();
     if !is_guest() {

@@ -50,6 +50,29 @@ fn an_end_that_a_step_forges_changes_nothing_and_is_found() {
 }
 
 #[test]
+fn a_signal_to_a_thread_that_was_started_for_the_job_is_one_to_the_agent() {
+    needs!();
+    // This tier tells such a signal by the number it was sent to.
+    let daemon = daemon(&[CLOSED], "tier: tracepoint\n");
+    let script = format!(
+        "start >/dev/null || exit 9
+         for thread in /proc/{}/task/*; do
+             read -r name <$thread/comm
+             [ $name = resolver ] && kill -URG ${{thread##*/}} && echo ${{thread##*/}}
+         done
+         stop >/dev/null",
+        daemon.pid()
+    );
+    let worked = daemon.run(&script, &[]);
+    let thread = worked.stdout.trim();
+    assert!(thread.parse::<u32>().is_ok(), "the job has one resolver: {worked:?}");
+    daemon.wait_until_idle();
+    let log = daemon.log();
+    let said: Vec<&str> = log.findings("agent-tampering").map(|line| line.text("message")).collect();
+    assert!(said.iter().any(|said| said.contains("signal 23 to the agent") && said.contains(thread)), "{said:?}");
+}
+
+#[test]
 fn an_end_that_nobody_announces_is_told() {
     needs!();
     let daemon = daemon(&[CLOSED], "");

@@ -1,9 +1,11 @@
 //! `run --config`: two sinks, and a receiver that is open to the agent alone.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use end_to_end::{Receiver, Reply, needs};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
 use crate::{closing, job, lines, same_as_log, webhook};
@@ -52,6 +54,32 @@ fn what_is_not_delivered_at_the_deadline_lies_beside_the_log_and_the_summary_say
 }
 
 #[test]
+fn a_full_disk_leaves_a_file_of_whole_lines_and_the_rest_beside_the_log() {
+    needs!();
+    let folder = tempfile::tempdir().expect("a folder");
+    mount("tmpfs", folder.path(), "tmpfs", MountFlags::NODEV, Some(c"size=16k"))
+        .expect("a small file system can be mounted");
+    let _mounted = Mounted(folder.path());
+    let copy = folder.path().join("copy.ndjson");
+    let sink = format!("  - {{ name: copy, type: file, path: {}, only: all, drain: 300ms }}\n", copy.display());
+    let run = job("for i in $(seq 60); do /bin/true $i; done", &sink).run().whole();
+    let copied = std::fs::read_to_string(&copy).expect("some of it is there");
+    let left = std::fs::read_to_string(run.path("job.jsonl.undelivered.copy.ndjson")).expect("what is left is written");
+    assert!(copied.ends_with('\n') && !left.is_empty(), "a half line stays:\n{copied}");
+    let is_line = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["seq"].is_u64());
+    let whole = copied.lines().chain(left.lines()).filter(|line| is_line(line)).count();
+    assert_eq!(whole, run.log.lines().len() + 1, "the log's lines, and the word of the receipt");
+}
+
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = unmount(self.0, UnmountFlags::DETACH);
+    }
+}
+
+#[test]
 fn a_job_begins_when_a_sink_that_is_required_has_its_start_and_key() {
     needs!();
     let place = tempfile::tempdir().expect("a folder for a mark");
@@ -86,7 +114,7 @@ fn without_a_sink_that_is_required_the_command_is_not_started() {
     let said =
         "the sink soc is `required`, and did not take the job's start within 1 s (503 Service Unavailable: later)";
     assert!(run.stderr.contains(said), "{}", run.stderr);
-    assert!(!std::path::Path::new(&run.path("started")).exists());
+    assert!(!Path::new(&run.path("started")).exists());
 }
 
 #[test]
