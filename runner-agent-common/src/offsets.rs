@@ -232,6 +232,10 @@ pub mod form {
     pub const CLONE_BY_PARENT: u16 = 11;
     /// clone3(2), told when the parent returns.
     pub const CLONE3_BY_PARENT: u16 = 12;
+    /// fcntl(2): names a process that a file is to signal where the second says so; that is the third, or what it points to.
+    pub const OWNER: u16 = 13;
+    /// perf_event_open(2): all programs of a CPU where the process, given second, is -1.
+    pub const SAMPLE: u16 = 14;
 }
 
 /// System call numbers that the probe's table covers; the ones of interest are all below.

@@ -112,6 +112,17 @@ pub fn born(member: &Member) {
     emit::fixed(&RING_CRITICAL, probe::CGROUP_MOVE, &record);
 }
 
+/// A child returns from the call that made it, and is nobody's: born outside the job's cgroup while there was no room to remember
+/// whose it is. In a blocked job it ends there, for as long as its parent is there to be asked.
+#[inline(never)]
+pub fn born_unknown() {
+    let parent = pointer(task::current(), offset!(task_real_parent));
+    let parent = task::known(parent, read(parent + offset!(task_tgid)));
+    if parent.is_some_and(|parent| parent.flags & task_flag::RUNNERS == 0 && task::is_blocking(parent.job)) {
+        task::end_current();
+    }
+}
+
 /// Bytes passed a descriptor. Who takes from a pipe that may carry a secret may hold it, and a pipe that a holder gives to
 /// may carry it.
 #[inline(never)]

@@ -19,6 +19,12 @@ use crate::task::Member;
 /// `PTRACE_ATTACH` and `PTRACE_SEIZE`.
 const TAKES_CONTROL: [u64; 2] = [16, 0x4206];
 
+/// Commands of fcntl(2); the second takes `struct f_owner_ex`: a kind, and a process or group.
+const F_SETOWN: u64 = 8;
+const F_SETOWN_EX: u64 = 15;
+
+const SIGIO: u64 = 29;
+
 /// Tells of a call that has returned; `is_compat` when it was a 32-bit one.
 #[inline(never)]
 pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64, is_compat: bool) {
@@ -42,6 +48,12 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64, is_
     match operation {
         operation::SIGNAL => {
             let (target, signal) = match form {
+                // Which signal it will be is said by another call, and is this one otherwise.
+                form::OWNER if second == F_SETOWN => (own_number(member.task, third), SIGIO),
+                form::OWNER if second == F_SETOWN_EX => {
+                    (own_number(member.task, u64::from(read_user::<u32>(third + 4).unwrap_or_default())), SIGIO)
+                }
+                form::OWNER => return,
                 form::PIDFD => (pid_behind(member.task, first), second),
                 form::THREAD => (own_number(member.task, first), third),
                 _ => (own_number(member.task, first), second),
@@ -113,6 +125,7 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64, is_
                 return;
             }
         }
+        operation::PROBE if second as u32 != u32::MAX => return,
         operation::BPF | operation::REBOOT => {}
         _ => attempt.detail = 0,
     }

@@ -2,7 +2,7 @@
 //!
 //! Hook: raw tracepoint `sys_exit(regs, ret)`, which also sees 32-bit calls. Kernel floor: 5.5.
 //! Sees: files by the returned descriptor, so by what was opened and not by what was passed.
-//! Misses: opens by io_uring (no system call returns them; [`io_uring`](probe::IO_URING) says when that begins), a
+//! Misses: calls that x32 has numbers of its own for (ptrace(2), sendmsg(2) and some twenty more), opens by io_uring (no system call returns them; [`io_uring`](probe::IO_URING) says when that begins), a
 //! descriptor that another thread closes between the open and this hook, and opens that fail.
 
 use aya_ebpf::macros::raw_tracepoint;
@@ -28,12 +28,16 @@ const AF_INET6: u16 = 10;
 const SOCK_RAW: u32 = 3;
 /// `SOCK_CLOEXEC | SOCK_NONBLOCK`, which share the argument with the type.
 const SOCK_FLAGS: u32 = 0o2_004_000;
+
+/// `__X32_SYSCALL_BIT` of asm/unistd.h: 64-bit calls with 32-bit pointers, by the same numbers. No number has it elsewhere.
+const X32: u64 = 1 << 30;
+
 /// All system calls return here; all but a few leave in the first instructions.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let regs: Address = ctx.arg(0);
-    // As the kernel itself takes it: four bytes, whatever stands behind them.
-    let number = read::<u64>(regs + offset!(regs_syscall)) & u64::from(u32::MAX);
+    // As the kernel itself takes it: four bytes, whatever stands behind them, and without the mark of x32.
+    let number = read::<u64>(regs + offset!(regs_syscall)) & !X32 & u64::from(u32::MAX);
     if number >= SYSCALLS as u64 {
         return 0;
     }
@@ -93,7 +97,12 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
 /// What matters less often. A function of its own, because a probe's stack is short.
 #[inline(never)]
 fn returned(regs: Address, number: u64, result: i64, actions: u8) {
-    let Some(member) = task::current_member() else { return };
+    let Some(member) = task::current_member() else {
+        if result == 0 && (actions & NATIVE == action::FORK || actions >> COMPAT_SHIFT == action::FORK) {
+            doors::born_unknown();
+        }
+        return;
+    };
     let compat = task::is_compat(member.task);
     let action = if compat { actions >> COMPAT_SHIFT } else { actions & NATIVE };
     let flags = if compat { flag::COMPAT } else { 0 };

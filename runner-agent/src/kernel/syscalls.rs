@@ -133,6 +133,10 @@ const COMPAT: &GuardedCalls = &ARCH.compat.guarded;
 const CLOCK_SETTIME_64: c_long = 404;
 const CLOCK_ADJTIME_64: c_long = 405;
 
+/// fcntl(2) and fcntl64(2) of the 32-bit tables, the same in both.
+const FCNTL: c_long = 55;
+const FCNTL_64: c_long = 221;
+
 /// The C library for aarch64 that binaries are linked with has no name for it (asm-generic/unistd.h).
 #[cfg(target_arch = "aarch64")]
 const KEXEC_FILE_LOAD: c_long = 294;
@@ -153,6 +157,16 @@ const ATTEMPTS: &[(&[Call], u16, &[&str])] = &[
         ],
         operation::SIGNAL,
         &["task_kill"],
+    ),
+    (
+        &[Call::new(libc::SYS_fcntl, FCNTL).read_as(form::OWNER), Call::compat(Some(FCNTL_64)).read_as(form::OWNER)],
+        operation::SIGNAL,
+        &["file_send_sigiotask"],
+    ),
+    (
+        &[Call::new(libc::SYS_perf_event_open, COMPAT.perf_event_open).read_as(form::SAMPLE)],
+        operation::PROBE,
+        &["perf_event_open"],
     ),
     (
         &[

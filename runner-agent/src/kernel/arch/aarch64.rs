@@ -60,6 +60,7 @@ pub(in crate::kernel) const ARCH: Arch = Arch {
             clone: 120,
             unshare: 337,
             setns: 375,
+            perf_event_open: 364,
         },
     },
 };

@@ -91,4 +91,5 @@ pub(super) struct GuardedCalls {
     pub clone: i64,
     pub unshare: i64,
     pub setns: i64,
+    pub perf_event_open: i64,
 }

@@ -62,6 +62,7 @@ pub(in crate::kernel) const ARCH: Arch = Arch {
             clone: 120,
             unshare: 310,
             setns: 346,
+            perf_event_open: 336,
         },
     },
 };
