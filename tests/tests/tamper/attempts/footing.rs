@@ -18,9 +18,9 @@ pub const ATTEMPTS: &[Attempt] = &[
         "the log under another name, opened for writing",
         "exec {act} footing link {log} {home}/link",
     ),
-    footing("log_by_uring", "the log, opened for writing by io_uring", "exec {act} uring open-for-writing {log}")
+    footing("log_by_uring", "the log, opened for writing by io_uring", "exec {act} uring-file open-for-writing {log}")
         .told(&[Told::Finding("agent-tampering"), Told::Finding("io-uring")]),
-    footing("secret_by_uring", "a secret, opened by io_uring", "exec {act} uring open {home}/.aws/credentials")
+    footing("secret_by_uring", "a secret, opened by io_uring", "exec {act} uring-file open {home}/.aws/credentials")
         .told(&[Told::Finding("secret-read"), Told::Finding("io-uring")])
         .always(Found),
     footing("policy_edit", "the policy, written to", "exec {act} footing append {home}/policy.yml"),
