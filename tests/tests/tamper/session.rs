@@ -104,6 +104,9 @@ impl Session {
         ] {
             job = job.option(option).option(value);
         }
+        if host::is_guest() {
+            job = job.variable(host::GUEST, "1");
+        }
         if kind == In::Flooded {
             job = job.option("--critical-ring").option("4").option("--bulk-ring").option("4");
         }

@@ -18,11 +18,6 @@ pub const ATTEMPTS: &[Attempt] = &[
         "the log under another name, opened for writing",
         "exec {act} footing link {log} {home}/link",
     ),
-    footing("log_by_uring", "the log, opened for writing by io_uring", "exec {act} uring-file open-for-writing {log}")
-        .told(&[Told::Finding("agent-tampering"), Told::Finding("io-uring")]),
-    footing("secret_by_uring", "a secret, opened by io_uring", "exec {act} uring-file open {home}/.aws/credentials")
-        .told(&[Told::Finding("secret-read"), Told::Finding("io-uring")])
-        .always(Found),
     footing("policy_edit", "the policy, written to", "exec {act} footing append {home}/policy.yml"),
     footing("policy_replace", "another policy under its name", "exec {act} footing replace {home}/policy.yml").fatal(),
     footing("program_edit", "the agent's program, written to", "exec {act} footing append {program}").always(Denied),
@@ -39,8 +34,9 @@ pub const ATTEMPTS: &[Attempt] = &[
     footing("pins_unmount", "the pins' file system, unmounted", "exec {act} footing unmount {bpf}").fatal(),
     footing("state_bind", "a folder mounted over the state", "exec {act} footing bind {home} {state}").fatal(),
     footing("state_cover", "an empty file system over the state", "exec {act} footing cover {state}").fatal(),
-    attempt("descriptors", "as many descriptors as one can have", "exec {act} footing hoard 1000000")
-        .told(&[Told::Programs(1)])
+    // Found is the program that is started when no descriptor is left, which is none of the two that stand in the line.
+    attempt("descriptors", "as many descriptors as one can have", "exec {act} footing hoard 100000 /bin/true storm")
+        .told(&[Told::Programs(2)])
         .always(Found),
     attempt(
         "processes",
