@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use end_to_end::host;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::{Trick, parsed, returned, text};
@@ -30,6 +31,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("unmount", unmount),
     ("fill", fill),
     ("hoard", hoard),
+    ("eat", eat),
     ("listen", listen),
     ("call", call),
 ];
@@ -174,6 +176,20 @@ fn hoard(arguments: &[OsString]) -> io::Result<()> {
     let status = Command::new(text(arguments, 1)?).args(&arguments[2..]).status()?;
     drop(files);
     if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
+}
+
+/// As much memory as the cgroup above this process's own lets it have, and more: only where that has a limit.
+fn eat(_: &[OsString]) -> io::Result<()> {
+    const MEBIBYTE: usize = 1 << 20;
+    let limit = host::own_cgroup().join("../memory.max");
+    if fs::read_to_string(limit)?.trim() == "max" {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "nothing would end this but the machine's memory"));
+    }
+    let mut eaten = Vec::new();
+    loop {
+        // Pages of zeros would be no pages of its own.
+        eaten.push(std::hint::black_box(vec![1_u8; MEBIBYTE]));
+    }
 }
 
 /// PATH: a local socket that takes every call.

@@ -63,4 +63,15 @@ pub const ATTEMPTS: &[Attempt] = &[
     .told(&[Told::Loss])
     .always(Found)
     .in_job(In::SmallDisk),
+    // Each of the eight is smaller than the agent, which would be the first to be ended if it weren't kept from that.
+    attempt(
+        "memory",
+        "memory that the agent shares, eaten up",
+        "all=; for i in $(seq 8); do {act} footing eat & all=\"$all $!\"; done; \
+         for one in $all; do wait $one; [ $? = 137 ] || exit 1; done; /bin/true storm; exit",
+    )
+    .told(&[Told::Programs(2)])
+    .always(Found)
+    .in_job(In::SmallMemory)
+    .guest("the limit is set at the root of the machine's cgroups"),
 ];
