@@ -179,19 +179,20 @@ fn a_descriptor_that_its_reader_has_opened_gives_nothing_to_another() {
             coproc \"$READER\" descriptor give ${{file##*/}}.sock $file
             read -r _ <&${{COPROC[0]}}
             \"$READER\" descriptor receive ${{file##*/}}.sock; echo reader: $?
-            try receive-${{file##*/}} $ACT descriptor receive ${{file##*/}}.sock
+            try take-${{file##*/}} $ACT descriptor take ${{file##*/}}.sock
             kill $COPROC_PID; wait $COPROC_PID
         done
         true
     "
     );
     let run = refusing(&reader, &script).run();
-    // What isn't secret is read, mapped and received, and a secret is received by its reader.
+    // What isn't secret is read, mapped and received, and a secret is received by its reader. (Another doesn't read what it was
+    // handed: a read would be refused by itself.)
     assert!(run.stdout.starts_with("anybody\nanybody\n"), "{}{}", run.stdout, run.stderr);
-    for line in ["anybody\nreader: 0\nreceive-plain: passed\n", "the-secret\nreader: 0\n"] {
+    for line in ["anybody\nreader: 0\ntake-plain: passed\n", "the-secret\nreader: 0\n"] {
         assert!(run.stdout.contains(line), "{line}: {}{}", run.stdout, run.stderr);
     }
-    held(&run, &["read", "map", "receive-credentials"]);
+    held(&run, &["read", "map", "take-credentials"]);
     let told = run.log.of("file").filter(|line| line.is("inherited") && line.text("verdict") == "blocked").count();
     assert!(told >= 3, "{told} uses of a descriptor are told as such");
 }

@@ -11,7 +11,8 @@ use std::process::Command;
 use crate::pass::carry;
 use crate::{Trick, say, text};
 
-pub const TRICKS: &[(&str, Trick)] = &[("open", open), ("map", map), ("give", give), ("receive", receive)];
+pub const TRICKS: &[(&str, Trick)] =
+    &[("open", open), ("map", map), ("give", give), ("take", take), ("receive", receive)];
 
 /// FILE PROGRAM ARGUMENTS…: opens the file, and becomes the program that has it as its input.
 fn open(arguments: &[OsString]) -> io::Result<()> {
@@ -42,13 +43,21 @@ fn give(arguments: &[OsString]) -> io::Result<()> {
     }
 }
 
-/// SOCKET: says what is in the file that is given there.
-fn receive(arguments: &[OsString]) -> io::Result<()> {
+fn taken(arguments: &[OsString]) -> io::Result<File> {
     let giver = UnixStream::connect(text(arguments, 0)?)?;
     let got = carry(&giver.into(), -1, false)?;
     // SAFETY: the descriptor came with the message, and nobody else has it.
-    let mut file = File::from(unsafe { OwnedFd::from_raw_fd(got) });
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(got) }))
+}
+
+/// SOCKET: takes the file that is given there, and doesn't read it.
+fn take(arguments: &[OsString]) -> io::Result<()> {
+    taken(arguments).map(drop)
+}
+
+/// SOCKET: says what is in the file that is given there.
+fn receive(arguments: &[OsString]) -> io::Result<()> {
     let mut content = Vec::new();
-    file.read_to_end(&mut content)?;
+    taken(arguments)?.read_to_end(&mut content)?;
     io::stdout().write_all(&content)
 }
