@@ -5,11 +5,13 @@
 //! is a guest's.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use end_to_end::host::can;
 use end_to_end::job::tier;
-use end_to_end::{Job, Run, needs, report, test_name};
+use end_to_end::{Helper, Job, Run, needs, report, test_name};
 
 use crate::{ACT, shell};
 
@@ -225,8 +227,18 @@ fn environment_and_memory_of_processes_outside_the_job_are_refused() {
     needs_tracing!();
     let reader = Reader::of("/bin/cat", "outside");
     let outside = std::process::id();
+    // As the runner's worker is of its jobs' user: of one user and one group without capabilities, of whom the kernel alone would
+    // let each look into the other.
+    let worker = Helper::start(
+        Command::new("sh").args(["-c", "echo ready; exec tail -f /dev/null >/dev/null"]).uid(12345).gid(12345),
+    );
+    let user = worker.pid();
     let script = format!(
         "{TRY}
+        as_user() {{ setpriv --reuid=12345 --regid=12345 --clear-groups \"$@\"; }}
+        as_user sh -c '$ACT tamper vm-read $$ && echo own memory: read'
+        for file in environ maps; do try worker-$file as_user cat /proc/{user}/$file; done
+        try worker-vm-read as_user $ACT tamper vm-read {user}
         try environ cat /proc/{outside}/environ
         try maps cat /proc/{outside}/maps
         cat /proc/self/environ /proc/$$/maps /proc/$$/task/$$/auxv >/dev/null && \
@@ -238,9 +250,12 @@ fn environment_and_memory_of_processes_outside_the_job_are_refused() {
     "
     );
     let run = refusing(&reader, &script).run();
-    assert!(run.stdout.contains("own: read\n"), "{}{}", run.stdout, run.stderr);
+    for own in ["own: read\n", "own memory: read\n"] {
+        assert!(run.stdout.contains(own), "{}{}", run.stdout, run.stderr);
+    }
     // A file of `/proc` that may not be looked into is one without permission.
-    for way in ["environ", "maps", "memory", "vm-read", "agent-memory"] {
+    let workers = ["worker-environ", "worker-maps", "worker-vm-read"];
+    for way in ["environ", "maps", "memory", "vm-read", "agent-memory"].into_iter().chain(workers) {
         let line = run.stdout.lines().find(|line| line.starts_with(&format!("{way}: "))).unwrap_or_default();
         let is_refused = line.ends_with(": refused") || line.ends_with("Permission denied");
         assert!(is_refused, "{way}: {}{}", run.stdout, run.stderr);
