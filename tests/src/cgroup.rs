@@ -24,6 +24,24 @@ impl Cgroup {
         Self { path }
     }
 
+    /// A new, empty one below the root of the hierarchy, with a limit of memory; in guests alone, because the root hands on that
+    /// controller from then on. Where processes stand in a cgroup it can't be handed on, and they do in that of the tests.
+    pub fn with_memory() -> Self {
+        assert!(host::is_guest(), "the root of this machine's hierarchy isn't the tests'");
+        let root = host::cgroup_mount().expect("checked by `missing`");
+        fs::write(root.join("cgroup.subtree_control"), "+memory").expect("the root has that controller");
+        let path = root.join(format!("runner-agent-e2e-memory-{}", std::process::id()));
+        fs::create_dir(&path).expect("a cgroup can be made");
+        Self { path }
+    }
+
+    /// Lets it have so many bytes more than it has.
+    pub fn limit_memory(&self, more: u64) {
+        let current = fs::read_to_string(self.path.join("memory.current")).expect("it has a limit of memory");
+        let current: u64 = current.trim().parse().expect("bytes are a number");
+        fs::write(self.path.join("memory.max"), (current + more).to_string()).expect("a limit can be set");
+    }
+
     /// Takes charge of one that somebody else left.
     pub fn adopt(path: PathBuf) -> Self {
         Self { path }

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub const SLOWNESS: &str = "RUNNER_AGENT_TEST_SLOWNESS";
 
 /// Set where this machine is a guest that was made for the tests.
-const GUEST: &str = "RUNNER_AGENT_GUEST";
+pub const GUEST: &str = "RUNNER_AGENT_GUEST";
 
 /// Whether this machine is the tests' own: what could harm another runs here alone.
 pub fn is_guest() -> bool {

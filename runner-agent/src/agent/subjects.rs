@@ -14,7 +14,7 @@ use crate::receipt::Artifact;
 use crate::text::hex;
 
 /// How long the files of one job may take together: hundreds of gigabytes. `truncate` makes one that takes years.
-const WITHIN: Duration = Duration::from_secs(10 * 60);
+const WITHIN: Duration = Duration::from_mins(10);
 
 /// Files as they are now. One that can't be read is named without a digest: that it was promised and isn't there says something.
 pub(super) fn artifacts(subjects: &[PathBuf]) -> Vec<Artifact> {

@@ -108,7 +108,7 @@ fn an_open_by_a_32_bit_call_is_recorded_and_marked() {
 #[test]
 fn an_open_by_io_uring_is_seen_on_the_tracing_tier_and_elsewhere_its_set_up_says_so() {
     needs!(end_to_end::host::can(ACT, &["uring", "setup"]), "io_uring is switched off");
-    let job = act(&["uring", "open"]).file(".aws/credentials", "dummy");
+    let job = act(&["uring-file", "open"]).file(".aws/credentials", "dummy");
     let secret = job.path(".aws/credentials");
     let run = job.word(&secret).run().whole();
     assert_eq!(run.log.of("io-uring").count(), 1);

@@ -5,12 +5,15 @@
 //! is a guest's.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use end_to_end::host::can;
 use end_to_end::job::tier;
-use end_to_end::{Job, Run, needs, report, test_name};
+use end_to_end::{Helper, Job, Run, needs, report, test_name};
 
-use crate::shell;
+use crate::{ACT, shell};
 
 /// The reader that the policy names.
 struct Reader(PathBuf);
@@ -18,10 +21,13 @@ struct Reader(PathBuf);
 impl Reader {
     /// Puts a copy of a program there, under a name that is this test's own.
     fn of(program: &str, test: &str) -> Self {
-        fs::create_dir_all("/usr/local/bin").expect("a folder for programs");
-        let path = Path::new("/usr/local/bin").join(format!("e2e-reader-{test}"));
-        fs::copy(program, &path).expect("a program can be copied");
-        Self(path)
+        Self::at(program, &Path::new("/usr/local/bin").join(format!("e2e-reader-{test}")))
+    }
+
+    fn at(program: &str, path: &Path) -> Self {
+        fs::create_dir_all(path.parent().expect("a program lies in a folder")).expect("a folder for programs");
+        fs::copy(program, path).expect("a program can be copied");
+        Self(path.to_owned())
     }
 
     fn name(&self) -> &str {
@@ -79,10 +85,12 @@ macro_rules! needs_tracing {
     };
 }
 
-/// Says of a command whether it was refused: it failed, and nothing of the secret came out.
+/// Says of a command whether it was refused: it failed with EPERM, and nothing of the secret came out. One that failed
+/// otherwise proves nothing.
 const TRY: &str = r#"
     try() { way=$1; shift; out=$("$@" 2>&1); code=$?
-        case "$out" in *the-secret*) echo "$way: LEAKED";; *) [ $code -ne 0 ] && echo "$way: refused" || echo "$way: passed";; esac; }
+        case "$code $out" in *the-secret*) echo "$way: LEAKED";; 0*) echo "$way: passed";;
+            *"not permitted"*) echo "$way: refused";; *) echo "$way: failed: $out";; esac; }
     S=$HOME/.aws/credentials
 "#;
 
@@ -106,20 +114,21 @@ const TRICKS: [&str; 12] = [
 fn every_way_to_a_secret_is_refused_and_its_reader_passes() {
     needs_tracing!();
     let reader = Reader::of("/bin/cat", "ways");
-    let tricks: Vec<String> =
-        TRICKS.iter().map(|trick| format!("try {trick} $ACT open {trick} $S $HOME/desk")).collect();
-    let tricks = tricks.join(
-        "
-",
-    );
+    let tricks = TRICKS.map(|trick| format!("try {trick} $ACT open {trick} $S $HOME/desk")).join("\n");
+    // Not every kernel has them.
+    let has_compat = can(ACT, &["compat", "open", "/dev/null"]);
+    let (compat, compats): (_, &[&str]) =
+        if has_compat { ("try compat $ACT compat open $S", &["compat"]) } else { ("", &[]) };
     let script = format!(
         "{TRY}{tricks}
         try cat cat $S
-        try uring $ACT uring open $S
+        for way in open open-by-worker open-by-poller; do try uring-$way $ACT uring-file $way $S; done
+        {compat}
         ln $S link; try link cat link
         mkdir bound; mount --bind $HOME/.aws bound; try bind cat bound/credentials; umount bound
         mkdir up work merged; mount -t overlay overlay -o lowerdir=$HOME/.aws,upperdir=$HOME/up,workdir=$HOME/work merged &&
-            {{ try overlay cat merged/credentials; umount merged; }} || echo 'overlay: refused'
+            {{ try overlay cat merged/credentials; umount merged; }} || echo 'overlay: not mounted'
+        chmod 755 $HOME $HOME/.aws; chmod 644 $S
         try other-user setpriv --reuid=12345 --clear-groups cat $S
         \"$READER\" $S; echo reader: $?
         mv $S $HOME/.aws/old; try renamed cat $HOME/.aws/old
@@ -128,14 +137,16 @@ fn every_way_to_a_secret_is_refused_and_its_reader_passes() {
     );
     let run = refusing(&reader, &script).run();
     assert!(run.stdout.contains("the-secret\nreader: 0\n"), "{}{}", run.stdout, run.stderr);
-    let more = ["cat", "uring", "link", "bind", "overlay", "other-user", "renamed"];
-    held(&run, &[&TRICKS[..], &more].concat());
+    let more = ["cat", "link", "bind", "overlay", "other-user", "renamed"];
+    let rings = ["uring-open", "uring-open-by-worker", "uring-open-by-poller"];
+    held(&run, &[&TRICKS[..], &more, &rings, compats].concat());
 }
 
 #[test]
-fn files_that_are_made_later_are_refused_from_the_first_read_on() {
+fn files_that_are_made_later_are_refused_from_the_first_read_on_and_those_of_a_wildcard_soon_after() {
     needs_tracing!();
     let reader = Reader::of("/bin/cat", "later");
+    // What a wildcard says is found by the agent, at an open: how many it takes is a matter of milliseconds.
     let script = format!(
         "{TRY}
         mkdir -p project; echo the-secret >project/.npmrc; try tail cat project/.npmrc
@@ -143,29 +154,72 @@ fn files_that_are_made_later_are_refused_from_the_first_read_on() {
         echo the-secret >fresh; mv fresh $S; try moved-here cat $S
         ln $S other; try linked-anew cat other
         try pattern-there cat $HOME/.ssh/id_there
+        echo the-secret >$HOME/.ssh/id_later
+        for _ in $(seq 500); do cat $HOME/.ssh/id_later >/dev/null 2>&1 || break; done
+        try pattern-later cat $HOME/.ssh/id_later
         \"$READER\" project/.npmrc; echo reader: $?
         true
     "
     );
     let run = refusing(&reader, &script).run();
     assert!(run.stdout.contains("the-secret\nreader: 0\n"), "{}{}", run.stdout, run.stderr);
-    held(&run, &["tail", "anew", "moved-here", "linked-anew", "pattern-there"]);
+    held(&run, &["tail", "anew", "moved-here", "linked-anew", "pattern-there", "pattern-later"]);
 }
 
 #[test]
 fn a_descriptor_that_its_reader_has_opened_gives_nothing_to_another() {
     needs_tracing!();
-    // The reader is a shell of its own: it opens, and hands the descriptor to the program that it becomes.
-    let reader = Reader::of("/bin/bash", "handed");
+    // The reader opens, and hands the descriptor to the program that it becomes, or to who calls at its socket.
+    let reader = Reader::of(ACT, "handed");
     let script = format!(
         "{TRY}
-        try read \"$READER\" -c 'exec 3<$0; exec cat <&3' $S
+        echo anybody >plain
+        \"$READER\" descriptor open plain cat && \"$READER\" descriptor open plain $ACT descriptor map
+        try read \"$READER\" descriptor open $S cat
+        try map \"$READER\" descriptor open $S $ACT descriptor map
+        for file in plain $S; do
+            coproc \"$READER\" descriptor give ${{file##*/}}.sock $file
+            read -r _ <&${{COPROC[0]}}
+            \"$READER\" descriptor receive ${{file##*/}}.sock; echo reader: $?
+            try take-${{file##*/}} $ACT descriptor take ${{file##*/}}.sock
+            kill $COPROC_PID; wait $COPROC_PID
+        done
         true
     "
     );
     let run = refusing(&reader, &script).run();
-    held(&run, &["read"]);
-    assert!(run.log.of("file").any(|line| line.is("inherited")), "the read of the descriptor is told as such");
+    // What isn't secret is read, mapped and received, and a secret is received by its reader. (Another doesn't read what it was
+    // handed: a read would be refused by itself.)
+    assert!(run.stdout.starts_with("anybody\nanybody\n"), "{}{}", run.stdout, run.stderr);
+    for line in ["anybody\nreader: 0\ntake-plain: passed\n", "the-secret\nreader: 0\n"] {
+        assert!(run.stdout.contains(line), "{line}: {}{}", run.stdout, run.stderr);
+    }
+    held(&run, &["read", "map", "take-credentials"]);
+    let told = run.log.of("file").filter(|line| line.is("inherited") && line.text("verdict") == "blocked").count();
+    assert!(told >= 3, "{told} uses of a descriptor are told as such");
+}
+
+#[test]
+fn of_the_shipped_classes_a_secret_is_refused_to_cat_and_read_by_the_program_that_its_class_names() {
+    needs_tracing!();
+    // In a folder of its own: a machine may have the real one.
+    let reader = Reader::at("/bin/cat", Path::new("/usr/local/lib/e2e-reader-shipped/aws"));
+    let folder = reader.0.parent().expect("a program lies in a folder").to_owned();
+    let run = shell("cat ~/.aws/credentials; echo cat: $?; aws ~/.aws/credentials; echo aws: $?")
+        .policy(
+            "version: 1\nname: strict\nmode: block\ninclude: [presets/secrets]\n\
+             secrets: { on-read: { other-readers: block } }\n",
+        )
+        .variable("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", folder.display()))
+        .file(".aws/credentials", "the-secret\n")
+        .run();
+    drop(reader);
+    let _ = fs::remove_dir(folder);
+    assert_eq!(run.stdout, "cat: 1\nthe-secret\naws: 0\n", "{}", run.stderr);
+    let secret = run.path(".aws/credentials");
+    assert!(run.stderr.contains(&format!("cat: {secret}: Operation not permitted\n")), "{}", run.stderr);
+    let verdicts: Vec<&str> = run.log.files(&secret).into_iter().map(|line| line.text("verdict")).collect();
+    assert_eq!(verdicts, ["blocked", "allowed"]);
 }
 
 #[test]
@@ -173,21 +227,38 @@ fn environment_and_memory_of_processes_outside_the_job_are_refused() {
     needs_tracing!();
     let reader = Reader::of("/bin/cat", "outside");
     let outside = std::process::id();
+    // As the runner's worker is of its jobs' user: of one user and one group without capabilities, of whom the kernel alone would
+    // let each look into the other.
+    let worker = Helper::start(
+        Command::new("sh").args(["-c", "echo ready; exec tail -f /dev/null >/dev/null"]).uid(12345).gid(12345),
+    );
+    let user = worker.pid();
     let script = format!(
         "{TRY}
+        as_user() {{ setpriv --reuid=12345 --regid=12345 --clear-groups \"$@\"; }}
+        as_user sh -c '$ACT tamper vm-read $$ && echo own memory: read'
+        for file in environ maps; do try worker-$file as_user cat /proc/{user}/$file; done
+        try worker-vm-read as_user $ACT tamper vm-read {user}
         try environ cat /proc/{outside}/environ
         try maps cat /proc/{outside}/maps
         cat /proc/self/environ /proc/$$/maps /proc/$$/task/$$/auxv >/dev/null && \
             $ACT open thread /proc/thread-self/environ $HOME/desk >/dev/null && echo 'own: read'
         try memory head -c 1 /proc/{outside}/mem
+        try vm-read $ACT tamper vm-read {outside}
         try agent-memory head -c 1 /proc/$PPID/mem
         true
     "
     );
     let run = refusing(&reader, &script).run();
-    assert!(run.stdout.contains("own: read\n"), "{}{}", run.stdout, run.stderr);
-    for way in ["environ", "maps", "memory", "agent-memory"] {
-        assert!(run.stdout.contains(&format!("{way}: refused\n")), "{}{}", run.stdout, run.stderr);
+    for own in ["own: read\n", "own memory: read\n"] {
+        assert!(run.stdout.contains(own), "{}{}", run.stdout, run.stderr);
+    }
+    // A file of `/proc` that may not be looked into is one without permission.
+    let workers = ["worker-environ", "worker-maps", "worker-vm-read"];
+    for way in ["environ", "maps", "memory", "vm-read", "agent-memory"].into_iter().chain(workers) {
+        let line = run.stdout.lines().find(|line| line.starts_with(&format!("{way}: "))).unwrap_or_default();
+        let is_refused = line.ends_with(": refused") || line.ends_with("Permission denied");
+        assert!(is_refused, "{way}: {}{}", run.stdout, run.stderr);
     }
     // Taken as a security module, the hook comes after the kernel's own check, which refuses first for want of a capability.
     let told = ["process-access", "foreign-environ"];

@@ -35,6 +35,8 @@ pub enum In {
     Flooded,
     /// In one of its own, whose log lies on a file system of one MiB.
     SmallDisk,
+    /// In one of its own, which shares a limit of memory with the agent.
+    SmallMemory,
 }
 
 /// One attempt.

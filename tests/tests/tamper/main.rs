@@ -20,8 +20,12 @@ const ACT: &str = env!("CARGO_BIN_EXE_act");
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let filter = arguments.iter().find(|argument| !argument.starts_with("--")).map(String::as_str);
-    let wanted = |attempt: &&Attempt| filter.is_none_or(|filter| format!("tamper::{}", attempt.name).contains(filter));
+    // As libtest takes them: whatever any of them asks for.
+    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let wanted = |attempt: &&Attempt| {
+        let name = format!("tamper::{}", attempt.name);
+        filters.is_empty() || filters.iter().any(|filter| name.contains(&**filter))
+    };
     let chosen: Vec<&Attempt> = attempts::GROUPS.iter().flat_map(|group| group.iter()).filter(wanted).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         table::list(&chosen);

@@ -291,7 +291,7 @@ fn summary(window: &[Value]) -> String {
             "finding" => text(line, "id"),
             "file" => format!("read of {} {}", text(line, "class"), text(line, "verdict")),
             "agent" => text(line, "state"),
-            "loss" => "loss".to_owned(),
+            kind @ ("loss" | "io-uring") => kind.to_owned(),
             _ => continue,
         };
         if !words.contains(&word) {

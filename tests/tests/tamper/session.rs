@@ -24,6 +24,8 @@ use crate::state::State;
 const ARMED_WITHIN: Duration = Duration::from_mins(1);
 /// How long a command may take, that of a flood included.
 const ANSWERED_WITHIN: Duration = Duration::from_mins(1);
+/// What an armed agent and its job may take more, where that is limited.
+const MEMORY: u64 = 64 << 20;
 /// How long an agent may take to see what was done to what it stands on, and one that goes on after another to begin.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -48,6 +50,8 @@ pub struct Session {
     /// A cgroup outside the job, and a process in it.
     elsewhere: Cgroup,
     outsider: Helper,
+    /// Holds agent and job, where their memory is limited; goes away after them.
+    limited: Option<Cgroup>,
     closed: TcpListener,
     tier: String,
 }
@@ -85,9 +89,12 @@ impl Session {
         let home = PathBuf::from(job.path(""));
         let log_path = if kind == In::SmallDisk { at("disk/events.jsonl").into() } else { home.join("events.jsonl") };
         let policy = policy(kind, closed.local_addr().expect("it is bound").port());
+        let limited = (kind == In::SmallMemory).then(Cgroup::with_memory);
+        let enter = limited.as_ref().map(|cgroup| format!("echo 0 >{}/cgroup.procs && ", cgroup.path().display()));
         let mounts = "mount -t bpf none \"$0/bpf\" && mount -t tmpfs -o size=1m none \"$0/disk\" && exec \"$@\"";
+        let mounts = enter.unwrap_or_default() + mounts;
         // A group and mounts of its own: a signal to the one, and what is done to the others, stay with the job.
-        let wrapper = ["setsid", "unshare", "--mount", "--propagation", "private", "sh", "-c", mounts, &at("")];
+        let wrapper = ["setsid", "unshare", "--mount", "--propagation", "private", "sh", "-c", &mounts, &at("")];
         let mut job = job
             .word(&socket)
             .policy(&policy)
@@ -103,6 +110,9 @@ impl Session {
             ("--pins", &at("bpf/pins")),
         ] {
             job = job.option(option).option(value);
+        }
+        if host::is_guest() {
+            job = job.variable(host::GUEST, "1");
         }
         if kind == In::Flooded {
             job = job.option("--critical-ring").option("4").option("--bulk-ring").option("4");
@@ -141,10 +151,14 @@ impl Session {
             policy,
             elsewhere,
             outsider,
+            limited,
             closed,
             tier: String::new(),
         };
         session.first = session.run(&["sh", "-c", "echo $PPID"]).text.parse().map_err(|_| "the job says no pid")?;
+        if let Some(limited) = &session.limited {
+            limited.limit_memory(MEMORY);
+        }
         session.tier = log::tier_in(|| session.log_text()).ok_or("the log names no tier")?;
         Ok(session)
     }

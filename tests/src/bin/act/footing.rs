@@ -7,6 +7,10 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
+
+use end_to_end::host;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::{Trick, parsed, returned, text};
 
@@ -28,6 +32,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("unmount", unmount),
     ("fill", fill),
     ("hoard", hoard),
+    ("eat", eat),
     ("listen", listen),
     ("call", call),
 ];
@@ -161,18 +166,41 @@ fn fill(arguments: &[OsString]) -> io::Result<()> {
     }
 }
 
-/// COUNT: so many descriptors at once, or as many as the limits let it have.
+/// COUNT PROGRAM ARGUMENTS…: runs the program while this process has as many descriptors as it may have, which are COUNT at
+/// most. The system's own limit doesn't hold for root.
 fn hoard(arguments: &[OsString]) -> io::Result<()> {
-    let count: usize = parsed(arguments, 0)?;
+    let mut limit = getrlimit(Resource::Nofile);
+    let count: u64 = parsed(arguments, 0)?;
+    limit.current = limit.maximum.map_or(Some(count), |maximum| Some(maximum.min(count)));
+    setrlimit(Resource::Nofile, limit)?;
     let mut files = Vec::new();
-    while files.len() < count {
+    let error = loop {
         match File::open("/dev/null") {
             Ok(file) => files.push(file),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => break,
-            Err(error) => return Err(error),
+            Err(error) => break error,
         }
+    };
+    if error.raw_os_error() != Some(libc::EMFILE) {
+        return Err(error);
     }
-    if files.len() > 64 { Ok(()) } else { Err(io::Error::other("too few descriptors to prove anything")) }
+    // No descriptor is left for it: these three it has from here, and it begins with no other.
+    let status = Command::new(text(arguments, 1)?).args(&arguments[2..]).status()?;
+    drop(files);
+    if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
+}
+
+/// As much memory as the cgroup above this process's own lets it have, and more: only where that has a limit.
+fn eat(_: &[OsString]) -> io::Result<()> {
+    const MEBIBYTE: usize = 1 << 20;
+    let limit = host::own_cgroup().join("../memory.max");
+    if fs::read_to_string(limit)?.trim() == "max" {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "nothing would end this but the machine's memory"));
+    }
+    let mut eaten = Vec::new();
+    loop {
+        // Pages of zeros would be no pages of its own.
+        eaten.push(std::hint::black_box(vec![1_u8; MEBIBYTE]));
+    }
 }
 
 /// PATH: a local socket that takes every call.

@@ -7,6 +7,7 @@ mod socket;
 mod attack;
 #[cfg(target_arch = "x86_64")]
 mod compat;
+mod descriptor;
 mod dns;
 mod engine;
 mod exec;
@@ -24,6 +25,7 @@ mod tamper;
 mod tcp;
 mod udp;
 mod uring;
+mod uring_file;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -37,6 +39,8 @@ const TRICKS: &[(&str, &[(&str, Trick)])] = &[
     ("open", files::TRICKS),
     ("net", net::TRICKS),
     ("uring", uring::TRICKS),
+    ("uring-file", uring_file::TRICKS),
+    ("descriptor", descriptor::TRICKS),
     #[cfg(target_arch = "x86_64")]
     ("compat", compat::TRICKS),
     ("space", space::TRICKS),

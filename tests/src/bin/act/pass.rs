@@ -131,7 +131,9 @@ struct Control {
     filling: i32,
 }
 
-fn carry(over: &OwnedFd, descriptor: i32, send: bool) -> io::Result<i32> {
+/// Sends a descriptor, or receives one. One that the receiver may not have doesn't arrive, and the message says that something was
+/// cut off (unix(7)): there is room for it, so that is a refusal.
+pub fn carry(over: &OwnedFd, descriptor: i32, send: bool) -> io::Result<i32> {
     let mut control = Control { len: 20, level: libc::SOL_SOCKET, kind: libc::SCM_RIGHTS, descriptor, filling: 0 };
     let mut byte = [0_u8];
     let mut piece = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
@@ -149,6 +151,9 @@ fn carry(over: &OwnedFd, descriptor: i32, send: bool) -> io::Result<i32> {
         unsafe { libc::recvmsg(over.as_raw_fd(), &raw mut message, 0) }
     };
     returned(done as i64)?;
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
     if control.kind == libc::SCM_RIGHTS { Ok(control.descriptor) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 

@@ -5,6 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+use end_to_end::host;
 
 use crate::{Trick, parsed, returned};
 
@@ -15,7 +18,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("pidfd-signal", pidfd_signal),
     ("queue", queue),
     ("own-pipe", own_pipe),
-    ("kill-all", kill_all),
+    ("stop-everybody", stop_everybody),
     ("attach", attach),
     ("seize", seize),
     ("memory-read", memory_read),
@@ -103,9 +106,25 @@ fn queue(arguments: &[OsString]) -> io::Result<()> {
     call(libc::SYS_rt_sigqueueinfo, [pid(arguments)?, i64::from(signal), info.as_ptr() as i64, 0, 0, 0]).map(drop)
 }
 
-/// SIGNAL: to everybody. In guests alone.
-fn kill_all(arguments: &[OsString]) -> io::Result<()> {
-    call(libc::SYS_kill, [-1, parsed(arguments, 0)?, 0, 0, 0, 0]).map(drop)
+/// How long a process may take to stop that has been told to, where every other has stopped.
+const STOPPED_WITHIN: Duration = Duration::from_secs(1);
+
+/// PID: everybody but this process is stopped, and goes on. The call succeeds whoever refuses his own signal, so it is that
+/// process that is looked at. In guests alone, where a test says that this is one.
+fn stop_everybody(arguments: &[OsString]) -> io::Result<()> {
+    if !host::is_guest() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "everybody includes processes that aren't the test's"));
+    }
+    let pid = pid(arguments)?;
+    let everybody = |signal: i32| call(libc::SYS_kill, [-1, i64::from(signal), 0, 0, 0, 0]);
+    let is_stopped = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    everybody(libc::SIGSTOP)?;
+    let did_stop = end_to_end::wait_until(host::patience(STOPPED_WITHIN), is_stopped);
+    everybody(libc::SIGCONT)?;
+    if did_stop { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
 }
 
 /// PID: and lets go again, if it got hold.

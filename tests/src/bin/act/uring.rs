@@ -1,10 +1,9 @@
-//! io_uring without a library: one ring, one request at a time.
+//! io_uring without a library: one ring, one request at a time. Here is what sockets are used for; files are in `uring_file`.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::socket::{Address, address, family, message, new_socket};
@@ -13,8 +12,6 @@ use crate::{Trick, parsed, returned, text};
 pub const TRICKS: &[(&str, Trick)] = &[
     ("setup", setup),
     ("connect", connect),
-    ("open", open),
-    ("open-for-writing", open_for_writing),
     ("stream", stream),
     ("stream-worker", stream_worker),
     ("stream-poller", stream_poller),
@@ -30,12 +27,11 @@ const IORING_OFF_SQES: i64 = 0x1000_0000;
 const IORING_ENTER_GETEVENTS: u32 = 1;
 const IORING_ENTER_SQ_WAKEUP: u32 = 2;
 /// `IORING_SETUP_SQPOLL`: a thread of the kernel takes the requests.
-const IORING_SETUP_SQPOLL: u32 = 2;
+pub const IORING_SETUP_SQPOLL: u32 = 2;
 /// `IOSQE_ASYNC`: a worker of the kernel does the request.
-const IOSQE_ASYNC: u8 = 16;
+pub const IOSQE_ASYNC: u8 = 16;
 const IORING_OP_SENDMSG: u8 = 9;
 const IORING_OP_CONNECT: u8 = 16;
-const IORING_OP_OPENAT: u8 = 18;
 const IORING_OP_SEND: u8 = 26;
 /// `IORING_OP_SOCKET`, since 5.19.
 const IORING_OP_SOCKET: u8 = 45;
@@ -63,19 +59,19 @@ struct Parameters {
 /// `struct io_uring_sqe`.
 #[repr(C)]
 #[derive(Default)]
-struct Request {
-    opcode: u8,
-    flags: u8,
-    priority: u16,
-    descriptor: i32,
-    offset: u64,
-    address: u64,
-    len: u32,
-    operation_flags: u32,
-    rest: [u64; 4],
+pub struct Request {
+    pub opcode: u8,
+    pub flags: u8,
+    pub priority: u16,
+    pub descriptor: i32,
+    pub offset: u64,
+    pub address: u64,
+    pub len: u32,
+    pub operation_flags: u32,
+    pub rest: [u64; 4],
 }
 
-struct Ring {
+pub struct Ring {
     descriptor: OwnedFd,
     submissions: usize,
     completions: usize,
@@ -84,11 +80,11 @@ struct Ring {
 }
 
 impl Ring {
-    fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         Self::with(0)
     }
 
-    fn with(flags: u32) -> io::Result<Self> {
+    pub fn with(flags: u32) -> io::Result<Self> {
         let mut parameters = Parameters { flags, sq_thread_idle: 1000, ..Parameters::default() };
         // SAFETY: the parameters live through the call.
         let descriptor = returned(unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut parameters) })?;
@@ -109,7 +105,7 @@ impl Ring {
     }
 
     /// Hands over the request and waits for its result, a negative error number among them.
-    fn run(&self, request: Request) -> io::Result<i32> {
+    pub fn run(&self, request: Request) -> io::Result<i32> {
         // One request at a time, and nothing but this function fills the ring: the first entry is free.
         // SAFETY: the mapping holds requests and lives as long as the process.
         unsafe { (self.requests as *mut Request).write(request) };
@@ -167,7 +163,7 @@ fn word(at: usize) -> &'static AtomicU32 {
     unsafe { &*(at as *const AtomicU32) }
 }
 
-fn completed(result: i32) -> io::Result<i32> {
+pub fn completed(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) }
 }
 
@@ -316,27 +312,4 @@ fn frame(arguments: &[OsString]) -> io::Result<()> {
     // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
     let socket = unsafe { OwnedFd::from_raw_fd(completed(made)?) };
     crate::raw::frame_over(&socket, arguments)
-}
-
-/// FILE: opened for reading by a request.
-fn open(arguments: &[OsString]) -> io::Result<()> {
-    opened(arguments, libc::O_RDONLY)
-}
-
-/// FILE: opened for writing by a request.
-fn open_for_writing(arguments: &[OsString]) -> io::Result<()> {
-    opened(arguments, libc::O_WRONLY)
-}
-
-fn opened(arguments: &[OsString], flags: i32) -> io::Result<()> {
-    let path = CString::new(arguments[0].as_bytes())?;
-    let ring = Ring::new()?;
-    let request = Request {
-        opcode: IORING_OP_OPENAT,
-        descriptor: libc::AT_FDCWD,
-        address: path.as_ptr() as u64,
-        operation_flags: flags as u32,
-        ..Request::default()
-    };
-    completed(ring.run(request)?).map(drop)
 }

@@ -24,6 +24,9 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("stop_by_group", "SIGSTOP to its process group", "exec setsid -w {act} tamper kill -{group} 19")
         // The call succeeds, because the job itself is of that group.
         .expect(Found, Found),
+    // Of the call alone nothing can be told: it succeeds wherever there is another process.
+    attempt("stop_everybody", "SIGSTOP to every process", "exec {act} tamper stop-everybody {agent}")
+        .guest("it stops every process of this machine"),
     attempt(
         "stop_storm",
         "fifty times SIGSTOP",

@@ -26,11 +26,6 @@ pub const ATTEMPTS: &[Attempt] = &[
         "the log under another name, opened for writing",
         "exec {act} footing link {log} {home}/link",
     ),
-    footing("log_by_uring", "the log, opened for writing by io_uring", "exec {act} uring open-for-writing {log}")
-        .told(&[Told::Finding("agent-tampering"), Told::Finding("io-uring")]),
-    footing("secret_by_uring", "a secret, opened by io_uring", "exec {act} uring open {home}/.aws/credentials")
-        .told(&[Told::Finding("secret-read"), Told::Finding("io-uring")])
-        .always(Found),
     footing("policy_edit", "the policy, written to", "exec {act} footing append {home}/policy.yml"),
     footing("policy_replace", "another policy under its name", "exec {act} footing replace {home}/policy.yml").fatal(),
     footing("program_edit", "the agent's program, written to", "exec {act} footing append {program}").always(Denied),
@@ -47,8 +42,9 @@ pub const ATTEMPTS: &[Attempt] = &[
     footing("pins_unmount", "the pins' file system, unmounted", "exec {act} footing unmount {bpf}").fatal(),
     footing("state_bind", "a folder mounted over the state", "exec {act} footing bind {home} {state}").fatal(),
     footing("state_cover", "an empty file system over the state", "exec {act} footing cover {state}").fatal(),
-    attempt("descriptors", "as many descriptors as one can have", "exec {act} footing hoard 1000000")
-        .told(&[Told::Programs(1)])
+    // Found is the program that is started when no descriptor is left, which is none of the two that stand in the line.
+    attempt("descriptors", "as many descriptors as one can have", "exec {act} footing hoard 100000 /bin/true storm")
+        .told(&[Told::Programs(2)])
         .always(Found),
     attempt(
         "processes",
@@ -75,4 +71,15 @@ pub const ATTEMPTS: &[Attempt] = &[
     .told(&[Told::Loss])
     .always(Found)
     .in_job(In::SmallDisk),
+    // Each of the eight is smaller than the agent, which would be the first to be ended if it weren't kept from that.
+    attempt(
+        "memory",
+        "memory that the agent shares, eaten up",
+        "all=; for i in $(seq 8); do {act} footing eat & all=\"$all $!\"; done; \
+         for one in $all; do wait $one; [ $? = 137 ] || exit 1; done; /bin/true storm; exit",
+    )
+    .told(&[Told::Programs(2)])
+    .always(Found)
+    .in_job(In::SmallMemory)
+    .guest("the limit is set at the root of the machine's cgroups"),
 ];

@@ -5,9 +5,10 @@ mod audited;
 mod footing;
 mod kernel;
 mod runner;
+mod uring;
 
 use crate::attempt::Attempt;
 
 /// All of them, in the order of the table.
 pub const GROUPS: &[&[Attempt]] =
-    &[agent::ATTEMPTS, footing::ATTEMPTS, kernel::ATTEMPTS, runner::ATTEMPTS, audited::ATTEMPTS];
+    &[agent::ATTEMPTS, footing::ATTEMPTS, uring::ATTEMPTS, kernel::ATTEMPTS, runner::ATTEMPTS, audited::ATTEMPTS];
