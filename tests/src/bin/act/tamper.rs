@@ -70,6 +70,18 @@ fn process(arguments: &[OsString]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
 }
 
+/// How long a process may take to stop that has been told to: its threads come to it one by one.
+const STOPPED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Whether a process stops.
+fn has_stopped(pid: i64) -> bool {
+    let is_stopped = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    end_to_end::wait_until(host::patience(STOPPED_WITHIN), is_stopped)
+}
+
 /// PID SIGNAL: it becomes the owner of a pipe, which signals its owner when there is something to read. No call of that fails
 /// where the signal doesn't go through, so what became of the process says whether it did.
 fn own_pipe(arguments: &[OsString]) -> io::Result<()> {
@@ -83,14 +95,11 @@ fn own_pipe(arguments: &[OsString]) -> io::Result<()> {
     control(F_SETSIG, parsed(arguments, 1)?)?;
     control(i64::from(libc::F_SETFL), i64::from(libc::O_ASYNC))?;
     writer.write_all(b"x")?;
-    let state = fs::read_to_string(format!("/proc/{}/stat", pid(arguments)?))?;
-    let is_stopped = state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
-    if is_stopped { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    if has_stopped(pid(arguments)?) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
 }
 
 /// PID SIGNAL
 fn pidfd_signal(arguments: &[OsString]) -> io::Result<()> {
-    use std::os::fd::AsRawFd as _;
     let process = process(arguments)?;
     let call_arguments = [i64::from(process.as_raw_fd()), parsed(arguments, 1)?, 0, 0, 0, 0];
     call(libc::SYS_pidfd_send_signal, call_arguments).map(drop)
@@ -106,9 +115,6 @@ fn queue(arguments: &[OsString]) -> io::Result<()> {
     call(libc::SYS_rt_sigqueueinfo, [pid(arguments)?, i64::from(signal), info.as_ptr() as i64, 0, 0, 0]).map(drop)
 }
 
-/// How long a process may take to stop that has been told to, where every other has stopped.
-const STOPPED_WITHIN: Duration = Duration::from_secs(1);
-
 /// PID: everybody but this process is stopped, and goes on. The call succeeds whoever refuses his own signal, so it is that
 /// process that is looked at. In guests alone, where a test says that this is one.
 fn stop_everybody(arguments: &[OsString]) -> io::Result<()> {
@@ -117,12 +123,8 @@ fn stop_everybody(arguments: &[OsString]) -> io::Result<()> {
     }
     let pid = pid(arguments)?;
     let everybody = |signal: i32| call(libc::SYS_kill, [-1, i64::from(signal), 0, 0, 0, 0]);
-    let is_stopped = || {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
-    };
     everybody(libc::SIGSTOP)?;
-    let did_stop = end_to_end::wait_until(host::patience(STOPPED_WITHIN), is_stopped);
+    let did_stop = has_stopped(pid);
     everybody(libc::SIGCONT)?;
     if did_stop { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
 }
@@ -178,7 +180,6 @@ fn vm_read(arguments: &[OsString]) -> io::Result<()> {
 
 /// PID NUMBER: its descriptor of that number.
 fn getfd(arguments: &[OsString]) -> io::Result<()> {
-    use std::os::fd::AsRawFd as _;
     let process = process(arguments)?;
     let number = parsed(arguments, 1)?;
     let got = call(libc::SYS_pidfd_getfd, [i64::from(process.as_raw_fd()), number, 0, 0, 0, 0])?;
