@@ -105,7 +105,7 @@ impl Station {
             self.take_reports();
             // What comes late in time stands behind what others are doing now.
             let until_ns = if is_alone { u64::MAX } else { now_ns() };
-            while self.flow.take_in(&mut self.kernel, until_ns) {}
+            self.flow.catch_up(&mut self.kernel, until_ns);
             let whole = self.flow.whole_account(&mut self.kernel)?;
             if whole.difference() == 0 || Instant::now() >= deadline {
                 self.flow.flush();

@@ -222,11 +222,8 @@ impl Station {
             let detail = format!("{why}; {} processes of the job run on, under the same rules", members.len());
             flow.changed(&at_work.job, state, detail);
         }
-        if is_handed_over {
-            flow.take_all(kernel);
-        } else {
-            flow.inherit_account(kernel, now_ns());
-        }
+        // An account that can't be read is told of with the first loss that is looked for.
+        let _ = flow.whole_account(kernel);
     }
 
     /// Puts what a job did before it was handed over into what its receipt states; without that there is none.

@@ -16,6 +16,7 @@ mod handover;
 mod introducing;
 mod keeper;
 pub mod launch;
+mod measures;
 mod platform;
 mod resolving;
 mod run;

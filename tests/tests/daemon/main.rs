@@ -2,6 +2,7 @@
 
 mod end;
 mod figures;
+mod flood;
 mod many;
 mod refusals;
 mod restart;

@@ -87,7 +87,7 @@ pub(super) fn inherit(runtime: &Path, name: &str, held: &Held, means: Means) -> 
     let hierarchy = Hierarchy::find().map_err(|error| error.to_string())?;
     let scope = if left.holds_runner { Scope::Runner } else { Scope::Job };
     let mut platform = None;
-    let mut flow = Flow::new(handover.as_ref().map_or_else(Bookkeeper::default, Handover::book), None);
+    let mut flow = Flow::new(handover.as_ref().map_or_else(Bookkeeper::after_another, Handover::book), None);
     let programs: Vec<&'static str> = kernel.skipped_runs().into_keys().collect();
     let mut jobs = Vec::new();
     for word in left.jobs {
