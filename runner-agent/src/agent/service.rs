@@ -81,6 +81,8 @@ struct Session {
     worker: ProcessKey,
     /// Readable when the worker has ended.
     ended: OwnedFd,
+    /// When to try again to end the job, where that failed.
+    again: Option<Instant>,
 }
 
 /// The daemon's jobs, and the station that looks after them.
@@ -247,7 +249,7 @@ impl Service {
         }
         self.last_slot = slot;
         self.past.begun += 1;
-        self.sessions.insert(slot, Session { begun: begun.clone(), worker: key, ended });
+        self.sessions.insert(slot, Session { begun: begun.clone(), worker: key, ended, again: None });
         Ok(begun)
     }
 
@@ -289,7 +291,7 @@ impl Service {
         self.station.tell_who_went_on();
         let mut ended = Vec::new();
         for slot in self.over() {
-            ended.extend(self.end(slot)?);
+            ended.extend(self.end(slot));
         }
         Ok(ended)
     }

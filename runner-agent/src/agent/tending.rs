@@ -89,8 +89,9 @@ impl Station {
                 Ok(repairs) => ("repaired", repairs.what),
                 Err(error) => {
                     at_work.disarmed = Some(error.to_string());
-                    at_work.cgroup.kill()?;
-                    ("disarmed", vec![error.to_string()])
+                    // One that doesn't end at once has been told to all the same.
+                    let unended = at_work.cgroup.kill().err();
+                    ("disarmed", [error].into_iter().chain(unended).map(|error| error.to_string()).collect())
                 }
             };
             for detail in details {
