@@ -11,7 +11,7 @@ use crate::notice::Account;
 use crate::report::summary::Summary;
 
 /// How long to wait before a job that could not be ended is ended again.
-const END_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const END_AGAIN: Duration = Duration::from_secs(10);
 
 impl Service {
     /// Hands what came of a job so far to `tell`, and notes by whom its end was announced, if it was. Its rules stay in force until
@@ -42,7 +42,11 @@ impl Service {
         for (slot, session) in &self.sessions {
             let is_alive = || self.station.jobs.get(slot).is_some_and(|at_work| at_work.cgroup.is_alive());
             let is_over = match session.again {
-                None => has_ended(&session.ended) && (self.options.ends_leftovers || !is_alive()),
+                None => {
+                    session.beginning.is_none()
+                        && has_ended(&session.ended)
+                        && (self.options.ends_leftovers || !is_alive())
+                }
                 Some(again) => Instant::now() >= again && !is_alive(),
             };
             if is_over {
@@ -82,6 +86,7 @@ impl Service {
     /// with a keeper, and so do those that can't be let go of.
     pub fn leave(mut self) -> Vec<Ended> {
         self.station.take_in();
+        self.give_up_all();
         let mut ended = Vec::new();
         let own = Hierarchy::find().map_or_else(|_| self.station.hierarchy.own.clone(), |found| found.own);
         let announced = self.sessions.keys().copied().filter(|slot| self.station.is_announced(*slot));
