@@ -152,7 +152,7 @@ pub enum AgentState {
     /// Something about the agent changed while a job ran.
     Changed {
         /// `upstream-failed`, `upstream-recovered`, `admit-failed`, `repaired`, `taken-over`, `handed-over`, `tampered`, `disarmed`,
-        /// `sink-failing`, `sink-recovered`, `sink-refused`, `sink-disabled`, and those of the daemon's jobs.
+        /// `not-ended`, `not-cleared`, `sink-failing`, `sink-recovered`, `sink-refused`, `sink-disabled`, and those of the daemon's jobs.
         state: &'static str,
         /// What, for people.
         detail: String,

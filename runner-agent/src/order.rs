@@ -20,6 +20,11 @@ pub struct Order {
 const KEEP_BYTES: usize = 1 << 20;
 
 impl Order {
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Takes in one record.
     pub fn push(&mut self, record: &[u8]) {
         let start = self.bytes.len();

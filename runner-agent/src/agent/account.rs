@@ -15,9 +15,28 @@ pub(super) struct Bookkeeper {
     pub(super) received: u64,
     pub(super) decoded: u64,
     pub(super) refused: u64,
+    /// Whether it isn't known exactly how much an agent before had taken off the rings.
+    pub(super) inherits: bool,
 }
 
 impl Bookkeeper {
+    /// Goes on where another agent took records off the rings that nobody has an account of.
+    pub(super) fn after_another() -> Self {
+        Self { inherits: true, ..Self::default() }
+    }
+
+    /// Counts that agent's records as received: all that were submitted by `before` have been taken off, and what is missing here it had.
+    /// That is exact once nothing came meanwhile, which is up to the jobs; until then it is the least that it can have been, so that no
+    /// difference is told that may be none. `after` have been submitted by now.
+    pub(super) fn inherit(&mut self, before: u64, after: u64) {
+        if self.inherits {
+            let theirs = before.saturating_sub(self.received);
+            self.received += theirs;
+            self.decoded += theirs;
+            self.inherits = before != after;
+        }
+    }
+
     /// The account as of these counters and skipped runs.
     pub(super) fn account(&self, kernel: &[Counters; probe::COUNT], skipped: BTreeMap<&'static str, u64>) -> Account {
         let probes = probe::NAMES.iter().zip(kernel).filter(|(_, counters)| **counters != Counters::default());
@@ -114,12 +133,31 @@ mod tests {
     }
 
     #[test]
+    fn what_an_agent_before_took_off_the_rings_is_no_difference_however_busy_the_job_is() {
+        // That agent had 1000 of them; this one takes off all that there is, while two more come in each time.
+        let (theirs, mut submitted) = (1000, 1000);
+        let mut book = Bookkeeper::after_another();
+        for _ in 0..100 {
+            let (before, after) = (submitted, submitted + 2);
+            book.received += 2;
+            book.decoded += 2;
+            submitted = after;
+            book.inherit(before, after);
+            assert!((before..=after).contains(&book.received), "{} of {before} to {after}", book.received);
+        }
+        book.inherit(submitted, submitted);
+        assert_eq!((book.received, book.decoded), (submitted, submitted), "exact once it is quiet");
+        book.inherit(submitted + 7, submitted + 7);
+        assert_eq!(book.received, theirs + 200, "what goes missing from then on is missing");
+    }
+
+    #[test]
     fn what_an_agent_before_told_is_not_told_again() {
         let lost = |ring_full| {
             let mut kernel = [Counters::default(); probe::COUNT];
             kernel[usize::from(probe::EXEC)] =
                 Counters { seen: 10 + ring_full, submitted: 10, ring_full, ..Counters::default() };
-            Bookkeeper { received: 10, decoded: 10, refused: 0 }.account(&kernel, BTreeMap::new())
+            Bookkeeper { received: 10, decoded: 10, ..Bookkeeper::default() }.account(&kernel, BTreeMap::new())
         };
         let mut told = Told::resumed(Account::default(), &lost(3));
         assert_eq!(told.news(&lost(3), &[]), []);

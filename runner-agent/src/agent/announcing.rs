@@ -34,6 +34,8 @@ impl Station {
 
     /// Notes that a process said so. Its rules stay in force until it is over.
     pub(super) fn announce_end(&mut self, slot: u32, by: u32) {
+        // What went on since the last time, before that is counted from anew.
+        self.tell_who_went_on();
         let (Some(row), Some(at_work)) = (self.flow.row(slot), self.jobs.get_mut(&slot)) else { return };
         let execs_then = row.summary.execs();
         let is_first = at_work.announced.is_none();

@@ -57,40 +57,56 @@ pub(super) struct JobOptions {
 pub(super) struct Proof(pub(super) Option<Closed>);
 
 impl Station {
-    /// Makes a job, of which nothing has started. Whatever fails, nothing that was made for it stays.
+    /// Makes a job, of which nothing has started, and waits until those who must know of it do. Whatever fails, nothing that was made for
+    /// it stays.
     pub(super) fn begin(&mut self, options: JobOptions) -> Result<(), RunError> {
-        let slot = options.slot;
-        if let Err(error) = self.arm(options) {
-            self.flow.end_job(slot);
-            self.kernel.remove_job(slot)?;
-            return Err(error);
+        const LOOK_EVERY: Duration = Duration::from_millis(1);
+        let (slot, began) = (options.slot, Instant::now());
+        self.prepare(options)?;
+        loop {
+            match self.is_known(slot, began) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    self.take_in();
+                    self.kernel.wait_readable(LOOK_EVERY);
+                }
+                Err(error) => {
+                    self.end(slot, None)?;
+                    return Err(error);
+                }
+            }
         }
+    }
+
+    /// Makes a job, of which nothing has started. Nothing may be, before it is known to all who must know of it.
+    pub(super) fn prepare(&mut self, options: JobOptions) -> Result<(), RunError> {
+        let slot = options.slot;
+        self.arm(options).inspect_err(|_| {
+            self.flow.end_job(slot);
+            if let Err(error) = self.kernel.remove_job(slot) {
+                tracing::error!("a job that can't be armed is left in the kernel's maps: {error}");
+            }
+        })?;
         // The job's log, sinks, resolver and gate have threads of their own.
-        let out_of_reach = self.kernel.add_own_threads().map_err(RunError::from);
-        if let Err(error) = out_of_reach.and_then(|()| self.announced(slot)) {
+        if let Err(error) = self.kernel.add_own_threads() {
             self.end(slot, None)?;
-            return Err(error);
+            return Err(error.into());
         }
         Ok(())
     }
 
-    /// Waits until those who must know of the job do. The key that signs its log is in what they are told: once they have it,
-    /// nothing that the job does can put another in its place.
-    fn announced(&mut self, slot: u32) -> Result<(), RunError> {
-        const LOOK_EVERY: Duration = Duration::from_millis(1);
-        let began = Instant::now();
-        while let Some(Awaited { sink, within, complaint }) = self.flow.awaits(slot) {
-            if began.elapsed() >= within {
-                let why = complaint.map(|why| format!(" ({why})")).unwrap_or_default();
-                return Err(io_error("announce the job")(std::io::Error::other(format!(
-                    "the sink {sink} is `required`, and did not take the job's start within {} s{why}",
-                    within.as_secs_f32()
-                ))));
-            }
-            self.take_in();
-            self.kernel.wait_readable(LOOK_EVERY);
+    /// Whether those who must know of a job do, that is there since then. The key that signs its log is in what they are told: once they
+    /// have it, nothing that the job does can put another in its place. An error is that one of them did not take it in its time.
+    pub(super) fn is_known(&self, slot: u32, since: Instant) -> Result<bool, RunError> {
+        let Some(Awaited { sink, within, complaint }) = self.flow.awaits(slot) else { return Ok(true) };
+        if since.elapsed() < within {
+            return Ok(false);
         }
-        Ok(())
+        let why = complaint.map(|why| format!(" ({why})")).unwrap_or_default();
+        Err(io_error("announce the job")(std::io::Error::other(format!(
+            "the sink {sink} is `required`, and did not take the job's start within {} s{why}",
+            within.as_secs_f32()
+        ))))
     }
 
     fn arm(&mut self, options: JobOptions) -> Result<(), RunError> {

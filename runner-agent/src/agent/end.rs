@@ -12,6 +12,7 @@ use super::sealing::Over;
 use super::station::Station;
 use crate::event::ProcessKey;
 use crate::job::Job;
+use crate::kernel::cgroup::JobCgroup;
 use crate::kernel::{Kernel, LoadError};
 use crate::notice::{Account, Content, JobEnded, RuleUse};
 use crate::sink::courier::News;
@@ -20,7 +21,8 @@ use crate::sink::courier::News;
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 
 impl Station {
-    /// Ends what is left of a job, waits for the last records, closes its account, and takes away what was made for it.
+    /// Ends what is left of a job, waits for the last records, closes its account, and takes away what was made for it. An error is that
+    /// the job hasn't ended: it is as it was, under its rules. What can't be taken away of one that has is told in its log.
     pub(super) fn end(&mut self, slot: u32, status: Option<ExitStatus>) -> Result<Outcome, RunError> {
         self.take_in();
         let left = self.kernel.members(slot)?;
@@ -38,7 +40,10 @@ impl Station {
         for detail in stand.look() {
             self.tell_tampered(&job, detail);
         }
-        let (rules, dropped_packets) = rule_uses(&mut self.kernel, &job)?;
+        let (rules, dropped_packets) = rule_uses(&mut self.kernel, &job).unwrap_or_else(|error| {
+            self.not_cleared(&job, &error.into());
+            (Vec::new(), 0)
+        });
         // Named only now: one may have been about to become another program when the command ended.
         let named = |keys: Vec<ProcessKey>, flow: &Flow| {
             let name = |key: ProcessKey| {
@@ -68,20 +73,37 @@ impl Station {
         };
         self.flow.announce(&job, Content::JobEnded(ended));
         self.flow.send();
-        // The hooks go first, then the cgroup by which a successor would look for the job.
-        self.kernel.remove_job(slot)?;
-        // Whoever isn't the job's and was held to its policy runs on, and belongs to nobody.
-        self.kernel.let_go(slot)?;
-        cgroup.remove()?;
-        self.bequeath()?;
-        self.guard_testament()?;
-        if self.proves_reset {
-            let detail = self.reset(slot)?;
-            self.flow.changed(&job, "reset", detail);
-            self.flow.send();
+        for error in self.take_away(slot, cgroup) {
+            self.not_cleared(&job, &error);
         }
+        if self.proves_reset {
+            match self.reset(slot) {
+                Ok(detail) => self.flow.changed(&job, "reset", detail),
+                Err(error) => self.not_cleared(&job, &error),
+            }
+        }
+        self.flow.send();
         let over = Over { job, log, seal, began_ns, ended_ns };
         Ok(Outcome { status, ..self.seal(over, disarmed, account) })
+    }
+
+    /// Takes away what was made for a job that has ended, whatever of that fails. Returns what did.
+    fn take_away(&mut self, slot: u32, cgroup: JobCgroup) -> Vec<RunError> {
+        // The hooks go first, then the cgroup by which a successor would look for the job.
+        let hooks = self.kernel.remove_job(slot);
+        // Whoever isn't the job's and was held to its policy runs on, and belongs to nobody.
+        let others = self.kernel.let_go(slot);
+        let cgroup = cgroup.remove();
+        let testament = self.bequeath();
+        let guarded = self.guard_testament();
+        let done = [hooks.map_err(RunError::from), others.map_err(RunError::from), cgroup.map_err(RunError::from)];
+        done.into_iter().chain([testament, guarded]).filter_map(Result::err).collect()
+    }
+
+    /// Tells that something of a job that has ended is left, which costs no other job anything.
+    fn not_cleared(&mut self, job: &Job, error: &RunError) {
+        tracing::error!("{}: {error}", job.id);
+        self.flow.changed(job, "not-cleared", error.to_string());
     }
 
     /// What is left of a job that has ended, for people: what the next one could have found.
@@ -105,7 +127,7 @@ impl Station {
             self.take_reports();
             // What comes late in time stands behind what others are doing now.
             let until_ns = if is_alone { u64::MAX } else { now_ns() };
-            while self.flow.take_in(&mut self.kernel, until_ns) {}
+            self.flow.catch_up(&mut self.kernel, until_ns);
             let whole = self.flow.whole_account(&mut self.kernel)?;
             if whole.difference() == 0 || Instant::now() >= deadline {
                 self.flow.flush();

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use runner_agent_common::map::Counters;
+use runner_agent_common::record::probe;
 
 use super::account::{Bookkeeper, Told};
-use super::child;
 use super::introducing::{introduce, may_have_moved};
+use super::measures::carry_out;
 use crate::decode::decode;
 use crate::job::Job;
 use crate::kernel::procfs;
@@ -15,7 +16,7 @@ use crate::kernel::{Kernel, LoadError};
 use crate::ledger::Signed;
 use crate::notice::{Account, Content, Loss, Notice};
 use crate::order::Order;
-use crate::pipeline::{EngineAsked, Measure, Pipeline, Resolved};
+use crate::pipeline::{EngineAsked, Pipeline, Resolved};
 use crate::record_file::Recorder;
 use crate::report::summary::Summary;
 use crate::sink::courier::News;
@@ -108,17 +109,41 @@ impl Flow {
         }
     }
 
-    /// Takes what waits on the rings and passes on what happened up to `until_ns`. True when there is more to take.
-    pub(super) fn take_in(&mut self, kernel: &mut Kernel, until_ns: u64) -> bool {
-        let Self { order, pipeline, book, recorder, notices, moved, .. } = self;
-        let complete_until = kernel.drain(|bytes| {
+    /// Takes what waits on the rings and passes on what happened up to `until_ns`. Returns until when everything was taken off, if a
+    /// ring has more.
+    pub(super) fn take_in(&mut self, kernel: &mut Kernel, until_ns: u64) -> Option<u64> {
+        let complete_until = self.take_off(kernel);
+        self.pass_on(kernel, complete_until.map_or(until_ns, |complete| complete.min(until_ns)));
+        complete_until
+    }
+
+    /// The same with all that there is by now. What comes meanwhile is not waited for: a job can fill a ring faster than it is emptied.
+    pub(super) fn catch_up(&mut self, kernel: &mut Kernel, until_ns: u64) {
+        let now = now_ns();
+        until_taken(now, || self.take_in(kernel, until_ns));
+    }
+
+    /// The same, and passes on whatever came with it: nothing is taken in after that.
+    pub(super) fn take_all(&mut self, kernel: &mut Kernel) {
+        self.catch_up(kernel, u64::MAX);
+        self.pass_on(kernel, u64::MAX);
+    }
+
+    /// Takes what waits on the rings, and puts it in order. Returns until when everything was taken off, if a ring has more.
+    pub(super) fn take_off(&mut self, kernel: &mut Kernel) -> Option<u64> {
+        let Self { order, book, recorder, .. } = self;
+        kernel.drain(|bytes| {
             book.received += 1;
             if let Some(recorder) = recorder.as_mut() {
                 recorder.record(bytes);
             }
             order.push(bytes);
-        });
-        let until_ns = complete_until.map_or(until_ns, |complete| complete.min(until_ns));
+        })
+    }
+
+    /// Passes on what was taken off and happened up to `until_ns`.
+    pub(super) fn pass_on(&mut self, kernel: &mut Kernel, until_ns: u64) {
+        let Self { order, pipeline, book, recorder, notices, moved, .. } = self;
         if let Some(recorder) = recorder.as_mut() {
             recorder.round(until_ns);
         }
@@ -141,31 +166,6 @@ impl Flow {
             carry_out(measure, kernel);
         }
         self.send();
-        complete_until.is_some()
-    }
-
-    /// Takes in what has waited since the agent before ended, and counts from there: what that agent had taken from the
-    /// rings stands in its own account.
-    pub(super) fn inherit_account(&mut self, kernel: &mut Kernel, now_ns: u64) {
-        const ROUNDS: usize = 64;
-        let submitted = |kernel: &mut Kernel| kernel.counters().map_or(0, |counters| submitted(&counters));
-        for _ in 0..ROUNDS {
-            let before = submitted(kernel);
-            while self.take_in(kernel, now_ns) {}
-            let after = submitted(kernel);
-            // Nothing came in between, so nothing is under way.
-            if before == after {
-                let taken = self.book.received;
-                self.book.received = after;
-                self.book.decoded += after.saturating_sub(taken);
-                return;
-            }
-        }
-    }
-
-    /// Takes in all that there is by now, also what came while it was taken in.
-    pub(super) fn take_all(&mut self, kernel: &mut Kernel) {
-        while self.take_in(kernel, u64::MAX) {}
     }
 
     /// Passes on what still waits for something that will not come.
@@ -226,15 +226,23 @@ impl Flow {
         }
     }
 
-    /// The account of all records since the agent began, all of them taken in, as far as they were submitted by then.
+    /// The account of all records since the agent began, as far as they were taken in.
+    pub(super) fn account(&self, counters: &[Counters; probe::COUNT], kernel: &Kernel) -> Account {
+        let account = self.book.account(counters, kernel.skipped_runs());
+        // What waits for its turn is not missing.
+        Account { decoded: account.decoded + self.order.waiting() as u64, ..account }
+    }
+
+    /// The same with all of them taken in, as far as they were submitted by then.
     pub(super) fn whole_account(&mut self, kernel: &mut Kernel) -> Result<Account, LoadError> {
         let before = kernel.counters()?;
-        while self.take_in(kernel, now_ns()) {}
-        let mut account = self.book.account(&before, kernel.skipped_runs());
+        self.catch_up(kernel, now_ns());
+        let after = submitted(&kernel.counters()?);
+        self.book.inherit(submitted(&before), after);
+        let mut account = self.account(&before, kernel);
         // What came in meanwhile is the next account's.
         let later = self.book.received.saturating_sub(account.submitted());
-        let is_later = later <= submitted(&kernel.counters()?).saturating_sub(account.submitted());
-        if is_later {
+        if later <= after.saturating_sub(account.submitted()) {
             account.received -= later;
             account.decoded = account.decoded.saturating_sub(later);
         }
@@ -292,38 +300,36 @@ fn missing_in_log(sinks: &[SinkLoss]) -> u64 {
     sinks.iter().filter(|loss| loss.sink == LOG).map(|loss| loss.dropped + loss.failed).sum()
 }
 
-fn submitted(counters: &[Counters]) -> u64 {
-    counters.iter().map(|counters| counters.submitted).sum()
+/// Takes off the rings until what was there at that time has been: `take` says until when everything was, if a ring has more.
+pub(super) fn until_taken(now_ns: u64, mut take: impl FnMut() -> Option<u64>) {
+    while take().is_some_and(|complete_until| complete_until < now_ns) {}
 }
 
-/// Does what the pipeline found to be necessary.
-fn carry_out(measure: Measure, kernel: &mut Kernel) {
-    match measure {
-        Measure::MarkHolder(key) => {
-            if let Err(error) = kernel.holds_secret(key) {
-                tracing::error!("{error}");
-            }
-        }
-        Measure::Permit(program, classes) => {
-            if let Err(error) = kernel.permit(program, classes) {
-                tracing::error!("{error}");
-            }
-        }
-        Measure::Know(slot, file, class) => {
-            if let Err(error) = kernel.know(slot, file, class) {
-                tracing::error!("{error}");
-            }
-        }
-        Measure::End(key) => {
-            if child::end_process(key) {
-                tracing::warn!("pid {} left its job's cgroup and was ended", key.tgid);
-            }
-        }
-    }
+fn submitted(counters: &[Counters]) -> u64 {
+    counters.iter().map(|counters| counters.submitted).sum()
 }
 
 /// Nanoseconds since boot, the probes' clock.
 pub(super) fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_while_records_are_taken_off_is_not_waited_for() {
+        let mut complete = 100;
+        let mut rounds = 0;
+        until_taken(110, || {
+            rounds += 1;
+            complete += 4;
+            // There is always more.
+            Some(complete)
+        });
+        assert_eq!(rounds, 3, "until everything was taken off that was there at 110");
+        until_taken(110, || None);
+    }
 }

@@ -98,7 +98,7 @@ impl Handover {
     /// What was received so far.
     pub(super) fn book(&self) -> Bookkeeper {
         let [received, decoded, refused] = self.records;
-        Bookkeeper { received, decoded, refused }
+        Bookkeeper { received, decoded, refused, inherits: false }
     }
 }
 
@@ -193,7 +193,8 @@ mod tests {
         let key = SigningKey::generate().unwrap();
         let hooks =
             vec![("file_open".to_owned(), Ok("lsm".to_owned())), ("path_chown".to_owned(), Err("none".to_owned()))];
-        let handover = Handover::new(&key, &Bookkeeper { received: 3, decoded: 2, refused: 1 }, hooks.clone());
+        let handover =
+            Handover::new(&key, &Bookkeeper { received: 3, decoded: 2, refused: 1, inherits: false }, hooks.clone());
         let again: Handover = serde_json::from_slice(&handover.bytes().unwrap()).unwrap();
         assert_eq!(again.key().unwrap().public(), key.public());
         assert_eq!(again.hooks, hooks);

@@ -110,24 +110,33 @@ impl Keeping {
     }
 }
 
-/// Looks after jobs that another agent started, until nothing of them is left. A signal ends the keeper and not the jobs: their
-/// rules stay in force.
-async fn look_after(keeping: Keeping, mut signals: UnboundedReceiver<Arrived>, clerk: Clerk) -> Result<(), RunError> {
-    let Keeping { mut station, listener, mut memories, deliveries } = keeping;
-    let listener = listener.map(UnixListener::from_std).transpose().map_err(io_error("listen for the next daemon"))?;
+/// Looks after jobs that another agent started, until nothing of them is left. What ends the keeper before that, a signal or an error,
+/// leaves the jobs as they are: their rules stay in force.
+async fn look_after(mut keeping: Keeping, signals: UnboundedReceiver<Arrived>, clerk: Clerk) -> Result<(), RunError> {
+    let kept = attend(&mut keeping, signals, clerk).await;
+    let station = keeping.station;
+    if station.jobs.is_empty() {
+        station.take_down();
+    } else {
+        // Not to another keeper: whoever ends this one means that, and its program may be gone.
+        drop(station.leave());
+    }
+    kept
+}
+
+async fn attend(keeping: &mut Keeping, mut signals: UnboundedReceiver<Arrived>, clerk: Clerk) -> Result<(), RunError> {
+    let Keeping { station, listener, memories, deliveries } = keeping;
+    let listener = listener.take().map(UnixListener::from_std).transpose();
+    let listener = listener.map_err(io_error("listen for the next daemon"))?;
     let mut tick = tokio::time::interval(if deliveries.is_empty() { TICK } else { TICK_WITH_SINKS });
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looked = Instant::now();
     while !station.jobs.is_empty() {
         tokio::select! {
             biased;
-            Some(_) = signals.recv() => {
-                // Whoever ends it means that, and its program may be gone.
-                drop(station.leave());
-                return Ok(());
-            }
+            Some(_) = signals.recv() => return Ok(()),
             Ok(stream) = desk::next(listener.as_ref()) => {
-                desk::hear(stream, Kept { station: &mut station, memories: &mut memories }, clerk).await;
+                desk::hear(stream, Kept { station: &mut *station, memories: &mut *memories }, clerk).await;
             }
             _ = tick.tick() => {}
         }
@@ -145,7 +154,6 @@ async fn look_after(keeping: Keeping, mut signals: UnboundedReceiver<Arrived>, c
             }
         }
     }
-    station.take_down();
     Ok(())
 }
 
@@ -222,11 +230,8 @@ impl Station {
             let detail = format!("{why}; {} processes of the job run on, under the same rules", members.len());
             flow.changed(&at_work.job, state, detail);
         }
-        if is_handed_over {
-            flow.take_all(kernel);
-        } else {
-            flow.inherit_account(kernel, now_ns());
-        }
+        // An account that can't be read is told of with the first loss that is looked for.
+        let _ = flow.whole_account(kernel);
     }
 
     /// Puts what a job did before it was handed over into what its receipt states; without that there is none.

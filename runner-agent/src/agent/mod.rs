@@ -17,6 +17,7 @@ mod handover;
 mod introducing;
 mod keeper;
 pub mod launch;
+mod measures;
 mod platform;
 mod pulse;
 mod resolving;

@@ -4,6 +4,7 @@
 //! the job's cgroup; a job ends when its worker has, whatever anybody says before. That a job's end was announced is noted: then
 //! its result is asked for, and what it does from there on is a finding.
 
+mod beginning;
 mod elsewhere;
 mod ending;
 mod figures;
@@ -21,24 +22,20 @@ use runner_agent_common::record::ProcessKey;
 
 use super::arm::{JobOptions, Proof};
 use super::block::{Closed, Prepared};
-use super::flow::{LOG, now_ns};
-use super::run::{RunError, TICK_WITH_SINKS, about, io_error};
-use super::sealing::Sealing;
+use super::run::{RunError, TICK_WITH_SINKS, io_error};
 use super::station::{Station, StationOptions};
 use super::watched::watch_keys;
 use crate::config::Combined;
-use crate::kernel::procfs::Snapshot;
 use crate::kernel::{LoadOptions, Room};
 use crate::ledger::{KeyError, SigningKey};
 use crate::policy::{Mode, Policy, Service as PlatformService};
 use crate::redact::Redactor;
-use crate::sink::json_lines::JsonLines;
+use crate::sink::Deliveries;
 use crate::sink::wire::Encoder;
-use crate::sink::{Deliveries, Outbox};
+use beginning::Beginning;
 pub use elsewhere::Elsewhere;
+use ending::END_AGAIN;
 pub use figures::{Figures, Past};
-use moving::pidfd;
-use words::own_job_refused;
 pub use words::{BeginError, Begun, Ended, JobRequest, Standing};
 
 /// How the daemon sets itself up.
@@ -81,6 +78,10 @@ struct Session {
     worker: ProcessKey,
     /// Readable when the worker has ended.
     ended: OwnedFd,
+    /// Where it hasn't begun yet.
+    beginning: Option<Beginning>,
+    /// When to try again to end the job, where that failed.
+    again: Option<Instant>,
 }
 
 /// The daemon's jobs, and the station that looks after them.
@@ -174,83 +175,6 @@ impl Service {
         self.sessions.is_empty()
     }
 
-    /// Begins a job for a worker and whatever it has started so far.
-    pub fn begin(&mut self, asker: u32, request: JobRequest) -> Result<Begun, BeginError> {
-        let worker = Snapshot::read(request.worker).ok_or(BeginError::Gone(request.worker))?;
-        let key = worker.rough_key();
-        if let Some(known) = self.sessions.values().find(|session| session.worker == key) {
-            return Err(BeginError::Known(known.begun.id.clone()));
-        }
-        for pid in [asker, request.worker] {
-            if let Some(slot) = self.slot_of(pid) {
-                let id = self.sessions.get(&slot).map_or_else(|| "a job".into(), |session| session.begun.id.clone());
-                self.station.refused(slot, &own_job_refused(pid));
-                return Err(BeginError::Inside { pid, id });
-            }
-            if let Some(elsewhere) = self.elsewhere(pid) {
-                return Err(BeginError::InsideKept { pid, elsewhere });
-            }
-        }
-        let slot = self.free_slot().ok_or_else(|| self.no_slot())?;
-        let ended = pidfd(request.worker).ok_or(BeginError::Gone(request.worker))?;
-        if Snapshot::read(request.worker).is_none_or(|now| now.rough_key() != key) {
-            return Err(BeginError::Gone(request.worker));
-        }
-        let JobRequest { identity, title, trust, policy, recorded, redactor, .. } = request;
-        let id: Arc<str> = format!("{}-{}-{}", identity.provider, std::process::id(), now_ns()).into();
-        let log = self.options.logs.join(format!("{id}.jsonl"));
-        let Kept { encoder, key: signing, deliveries, .. } = &self.options;
-        let file = JsonLines::create(&log, *encoder).map_err(|error| cannot_log(&log, &error))?;
-        let about = about(*encoder, &id, Some(identity.clone()), Some(trust.0), &policy);
-        let (tier, because) = trust.clone();
-        let sealing = Sealing {
-            identity: Some(identity),
-            trust: Some(trust),
-            ..Sealing::beside(&log, signing.clone(), *encoder)
-        };
-        let file = file.signed(sealing.ledger.clone());
-        let mut outboxes = vec![Outbox::start(LOG, file, |_| true).map_err(io_error("start the log's thread"))?];
-        outboxes.extend(deliveries.outboxes(&about).map_err(io_error("start a sink's thread"))?);
-        let prepared = match policy.mode {
-            Mode::Audit => None,
-            Mode::Block => Some(Prepared::new(&policy, slot)?),
-        };
-        let begun = Begun {
-            id: id.clone(),
-            mode: policy.mode,
-            tier: self.tier(),
-            trust: Some((tier.as_str(), because)),
-            policy: policy.name.clone(),
-            policy_sha256: policy.origin.sha256.clone(),
-            log: log.clone(),
-            receipt: Some(sealing.receipt.clone()),
-        };
-        self.station.begin(JobOptions {
-            slot,
-            id: id.clone(),
-            name: format!("runner-agent-{id}"),
-            command: title,
-            policy,
-            recorded,
-            prepared,
-            proof: None,
-            redactor,
-            outboxes,
-            log: Some(log),
-            sealing: Some(sealing),
-        })?;
-        if let Err(error) = self.take(slot, key.tgid) {
-            // Nothing may run as if it were watched.
-            self.release(slot, &worker.cgroup)?;
-            self.station.end(slot, None)?;
-            return Err(error.into());
-        }
-        self.last_slot = slot;
-        self.past.begun += 1;
-        self.sessions.insert(slot, Session { begun: begun.clone(), worker: key, ended });
-        Ok(begun)
-    }
-
     /// What the job began with that a process belongs to.
     pub fn begun_of(&self, pid: u32) -> Option<&Begun> {
         let slot = self.slot_of(pid)?;
@@ -265,7 +189,8 @@ impl Service {
 
     /// How the jobs stand.
     pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
-        self.sessions.iter().map(|(slot, session)| Standing {
+        let begun = self.sessions.iter().filter(|(_, session)| session.beginning.is_none());
+        begun.map(|(slot, session)| Standing {
             begun: &session.begun,
             is_announced: self.station.is_announced(*slot),
             processes: self.station.jobs.get(slot).map_or(0, |at_work| at_work.cgroup.processes().len()),
@@ -283,13 +208,14 @@ impl Service {
         self.station.take_in();
     }
 
-    /// Sees to it that everything is in force, and ends the jobs whose workers have ended.
+    /// Sees to it that everything is in force, has jobs begin whose time has come, and ends those whose workers have ended.
     pub fn look_after(&mut self) -> Result<Vec<Ended>, RunError> {
         self.station.look_after()?;
         self.station.tell_who_went_on();
+        self.set_out_all();
         let mut ended = Vec::new();
         for slot in self.over() {
-            ended.extend(self.end(slot)?);
+            ended.extend(self.end(slot));
         }
         Ok(ended)
     }
@@ -316,8 +242,4 @@ fn room(policies: &[Policy], jobs: u32) -> Result<Room, RunError> {
         };
     }
     Ok(largest.times(jobs))
-}
-
-fn cannot_log(log: &Path, error: &std::io::Error) -> RunError {
-    io_error("write the job's log")(std::io::Error::new(error.kind(), format!("{}: {error}", log.display())))
 }

@@ -268,6 +268,10 @@ impl Station {
         self.take_reports();
         self.flow.take_all(&mut self.kernel);
         self.flow.flush();
+        // Once more, because it may have failed at the end of a job.
+        if let Err(error) = self.bequeath().and_then(|()| self.guard_testament()) {
+            tracing::warn!("a successor knows the jobs as they were before: {error}");
+        }
         let hooks = self.hooks();
         let Self { mut flow, jobs, hold, runtime, sinks, .. } = self;
         for at_work in jobs.values().filter(|at_work| at_work.seal.is_some()) {

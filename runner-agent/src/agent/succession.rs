@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -214,11 +215,17 @@ pub(super) fn jobs_of_others(runtime: &Path, own: Option<&str>) -> impl Iterator
         .flat_map(|(left, desk)| left.jobs.into_iter().map(move |trace| (trace, desk.clone())))
 }
 
+/// How long a keeper may take for each of its words: whoever waits for them has a watchdog that waits for him.
+const HEAR_WITHIN: Duration = Duration::from_secs(20);
+
 /// Starts a keeper, hands it what there is to hand over, and waits until it has the job, or says why not.
 fn keep(runtime: &Path, name: &str, sinks: Option<&Path>, handover: Option<&Handover>) -> Result<(), String> {
     let handed = handover.map(Handover::bytes).transpose()?.unwrap_or_default();
     let no_socket = |error: std::io::Error| format!("no socket to a keeper: {error}");
     let (mut own, theirs) = UnixStream::pair().map_err(no_socket)?;
+    own.set_read_timeout(Some(HEAR_WITHIN))
+        .and_then(|()| own.set_write_timeout(Some(HEAR_WITHIN)))
+        .map_err(no_socket)?;
     Command::new(OWN_PROGRAM)
         .arg("keep")
         .arg("--state")

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::flow::now_ns;
+use super::flow::{Flow, now_ns, until_taken};
 use super::pulse::Found;
 use super::resolving::Told;
 use super::run::RunError;
 use super::station::Station;
 use super::{gating, guarding};
 use crate::job::Job;
-use crate::kernel::LoadError;
+use crate::kernel::{Kernel, LoadError};
 use crate::notice::Content;
 use crate::sink::courier::News;
 
@@ -18,17 +18,15 @@ use crate::sink::courier::News;
 const LOOK_AT_THREADS: Duration = Duration::from_secs(1);
 
 impl Station {
-    /// Takes in what there is; under a flood only so much that signals and a command's end are seen too.
+    /// Takes in what there is by now; what comes meanwhile waits, so that signals, questions and a command's end are seen under a flood
+    /// too.
     pub(super) fn take_in(&mut self) {
-        const ROUNDS: usize = 64;
-        for _ in 0..ROUNDS {
+        until_taken(now_ns(), || {
             self.take_reports();
-            let is_more = self.flow.take_in(&mut self.kernel, now_ns());
+            let complete_until = self.flow.take_in(&mut self.kernel, now_ns());
             self.join_networks();
-            if !is_more {
-                return;
-            }
-        }
+            complete_until
+        });
     }
 
     /// What the resolver has to tell stands after the records of what was done before the question, and before those of what
@@ -36,16 +34,25 @@ impl Station {
     pub(super) fn take_reports(&mut self) {
         let Self { kernel, flow, jobs, .. } = self;
         for (&slot, at_work) in jobs {
-            while let Some(asked) = at_work.engine.as_mut().and_then(|gate| gate.reports().try_recv().ok()) {
-                flow.take_in(kernel, asked.at_ns);
+            // Only those that wait by now, and only what was done before them: a job can ask faster than this goes.
+            let reports = at_work.engine.as_mut().map_or(0, |gate| gate.reports().len());
+            let complete = taken_off(flow, kernel, reports);
+            for _ in 0..reports {
+                let Some(asked) = at_work.engine.as_mut().and_then(|gate| gate.reports().try_recv().ok()) else {
+                    break;
+                };
+                flow.pass_on(kernel, complete.min(asked.at_ns));
                 flow.engine_asked(slot, gating::asked(asked));
             }
             let Some(blocking) = &mut at_work.blocking else { continue };
             flow.set_reports_lost(slot, blocking.resolver.lost());
-            while let Some(told) = blocking.next_report() {
+            let reports = blocking.resolver.reports().len();
+            let complete = taken_off(flow, kernel, reports);
+            for _ in 0..reports {
+                let Some(told) = blocking.next_report() else { break };
                 match told {
                     Told::Resolved(resolved) => {
-                        flow.take_in(kernel, resolved.at_ns);
+                        flow.pass_on(kernel, complete.min(resolved.at_ns));
                         flow.resolved(slot, &resolved);
                     }
                     Told::Changed { state, detail } => flow.changed(&at_work.job, state, detail),
@@ -110,8 +117,9 @@ impl Station {
                 Ok(repairs) => ("repaired", repairs.what),
                 Err(error) => {
                     at_work.disarmed = Some(error.to_string());
-                    at_work.cgroup.kill()?;
-                    ("disarmed", vec![error.to_string()])
+                    // One that doesn't end at once has been told to all the same.
+                    let unended = at_work.cgroup.kill().err();
+                    ("disarmed", [error].into_iter().chain(unended).map(|error| error.to_string()).collect())
                 }
             };
             for detail in details {
@@ -141,7 +149,7 @@ impl Station {
     /// Tells each job of losses since the last time, and of its sinks.
     pub(super) fn tell_losses(&mut self) -> Result<(), RunError> {
         let counters = self.kernel.counters()?;
-        let whole = self.flow.book.account(&counters, self.kernel.skipped_runs());
+        let whole = self.flow.account(&counters, &self.kernel);
         for at_work in self.jobs.values() {
             let (_, losses) = self.flow.settle_losses(at_work.job.slot, &whole);
             for loss in losses {
@@ -156,7 +164,13 @@ impl Station {
     }
 }
 
-fn tell_tampered(flow: &mut super::flow::Flow, job: &Job, detail: String) {
+/// Takes off the rings what stands before that many reports. Returns until when everything was.
+fn taken_off(flow: &mut Flow, kernel: &mut Kernel, reports: usize) -> u64 {
+    let complete_until = if reports > 0 { flow.take_off(kernel) } else { None };
+    complete_until.unwrap_or(u64::MAX)
+}
+
+fn tell_tampered(flow: &mut Flow, job: &Job, detail: String) {
     tracing::warn!("tampered with: {detail}");
     flow.changed(job, "tampered", detail);
     flow.send();

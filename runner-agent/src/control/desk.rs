@@ -15,7 +15,7 @@ use crate::identity::{Environment, JobIdentity};
 use crate::policy::Mode;
 use crate::redact::Redactor;
 
-/// How long a client may take to say what it wants.
+/// How long a client may take to say what it wants, and to read what it is told.
 const HEAR_WITHIN: Duration = Duration::from_secs(2);
 
 /// Something for the thread that has the jobs.
@@ -50,8 +50,12 @@ pub(super) async fn hear(mut stream: UnixStream, desk: &Desk) {
         Ok((peer, request)) => desk.answer(peer, request).await,
         Err(message) => Answer::refused(USAGE, message),
     };
-    // Whoever doesn't wait for the answer needs none.
-    let _ = stream.write_all(&protocol::to_bytes(&answer)).await;
+    say(&mut stream, &protocol::to_bytes(&answer)).await;
+}
+
+/// Tells a client its answer. Whoever doesn't wait for it needs none, and whoever doesn't read it keeps nobody else waiting.
+async fn say(stream: &mut UnixStream, answer: &[u8]) {
+    let _ = tokio::time::timeout(HEAR_WITHIN, stream.write_all(answer)).await;
 }
 
 async fn question(stream: &mut UnixStream) -> Result<(Peer, Request), String> {
@@ -172,4 +176,21 @@ fn variables(environ: &[u8]) -> BTreeMap<String, String> {
         }
     }
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_reads_nothing_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut ours, _theirs) = UnixStream::pair().unwrap();
+            // More than a socket takes that nobody reads from.
+            let answer = vec![b' '; 8 << 20];
+            let said = tokio::time::timeout(10 * HEAR_WITHIN, say(&mut ours, &answer)).await;
+            assert!(said.is_ok(), "it is waited for, and keeps its place among those that are heard");
+        });
+    }
 }

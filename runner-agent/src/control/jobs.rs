@@ -27,7 +27,10 @@ pub(super) fn answer_one(service: &mut Service, asked: Asked) {
             }
             return;
         }
-        Asked::Start(wanted, to) => (start(service, *wanted), to),
+        Asked::Start(wanted, to) => {
+            start(service, *wanted, to);
+            return;
+        }
         Asked::Simple(peer, Request::Stop { job, only_tell }, to) => {
             let by = (!only_tell).then_some(peer.pid);
             match whose(service, peer, job) {
@@ -60,16 +63,25 @@ pub(super) fn joined(begun: &Begun, mode: Option<Mode>) -> Answer {
     Answer::Done(answer::joined(begun))
 }
 
-fn start(service: &mut Service, wanted: Wanted) -> Answer {
+/// Begins a job. It is answered when it has begun, or can't.
+fn start(service: &mut Service, wanted: Wanted, to: oneshot::Sender<Answer>) {
     let Wanted { peer, worker, identity, chosen, redactor } = wanted;
     let Chosen { policy, recorded, trust, because, notes } = chosen;
     let title = title(&identity);
     let trust = (trust, because);
-    match service.begin(peer.pid, JobRequest { identity, title, worker, trust, policy, recorded, redactor }) {
+    let request = JobRequest { identity, title, worker, trust, policy, recorded, redactor };
+    service.begin(peer.pid, request, move |begun| {
+        // A client that has given up is told nothing; what it began goes on.
+        let _ = to.send(started(worker, begun, &notes));
+    });
+}
+
+fn started(worker: u32, begun: Result<Begun, BeginError>, notes: &[String]) -> Answer {
+    match begun {
         Ok(begun) => {
             let (tier, because) = begun.trust.as_ref().map_or(("", ""), |(tier, because)| (*tier, because));
             tracing::info!("{} began: pid {worker}, {tier}: {because}", begun.id);
-            Answer::Done(answer::begun(&begun, &notes))
+            Answer::Done(answer::begun(&begun, notes))
         }
         Err(error) => {
             tracing::warn!("a job of pid {worker} did not begin: {error}");

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::desk::{Desk, hear};
 use super::jobs::answer_one;
@@ -28,6 +28,9 @@ const WRITE_FIGURES: Duration = Duration::from_secs(15);
 
 /// Clients that are heard at once; more wait in the socket's queue.
 const MOST_CLIENTS: usize = 64;
+
+/// How long to wait when a client can't be taken in.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the daemon can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +91,26 @@ pub fn serve(service: Service, policies: Policies, place: Place) -> Result<(), S
 }
 
 async fn run(mut service: Service, policies: Policies, place: Place) -> Result<(), ServeError> {
+    let served = attend(&mut service, policies, place).await;
+    if let Err(error) = &served {
+        tracing::error!("the daemon can't go on: {error}; its jobs go on under their rules");
+    }
+    tell_systemd(&[sd_notify::NotifyState::Stopping]);
+    // Whatever ended it: the jobs have nothing to do with that.
+    for ended in service.leave() {
+        tell_end(&ended);
+    }
+    served
+}
+
+/// Looks after the jobs and answers whoever asks, until a signal comes.
+async fn attend(service: &mut Service, policies: Policies, place: Place) -> Result<(), ServeError> {
     let Place { socket, handed, owner, metrics_file } = place;
     let door = listen::open(handed, &socket)?;
     let listener = door.listener().map_err(io_error("listen"))?;
     let (sender, mut asked) = mpsc::channel(MOST_CLIENTS);
     let desk = Arc::new(Desk { policies, owner, asked: sender });
-    let clients = Arc::new(tokio::sync::Semaphore::new(MOST_CLIENTS));
+    let clients = Arc::new(Semaphore::new(MOST_CLIENTS));
     let rings = service.rings()?;
     let mut terminate = signal(SignalKind::terminate()).map_err(io_error("receive signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io_error("receive signals"))?;
@@ -102,22 +119,15 @@ async fn run(mut service: Service, policies: Policies, place: Place) -> Result<(
     let mut figures = metrics_file.as_deref().map(FiguresFile::new);
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     let _ = rustix::process::setpriority_process(None, crate::sink::PRIORITY);
+    tokio::spawn(accept(listener, clients, desk));
     loop {
         let wait = if service.is_idle() { IDLE } else { service.tick() };
         tokio::select! {
             biased;
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
             ready = rings() => ready?,
-            Some(asked) = asked.recv() => answer_one(&mut service, asked),
-            client = accept(&listener, &clients) => {
-                let (stream, permit) = client.map_err(io_error("take in a client"))?;
-                let desk = desk.clone();
-                tokio::spawn(async move {
-                    hear(stream, &desk).await;
-                    drop(permit);
-                });
-            }
+            Some(asked) = asked.recv() => answer_one(service, asked),
             () = tokio::time::sleep(wait) => {}
         }
         service.take_in();
@@ -129,24 +139,33 @@ async fn run(mut service: Service, policies: Policies, place: Place) -> Result<(
             service.tell_losses()?;
         }
         if let Some(file) = &mut figures {
-            file.keep_up(&mut service)?;
+            file.keep_up(service)?;
         }
         watchdog.feed();
     }
-    tell_systemd(&[sd_notify::NotifyState::Stopping]);
-    drop(door);
-    for ended in service.leave()? {
-        tell_end(&ended);
-    }
-    Ok(())
 }
 
-async fn accept(
-    listener: &UnixListener,
-    clients: &Arc<tokio::sync::Semaphore>,
-) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = clients.clone().acquire_owned().await.map_err(io::Error::other)?;
-    Ok((listener.accept().await?.0, permit))
+/// Has clients heard, as many at once as may be. That one can't be taken in (out of descriptors) says nothing about the next.
+async fn accept(listener: UnixListener, clients: Arc<Semaphore>, desk: Arc<Desk>) {
+    let mut has_failed = false;
+    while let Ok(permit) = clients.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                has_failed = false;
+                let desk = desk.clone();
+                tokio::spawn(async move {
+                    hear(stream, &desk).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut has_failed, true) {
+                    tracing::error!("can't take in a client: {error}; it is tried again");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
 }
 
 fn tell_end(ended: &Ended) {

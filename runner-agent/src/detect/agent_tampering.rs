@@ -27,7 +27,7 @@ const KIND: Kind = Kind {
 pub fn of_change(state: &str, detail: &str, seq: u64) -> Option<Finding> {
     let severity = match state {
         "taken-over" | "tampered" | "disarmed" | "repaired" | "went-on" | "control-refused" => KIND.severity,
-        "end-announced-again" => Severity::Medium,
+        "end-announced-again" | "not-ended" | "not-cleared" => Severity::Medium,
         // A runner that is shut down ends so too; an upgrade asks an agent to end.
         "unannounced-end" | "handed-over" => Severity::Low,
         _ => return None,

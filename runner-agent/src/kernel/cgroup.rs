@@ -69,10 +69,14 @@ fn move_to(cgroup: &Path, pid: u32) -> Result<(), LoadError> {
     }
 }
 
-/// Whether a process is left in a cgroup or below it.
+/// Whether a process is left in a cgroup or below it. In one that is gone there is none; of one that can't be read for another reason
+/// (out of descriptors or memory) nobody knows, and it is not to be ended for that.
 pub fn is_populated(path: &Path) -> bool {
-    let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
-    events.lines().any(|line| line == "populated 1")
+    match fs::read_to_string(path.join("cgroup.events")) {
+        Ok(events) => events.lines().any(|line| line == "populated 1"),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => false,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 /// A job's own cgroup. Dropping it ends what still runs in it and removes it.
@@ -242,6 +246,20 @@ mod tests {
         assert_eq!(mount_point(unified), Some("/sys/fs/cgroup".into()));
         assert_eq!(mount_point("32 31 0:29 / /a\\040b rw - cgroup2 none rw\n"), Some("/a b".into()));
         assert_eq!(mount_point("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"), None);
+    }
+
+    #[test]
+    fn a_cgroup_that_cannot_be_read_is_not_taken_for_one_that_nothing_runs_in() {
+        let cgroup = tempfile::tempdir().unwrap();
+        assert!(!is_populated(cgroup.path()), "it is gone, or none");
+        let events = cgroup.path().join("cgroup.events");
+        fs::create_dir(&events).unwrap();
+        assert!(is_populated(cgroup.path()), "a folder can't be read");
+        fs::remove_dir(&events).unwrap();
+        for (number, is) in [("1", true), ("0", false)] {
+            fs::write(&events, format!("populated {number}\nfrozen 0\n")).unwrap();
+            assert_eq!(is_populated(cgroup.path()), is);
+        }
     }
 
     #[test]

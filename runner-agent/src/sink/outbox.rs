@@ -166,13 +166,24 @@ impl Outbox {
 
     /// Waits until everything queued is delivered, and ends the thread. Returns what was lost.
     pub fn finish(mut self) -> SinkLoss {
+        self.end();
+        self.loss()
+    }
+
+    fn end(&mut self) {
         drop(self.sender.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("a sink's thread panicked; its log is incomplete");
         }
-        self.loss()
+    }
+}
+
+/// What was told of a job is written, also where it ends by an error.
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -236,6 +247,17 @@ mod tests {
         drop(opener);
         assert_eq!(outbox.finish().dropped, 100);
         assert!(seen.lock().unwrap().iter().copied().eq(0..=fitting), "in order, each once, and what is no event too");
+    }
+
+    #[test]
+    fn an_outbox_that_goes_without_a_word_has_delivered_what_it_was_offered() {
+        let (opener, open) = channel();
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let outbox = Outbox::start("gate", Gate { open, seen: seen.clone() }, |_| true).unwrap();
+        outbox.offer(&notice(1));
+        drop(opener);
+        drop(outbox);
+        assert_eq!(*seen.lock().unwrap(), [1]);
     }
 
     #[test]

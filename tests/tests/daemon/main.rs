@@ -1,7 +1,9 @@
 //! The daemon and its jobs, end to end: what holds for a job from its beginning to its worker's end, whoever asks for what.
 
 mod end;
+mod faults;
 mod figures;
+mod flood;
 mod many;
 mod refusals;
 mod restart;

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use end_to_end::{Daemon, Line, Receiver, binary, host, needs, wait_until, wait_until_every};
+use end_to_end::{Daemon, Line, Receiver, Reply, binary, host, needs, wait_until, wait_until_every};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -131,6 +133,55 @@ fn what_a_job_does_after_its_daemon_its_keeper_sends() {
         let gone = || daemon.keeper().is_none();
         assert!(wait_until(host::patience(Duration::from_secs(20)), gone), "the keeper goes with its job");
     }
+}
+
+#[test]
+fn a_job_that_waits_for_a_sink_that_is_required_keeps_nobody_else_waiting() {
+    needs!();
+    let (started, is_open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (starts, open) = (started.clone(), is_open.clone());
+    // Takes the first job's start, and the second's only when it is let.
+    let receiver = Receiver::start(move |_, received| {
+        let mut lines = received.body.split(|byte| *byte == b'\n');
+        let is_start = |line: &[u8]| serde_json::from_slice::<Value>(line).is_ok_and(|line| line["state"] == "started");
+        if lines.any(is_start) && starts.fetch_add(1, Ordering::Relaxed) > 0 {
+            wait_until(host::patience(Duration::from_mins(1)), || open.load(Ordering::Relaxed));
+        }
+        Reply::status(204)
+    });
+    let sinks = format!(
+        "sinks:\n  - {{ name: soc, type: webhook, url: \"{}\", only: all, required: true, timeout: 60s, batch: {{ wait: 0s }} }}\n",
+        receiver.url()
+    );
+    let daemon = Daemon::start(binary::agent(ACT), &[&closing("9")], &sinks);
+    let begin = || {
+        let mut worker = daemon.worker("start >/dev/null && echo ready; read -r _", &[]);
+        let mut job = worker.stdin(Stdio::piped()).spawn().expect("a shell can be started");
+        let out = BufReader::new(job.stdout.take().expect("it is piped"));
+        (job, out)
+    };
+    let ready = |out: &mut BufReader<std::process::ChildStdout>| {
+        let mut line = String::new();
+        out.read_line(&mut line).expect("it speaks text");
+        assert_eq!(line, "ready\n", "{}", daemon.said());
+    };
+    let (mut first, mut out) = begin();
+    ready(&mut out);
+    let (mut second, mut out) = begin();
+    let waits = || started.load(Ordering::Relaxed) == 2;
+    assert!(wait_until(host::patience(Duration::from_secs(20)), waits), "{}", daemon.said());
+    // The first is listed, and ends, while the second has not begun.
+    let listed = daemon.answer(&["list"])["jobs"].clone();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    drop(first.stdin.take());
+    first.wait().expect("it is ours");
+    daemon.wait_until_idle();
+    is_open.store(true, Ordering::Relaxed);
+    ready(&mut out);
+    assert_eq!(daemon.answer(&["status"])["jobs"], 1);
+    drop(second.stdin.take());
+    second.wait().expect("it is ours");
+    daemon.wait_until_idle();
 }
 
 /// Jobs at once, of which a keeper has a thread for each sink's outbox, and one for each log and resolver.

@@ -64,7 +64,9 @@ pub(super) struct Inherited {
 
 pub(super) fn inherit(runtime: &Path, name: &str, held: &Held, means: Means) -> Result<Inherited, String> {
     let Means { encoder, redactor, deliveries } = means;
-    let left = Testament::read(held)?;
+    let mut left = Testament::read(held)?;
+    // One that has ended, where the agent before could not write that down.
+    left.jobs.retain(|word| word.cgroup.exists());
     let root = PinRoot::existing(left.pins.as_deref(), runtime).ok_or("its pins are gone")?;
     let slots: Vec<(u32, bool)> =
         left.jobs.iter().map(|word| (word.slot, word.mode == Mode::Block.to_string())).collect();
@@ -87,7 +89,7 @@ pub(super) fn inherit(runtime: &Path, name: &str, held: &Held, means: Means) -> 
     let hierarchy = Hierarchy::find().map_err(|error| error.to_string())?;
     let scope = if left.holds_runner { Scope::Runner } else { Scope::Job };
     let mut platform = None;
-    let mut flow = Flow::new(handover.as_ref().map_or_else(Bookkeeper::default, Handover::book), None);
+    let mut flow = Flow::new(handover.as_ref().map_or_else(Bookkeeper::after_another, Handover::book), None);
     let programs: Vec<&'static str> = kernel.skipped_runs().into_keys().collect();
     let mut jobs = Vec::new();
     for word in left.jobs {

@@ -100,7 +100,7 @@ pub(super) fn severity(notice: &Notice) -> Severity {
         Content::Agent(AgentState::Changed { state, .. }) => match *state {
             "tampered" | "disarmed" => Severity::Critical,
             "repaired" | "taken-over" => Severity::High,
-            "upstream-failed" | "admit-failed" => Severity::Medium,
+            "upstream-failed" | "admit-failed" | "not-ended" | "not-cleared" => Severity::Medium,
             _ => Severity::Info,
         },
     }

@@ -26,6 +26,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("udp-mapped", udp_mapped),
     ("by-name", by_name),
     ("storm", storm),
+    ("flood", flood),
     ("socket", socket),
     ("ping", ping),
 ];
@@ -134,6 +135,15 @@ fn storm(arguments: &[OsString]) -> io::Result<()> {
         attempted(connect(&new_socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?, to))?;
     }
     Ok(())
+}
+
+/// ADDRESS PORT: attempts by one socket without end; where a rule refuses them, nothing else is done so fast.
+fn flood(arguments: &[OsString]) -> io::Result<()> {
+    let to = address(arguments)?;
+    let socket = new_socket(family(&to), libc::SOCK_STREAM, 0)?;
+    loop {
+        let _ = connect(&socket, to);
+    }
 }
 
 /// FAMILY TYPE PROTOCOL: such a socket, made and closed.
