@@ -15,10 +15,11 @@ const fn read(name: &'static str, what: &'static str, act: &'static str) -> Atte
 pub const ATTEMPTS: &[Attempt] = &[
     footing("log_by_uring", "the log, opened for writing by io_uring", "exec {act} uring-file open-for-writing {log}")
         .told(WRITTEN),
+    // A name of its own: where the log is guarded, what another attempt has linked can't be removed again.
     footing(
         "log_link_by_uring",
         "the log, linked and opened for writing by io_uring",
-        "exec {act} uring-file link {log} {home}/link",
+        "exec {act} uring-file link {log} {home}/link-by-uring",
     )
     .told(WRITTEN),
     footing("log_remove_by_uring", "the log, removed by io_uring", "exec {act} uring-file remove {log}").fatal(),
