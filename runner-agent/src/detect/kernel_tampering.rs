@@ -19,7 +19,7 @@ const KIND: Kind = Kind {
         operation::REBOOT,
         operation::DISK,
     ],
-    because: "whoever changes the kernel stands above the agent",
+    because: "whoever changes the kernel, or reaches below its file systems, stands above the agent",
 };
 
 pub(super) fn detect(event: &Event, _: &JobState, _: &Policy) -> Option<Finding> {

@@ -5,6 +5,7 @@
 
 mod block_faults;
 mod containers;
+mod disks;
 mod ending;
 mod engine;
 mod evidence;
@@ -15,6 +16,7 @@ mod input;
 mod loss;
 mod names;
 mod net;
+mod pulse;
 mod reads;
 mod secrets;
 

@@ -137,6 +137,10 @@ fn text<'a>(entry: &'a Entry, path: &str) -> Cow<'a, str> {
 }
 
 fn agent(entry: &Entry) -> String {
+    let detail = text(entry, "detail");
+    if !detail.is_empty() {
+        return format!("{}: {detail}", text(entry, "state"));
+    }
     let ready = entry.get("ready_ms").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
     format!(
         "runner-agent {} {} after {ready:.0} ms, tier {}, kernel {}",
