@@ -13,7 +13,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     )
     .fatal(),
     footing("log_bind", "a file mounted over the log", "exec {act} footing bind {home}/policy.yml {log}").fatal(),
-    footing("log_folder", "the log's folder, renamed", "exec {act} footing rename {logs} {logs}-elsewhere").fatal(),
+    footing("log_folder", "the log's folder, renamed", "exec {act} footing rename {logs} {place}/elsewhere").fatal(),
     footing("log_remove", "the log, removed", "exec {act} footing remove {log}").fatal(),
     footing("log_rename", "the log, renamed", "exec {act} footing rename {log} {place}/elsewhere").fatal(),
     footing("log_replace", "another file under the log's name", "exec {act} footing replace {log}").fatal(),
