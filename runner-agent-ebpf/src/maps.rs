@@ -110,7 +110,7 @@ pub static GUARDED: HashMap<FileKey, u32> = HashMap::with_max_entries(8192, 0);
 #[map]
 pub static AGENTS: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
-/// How often the agent was seen to ask for a nice value of its own: proof that programs before functions run. The probe
+/// How often the agent was seen to ask whether it is there (signal 0 to itself): proof that programs before functions run. The probe
 /// counts, user space reads.
 #[map]
 pub static PULSE: Array<u64> = Array::with_max_entries(1, 0);

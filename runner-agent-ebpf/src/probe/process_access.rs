@@ -86,9 +86,19 @@ pub(super) fn opening(member: &Member, file: Address) -> i32 {
 /// A signal is about to be sent.
 #[lsm(hook = "task_kill")]
 pub fn task_kill(ctx: LsmContext) -> i32 {
-    // Signal 0 only asks whether there is somebody.
     let signal = argument(&ctx, 2) & 0xffff_ffff;
-    if signal == 0 { PASS } else { meant_for_agent(&ctx, operation::SIGNAL, signal) }
+    if signal != 0 {
+        return meant_for_agent(&ctx, operation::SIGNAL, signal);
+    }
+    // Signal 0 only asks whether there is somebody; the agent asks so whether it is still seen.
+    let target: u32 = read(argument(&ctx, 0) + offset!(task_tgid));
+    if target == task::current_tgid()
+        && runner::is_agents(target)
+        && let Some(pulse) = PULSE.get_ptr_mut(0)
+    {
+        emit::count(pulse);
+    }
+    PASS
 }
 
 /// A file is about to signal who it was given to (`F_SETOWN`). Whoever runs is who made the file ready, which may be anybody:
@@ -133,13 +143,6 @@ pub fn task_setscheduler(ctx: LsmContext) -> i32 {
 /// A process is about to get another nice value.
 #[lsm(hook = "task_setnice")]
 pub fn task_setnice(ctx: LsmContext) -> i32 {
-    if argument(&ctx, 0) == task::current() && runner::is_agents(task::current_tgid()) {
-        // The agent looks whether it is still seen.
-        if let Some(pulse) = PULSE.get_ptr_mut(0) {
-            emit::count(pulse);
-        }
-        return PASS;
-    }
     meant_for_agent(&ctx, operation::PRIORITY, priority::NICE)
 }
 

@@ -97,8 +97,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// Whether programs before functions run, however they are stopped: this process asks for the nice value that it has, and the
-    /// program before that counts it. It must be one of the agent's by then ([`Self::add_agent`]).
+    /// Whether programs before functions run, however they are stopped: this process sends itself signal 0, which is no signal,
+    /// and the program before that counts it. It must be one of the agent's by then ([`Self::add_agent`]).
     pub fn has_pulse(&mut self) -> Result<bool, LoadError> {
         /// One run may be left out, where the kernel has preempted the program.
         const TRIES: usize = 3;
@@ -106,9 +106,8 @@ impl Kernel {
         let count = || pulse.get(&0, 0).map_err(|error| map_error("PULSE", "read", &error));
         for _ in 0..TRIES {
             let before = count()?;
-            let nice = rustix::process::getpriority_process(None);
             // That it was refused would be no pulse either.
-            let _ = nice.and_then(|nice| rustix::process::setpriority_process(None, nice));
+            let _ = rustix::process::test_kill_process(rustix::process::getpid());
             if count()? > before {
                 return Ok(true);
             }
@@ -118,7 +117,7 @@ impl Kernel {
 
     /// Whether there is a program that counts it.
     pub fn is_pulse_hooked(&self) -> bool {
-        self.hooks().iter().any(|state| state.hook.program == "task_setnice" && state.taken.is_ok())
+        self.hooks().iter().any(|state| state.hook.program == "task_kill" && state.taken.is_ok())
     }
 
     /// Has ftrace run programs before functions again, if that is what was stopped.

@@ -16,7 +16,6 @@ mod input;
 mod loss;
 mod names;
 mod net;
-mod pulse;
 mod reads;
 mod secrets;
 

@@ -38,9 +38,9 @@ pub fn options<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<
 
 /// Words of `cargo xtask vm`, a guest each, what tells most first.
 const GUESTS: &[&[&str]] = &[
-    &["6.12", "--only", "agent=golden::", "--only", "agent=reads::", "--only", "agent=pulse::", "--tier", "tracing"],
+    &["6.12", "--only", "agent=golden::", "--only", "agent=reads::", "--only", "pulse", "--tier", "tracing"],
     &["5.10", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
-    &["newest", "--only", "agent=golden::", "--only", "agent=reads::", "--only", "agent=pulse::", "--tier", "tracing"],
+    &["newest", "--only", "agent=golden::", "--only", "agent=reads::", "--only", "pulse", "--tier", "tracing"],
     &["6.1", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
     // What has nothing to refuse, or to let go of, at the other tier.
     &["6.12", "--only", "agent=containers::", "--only", "agent=let_go", "--tier", "tracing"],

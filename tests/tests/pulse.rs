@@ -1,12 +1,13 @@
-//! Hooks that stand where they stood, and don't run any more.
+//! Hooks that stand where they stood, and don't run any more. A binary of its own, because no other agent on the machine has a hook
+//! meanwhile.
 
 use std::fs;
 use std::time::Duration;
 
 use end_to_end::host::{is_guest, patience};
-use end_to_end::{needs, report, test_name, wait_until};
+use end_to_end::{Job, binary, needs, report, test_name, wait_until};
 
-use crate::shell;
+const ACT: &str = env!("CARGO_BIN_EXE_act");
 
 const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
 
@@ -22,7 +23,8 @@ fn hooks_that_somebody_outside_has_stopped_are_told_and_run_again() {
     for mode in ["audit", "block"] {
         // The agent has a use for no such signal, and ends by it.
         let script = "echo armed; read -r _ <go; kill -USR1 $PPID; echo $?";
-        let job = shell(&format!("mkfifo go; {script}")).option("--mode").option(mode);
+        let script = format!("mkfifo go; {script}");
+        let job = Job::new(binary::agent(ACT), ["bash", "-c", &script]).option("--mode").option(mode);
         let home = job.home().to_owned();
         let mut running = job.start();
         assert_eq!(running.line(), "armed");
