@@ -143,8 +143,8 @@ pub fn names_agent(number: u32) -> bool {
 }
 
 /// Whether a process belongs to a job other than a member's, or to none: the runner's processes are outside for the job, though
-/// both are held to the same policy, and so is what the job has pulled into its cgroup. By lineage, and for what lineage doesn't know yet by nothing: then it has done nothing so
-/// far.
+/// both are held to the same policy, and so is what the job has pulled into its cgroup. By lineage, and for what lineage doesn't
+/// know yet by nothing: then it has done nothing so far.
 #[inline(always)]
 pub fn is_outside(member: &Member, tgid: u32) -> bool {
     // SAFETY: the value is read at once.

@@ -29,7 +29,7 @@ fn hooks_that_somebody_outside_has_stopped_are_told_and_run_again() {
         let mut running = job.start();
         assert_eq!(running.line(), "armed");
         if fs::write(FTRACE, "0").is_err() {
-            // Before 6.0 the kernel refuses it while a program stands before a function.
+            // As 5.10 does: refused while a program stands before a function.
             fs::write(home.join("go"), "\n").expect("the job listens");
             drop(running.wait());
             report::could_not_run(test_name!(), "this kernel doesn't stop ftrace while it is in use");

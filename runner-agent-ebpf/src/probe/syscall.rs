@@ -2,8 +2,9 @@
 //!
 //! Hook: raw tracepoint `sys_exit(regs, ret)`, which also sees 32-bit calls. Kernel floor: 5.5.
 //! Sees: files by the returned descriptor, so by what was opened and not by what was passed.
-//! Misses: calls that x32 has numbers of its own for (ptrace(2), sendmsg(2) and some twenty more), opens by io_uring (no system call returns them; [`io_uring`](probe::IO_URING) says when that begins), a
-//! descriptor that another thread closes between the open and this hook, and opens that fail.
+//! Misses: calls that x32 has numbers of its own for (ptrace(2), sendmsg(2) and some twenty more), opens by io_uring (no system
+//! call returns them; [`io_uring`](probe::IO_URING) says when that begins), a descriptor that another thread closes between the
+//! open and this hook, and opens that fail.
 
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;

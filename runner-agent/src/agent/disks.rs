@@ -8,6 +8,7 @@ use std::path::Path;
 use runner_agent_common::guard::{disk_key, guarded};
 use runner_agent_common::map::FileKey;
 
+use crate::kernel::procfs::device_number;
 use crate::kernel::watch::kernel_device;
 
 /// Drivers that pass commands to disks without the block layer, by the names of their classes in sysfs.
@@ -36,7 +37,7 @@ pub(super) fn in_use() -> Vec<(FileKey, u32)> {
 fn mounted(table: &str) -> impl Iterator<Item = u32> {
     table.lines().filter_map(|line| {
         let (mount, system) = line.split_once(" - ")?;
-        let device = parse(mount.split(' ').nth(2)?)?;
+        let device = device_number(mount.split(' ').nth(2)?)?;
         if major(device) == 0 { block_device(system.split(' ').nth(1)?) } else { Some(device) }
     })
 }
@@ -53,13 +54,10 @@ fn block_device(path: &str) -> Option<u32> {
 
 /// A device, the disk that it is a partition of, and the devices that it is a layer over (`slaves` in sysfs).
 fn with_what_is_below(sysfs: &Path, device: u32, all: &mut BTreeSet<u32>) {
-    let Ok(folder) = sysfs.join(format!("{}:{}", major(device), minor(device))).canonicalize() else {
-        all.insert(device);
-        return;
-    };
     if !all.insert(device) {
         return;
     }
+    let Ok(folder) = sysfs.join(format!("{}:{}", major(device), minor(device))).canonicalize() else { return };
     let disk = if folder.join("partition").exists() { number(&folder.join("../dev")) } else { None };
     let slaves = fs::read_dir(folder.join("slaves")).into_iter().flatten().flatten();
     for below in disk.into_iter().chain(slaves.filter_map(|slave| number(&slave.path().join("dev")))) {
@@ -69,16 +67,10 @@ fn with_what_is_below(sysfs: &Path, device: u32, all: &mut BTreeSet<u32>) {
 
 /// A device number from a file of sysfs.
 fn number(file: &Path) -> Option<u32> {
-    parse(fs::read_to_string(file).ok()?.trim())
+    device_number(fs::read_to_string(file).ok()?.trim())
 }
 
 const MINOR_BITS: u32 = 20;
-
-/// `MAJOR:MINOR`, in the kernel's own encoding.
-fn parse(text: &str) -> Option<u32> {
-    let (major, minor) = text.split_once(':')?;
-    Some(major.parse::<u32>().ok()? << MINOR_BITS | minor.parse::<u32>().ok()?)
-}
 
 fn major(device: u32) -> u32 {
     device >> MINOR_BITS
@@ -117,7 +109,7 @@ mod tests {
         fs::create_dir(layer.join("slaves")).unwrap();
         std::os::unix::fs::symlink(&partition, layer.join("slaves/sda1")).unwrap();
         let mut all = BTreeSet::new();
-        with_what_is_below(sysfs.path(), parse("253:0").unwrap(), &mut all);
-        assert_eq!(all, ["8:0", "8:1", "253:0"].map(|text| parse(text).unwrap()).into());
+        with_what_is_below(sysfs.path(), device_number("253:0").unwrap(), &mut all);
+        assert_eq!(all, ["8:0", "8:1", "253:0"].map(|text| device_number(text).unwrap()).into());
     }
 }

@@ -30,10 +30,12 @@ pub struct Hook {
 }
 
 /// Hooks without which the system call is still seen when it returns.
-const SEEN_AT_RETURN: [&str; 9] = [
+const SEEN_AT_RETURN: [&str; 11] = [
     "file_open",
     "ptrace_access_check",
     "task_kill",
+    "file_send_sigiotask",
+    "perf_event_open",
     "task_setscheduler",
     "task_setnice",
     "task_setrlimit",
@@ -90,7 +92,7 @@ pub static HOOKS: [Hook; COUNT] = [
         "file_send_sigiotask",
         "security_file_send_sigiotask",
         When::Always,
-        "the agent can be signalled by a file that it was made the owner of (F_SETOWN), untold",
+        "that the agent is made the owner of a file, which then signals it, is told and not refused",
     ),
     hook(
         "task_setscheduler",
@@ -139,7 +141,7 @@ pub static HOOKS: [Hook; COUNT] = [
         "perf_event_open",
         "security_perf_event_open",
         When::Always,
-        "whoever is root can sample the memory of all programs of a CPU",
+        "sampling all programs of a CPU is told and not refused",
     ),
     hook(
         "bprm_check_security",

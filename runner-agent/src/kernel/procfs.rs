@@ -140,11 +140,16 @@ pub fn own_mount_namespace() -> u32 {
 
 /// The device of a mount in the kernel's own encoding, by the mount's id (proc(5), mountinfo: the first and third field).
 pub fn device_of_mount(id: u64) -> Option<u32> {
-    const MINOR_BITS: u32 = 20;
     let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     let mut lines = table.lines().map(|line| line.split(' '));
     let device = lines.find_map(|mut fields| (fields.next()?.parse() == Ok(id)).then(|| fields.nth(1)).flatten())?;
-    let (major, minor) = device.split_once(':')?;
+    device_number(device)
+}
+
+/// A device in the kernel's own encoding, from `MAJOR:MINOR` as the kernel writes it.
+pub fn device_number(text: &str) -> Option<u32> {
+    const MINOR_BITS: u32 = 20;
+    let (major, minor) = text.split_once(':')?;
     Some(major.parse::<u32>().ok()? << MINOR_BITS | minor.parse::<u32>().ok()?)
 }
 
