@@ -151,6 +151,7 @@ impl std::error::Error for Ended {}
 /// Runs a command in a guest, and says what it says.
 fn one_command(options: &Options, say: &mut dyn Write) -> Result<()> {
     let [name] = options.kernels.as_slice() else { bail!("a command runs on one kernel: name it before the --") };
+    setup::run(&options.needs())?;
     let target = options.target();
     let kernel = kernels::get(kernels::series(name)?, target, options.refresh)?;
     let (built, stop) = (build(target)?, step::stop_flag()?);
