@@ -50,8 +50,12 @@ pub mod operation {
     pub const DISK: u16 = 20;
     /// Probes of the kernel's or of other programs, by tracefs or for a whole CPU by perf_event_open(2): they show any memory.
     pub const PROBE: u16 = 21;
+    /// What sends packets elsewhere past all verdicts: devices, addresses, rules of the machine's network.
+    pub const NETWORK: u16 = 22;
+    /// The socket of a daemon that starts programs for whoever asks, outside of any job: the service manager, the message bus.
+    pub const SERVICES: u16 = 23;
     /// How many there are, 0 included.
-    pub const COUNT: usize = 22;
+    pub const COUNT: usize = 24;
     /// Names for people and the log, by operation.
     pub const NAMES: [&str; COUNT] = [
         "none",
@@ -76,6 +80,8 @@ pub mod operation {
         "engine-request",
         "disk",
         "probe",
+        "network",
+        "services",
     ];
 }
 
@@ -123,6 +129,8 @@ pub mod guarded {
     pub const PRIVILEGE: u32 = 1 << 4;
     /// It is a disk, or a way past the block layer to one; the key is [`super::disk_key`]'s.
     pub const DISK: u32 = 1 << 5;
+    /// It is the socket of a daemon that starts programs for whoever asks.
+    pub const SERVICES: u32 = 1 << 7;
 }
 
 /// What a disk is guarded by, wherever a file for it lies: its number, in the kernel's own encoding (major << 20 | minor), and

@@ -121,6 +121,8 @@ pub struct Offsets {
     pub binprm_file: u32,
     /// `unix_sock::path`.
     pub unix_sock_path: u32,
+    /// `unix_sock::peer`.
+    pub unix_sock_peer: u32,
     /// `nsproxy::mnt_ns`.
     pub nsproxy_mnt_ns: u32,
     /// `mnt_namespace::ns.inum`.

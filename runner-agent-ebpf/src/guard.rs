@@ -7,7 +7,7 @@ use runner_agent_common::record::{Guard, ProcessKey, flag, kind, probe};
 
 use crate::emit;
 use crate::kernel::{Address, any, offset, pointer, read};
-use crate::maps::{AGENTS, GUARDED, GUARDS, JOBS, RING_CRITICAL, Scratch, TASKS};
+use crate::maps::{AGENTS, GUARDED, GUARDS, JOBS, RING_CRITICAL, Scratch, TASKS, TOLD_AFTERWARDS};
 use crate::path;
 use crate::secret;
 use crate::task::{self, Member};
@@ -133,6 +133,13 @@ fn record(member: &Member, attempt: &Attempt, is_denied: bool, path_len: u32) ->
         record.header.flags |= flag::REFUSED;
     }
     record
+}
+
+/// Whether an operation is told when it has happened, because no hook sees it before.
+#[inline(always)]
+pub fn is_told_afterwards(operation: u16) -> bool {
+    // SAFETY: a plain load from a static; volatile because user space replaces the value before loading.
+    unsafe { core::ptr::read_volatile(&raw const TOLD_AFTERWARDS) & (1 << operation) != 0 }
 }
 
 /// Whether whoever is named so to kill(2) and its like is, or holds, the agent: a process, a thread, a group, or everybody.

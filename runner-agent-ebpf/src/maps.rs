@@ -170,6 +170,11 @@ pub static RUNNER: u32 = 0;
 #[unsafe(no_mangle)]
 pub static GUARD_OPERATIONS: [[u16; SYSCALLS]; 2] = [[0; SYSCALLS]; 2];
 
+/// Operations that no hook sees before they happen, of those that are asked about where they can be told afterwards: one bit each, as
+/// in [`GuardRules`].
+#[unsafe(no_mangle)]
+pub static TOLD_AFTERWARDS: u32 = 0;
+
 /// What to do with each system call: low four bits for the native table, high four for the 32-bit one.
 #[unsafe(no_mangle)]
 pub static SYSCALL_ACTIONS: [u8; SYSCALLS] = [0; SYSCALLS];

@@ -21,6 +21,8 @@ use crate::secret;
 use crate::task::{self, Member};
 use crate::verdict as rules;
 
+use super::privilege;
+
 /// Bytes of arguments in the exec record itself; covers 99 of 100 real command lines.
 const INLINE_ARGUMENTS: u32 = 4096;
 
@@ -99,6 +101,7 @@ pub fn process_exec(_: RawTracePointContext) -> i32 {
     let exe = pointer(mm, offset!(mm_exe_file));
     let at_ns = task::now();
     task::runs(&member, ProgramKey { at_ns, tgid: member.key.tgid, reserved: 0 }, secret::readable_by(exe, member.job));
+    privilege::runs(&member, exe);
     emit::with_scratch(probe::EXEC, |scratch| {
         send_exec(&member, at_ns, exe, &arguments, scratch);
         if arguments.total > INLINE_ARGUMENTS {

@@ -1,4 +1,5 @@
-//! System calls that only their return can judge: opens, odd sockets, io_uring, and sends from outside the job's cgroup.
+//! System calls that only their return can judge: opens, odd sockets, io_uring, sends from outside the job's cgroup, and where no
+//! hook stands before them connects to daemons.
 //!
 //! Hook: raw tracepoint `sys_exit(regs, ret)`, which also sees 32-bit calls. Kernel floor: 5.5.
 //! Sees: files by the returned descriptor, so by what was opened and not by what was passed.
@@ -9,6 +10,7 @@
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use runner_agent_common::egress::{rule, verdict};
+use runner_agent_common::guard::operation;
 use runner_agent_common::offsets::{SYSCALLS, action};
 use runner_agent_common::record::{Connect, IoUring, Socket, flag, kind, probe};
 use zerocopy::FromBytes;
@@ -16,13 +18,14 @@ use zerocopy::FromBytes;
 use crate::doors;
 use crate::emit;
 use crate::file;
+use crate::guard;
 use crate::kernel::{self, Address, file_on, offset, pointer, read, read_user};
 use crate::maps::{RING_CRITICAL, SYSCALL_ACTIONS};
 use crate::task::{self, Member};
 use crate::verdict as rules;
 use crate::watch::{self, watched};
 
-use super::{attempt, reach};
+use super::{attempt, privilege, reach};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -86,8 +89,11 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         }
         return 0;
     }
-    // These matter only where the cgroup hooks don't run.
-    let by_hooks = matches!(actions & NATIVE, action::CONNECT | action::SENDTO | action::SENDMSG);
+    // These matter only where the cgroup hooks don't run, but that a connect may lead to a daemon of this machine.
+    let by_hooks = match actions & NATIVE {
+        action::CONNECT => result != 0 || !guard::is_told_afterwards(operation::ENGINE),
+        other => matches!(other, action::SENDTO | action::SENDMSG),
+    };
     if by_hooks && task::is_in_latest_job() {
         return 0;
     }
@@ -118,7 +124,12 @@ fn returned(regs: Address, number: u64, result: i64, actions: u8) {
         action::SOCKET_32 if result >= 0 => doors::socket_created_32(&member, result as u64),
         action::SOCKET if result >= 0 => socket_created(&member, regs, flags),
         action::IO_URING if result >= 0 => io_uring_created(&member, regs, flags),
-        action::CONNECT | action::SENDTO | action::SENDMSG => addressed(&member, regs, action, flags),
+        action::CONNECT | action::SENDTO | action::SENDMSG => {
+            addressed(&member, regs, action, flags);
+            if action == action::CONNECT && result == 0 && guard::is_told_afterwards(operation::ENGINE) {
+                privilege::connected(&member, read(regs + offset!(regs_arg0)));
+            }
+        }
         _ => {}
     }
 }

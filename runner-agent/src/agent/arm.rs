@@ -20,7 +20,7 @@ use crate::job::Job;
 use crate::kernel::LoadError;
 use crate::kernel::cgroup::JobCgroup;
 use crate::notice::{Account, Content, JobStarted};
-use crate::policy::{Mode, Policy};
+use crate::policy::Policy;
 use crate::redact::Redactor;
 use crate::sink::Outbox;
 use crate::sink::outbox::Awaited;
@@ -124,11 +124,8 @@ impl Station {
             None => self.audited(slot, &name, proof)?,
             Some(prepared) => self.blocked(slot, &name, &policy, prepared, proof)?,
         };
-        if gate.is_some() && policy.mode == Mode::Block && !self.kernel.can_refuse_sockets() {
-            tracing::warn!(
-                "guard.docker: gate: this tier can't refuse the container engine's own socket; a job that may write to it gets past \
-                 the gate"
-            );
+        for unkept in guarding::unkept(&policy, |hook| self.kernel.can_refuse(hook)) {
+            tracing::warn!("{unkept}");
         }
         let engine = gate.map(|gate| gating::start(gate, &self.hierarchy, &cgroup)).transpose()?;
         self.flow.book.received += received.count;

@@ -16,7 +16,7 @@ use super::run::{RunError, io_error};
 use super::state::Held;
 use crate::kernel::watch::{any_key, file_key};
 use crate::kernel::{Kernel, LoadError};
-use crate::policy::{Mode, Policy};
+use crate::policy::{EngineAccess, Mode, Policy};
 
 /// Operations at the agent itself.
 const AT_THE_AGENT: [u16; 6] = [
@@ -49,6 +49,7 @@ pub(super) fn rules(policy: &Policy) -> GuardRules {
     for (operation, access) in [
         (operation::PRIVILEGE, guard.sudo),
         (operation::ENGINE, guard.docker.to_socket()),
+        (operation::SERVICES, guard.services),
         (operation::BPF, guard.bpf),
         (operation::KERNEL_CODE, guard.modules),
         (operation::TRACE, guard.trace),
@@ -70,6 +71,25 @@ pub(super) fn rules(policy: &Policy) -> GuardRules {
 
 const fn bit(operation: u16) -> u32 {
     1 << operation
+}
+
+/// Words of `guard` that a blocked job's policy has and that can't be kept here: what they deny is told, and happens. What a withheld
+/// capability refuses needs no hook.
+pub(super) fn unkept(policy: &Policy, can_refuse: impl Fn(&str) -> bool) -> Vec<String> {
+    let guard = &policy.guard;
+    let docker = match guard.docker {
+        EngineAccess::Gate => {
+            "gate: a job that may write to the container engine's own socket gets past the gate, which"
+        }
+        _ => "deny: a connect to a container engine's socket",
+    };
+    let words = [
+        ("sudo", guard.sudo, "bprm_check_security", "deny: that sudo and its like are started"),
+        ("docker", guard.docker.to_socket(), "unix_stream_connect", docker),
+        ("services", guard.services, "unix_stream_connect", "deny: a connect to a service manager or message bus"),
+    ];
+    let unkept = words.into_iter().filter(|(_, access, hook, _)| access.is_refused(policy.mode) && !can_refuse(hook));
+    unkept.map(|(key, _, _, what)| format!("guard.{key}: {what} is told, and can't be refused on this tier")).collect()
 }
 
 /// Capabilities that a blocked job's command begins without, for good: on every tier, and for root.
@@ -108,13 +128,45 @@ pub(super) fn stand(policy: &Policy, held: Option<&Held>, log: Option<&Path>) ->
 const PRIVILEGE_PROGRAMS: [&str; 6] = ["sudo", "su", "pkexec", "doas", "runuser", "sudo-rs"];
 
 /// Sockets of container engines, where they are by default; the environment may name another.
-const ENGINE_SOCKETS: [&str; 5] = [
+const ENGINE_SOCKETS: [&str; 9] = [
     "/run/docker.sock",
     "/run/podman/podman.sock",
     "/run/containerd/containerd.sock",
     "/run/crio/crio.sock",
     "/run/buildkit/buildkitd.sock",
+    "/var/lib/incus/unix.socket",
+    "/var/lib/lxd/unix.socket",
+    "/var/snap/lxd/common/lxd/unix.socket",
+    "/run/libvirt/libvirt-sock",
 ];
+
+/// Sockets of daemons that start programs for whoever asks, where they are by default: the service manager and what speaks for it.
+const SERVICE_SOCKETS: [&str; 4] =
+    ["/run/systemd/private", "/run/systemd/io.systemd.Manager", "/run/dbus/system_bus_socket", "/run/snapd.socket"];
+
+/// Their like below each user's folder in [`OF_USERS`].
+const SERVICE_SOCKETS_OF_USERS: [&str; 2] = ["systemd/private", "bus"];
+
+/// Where the sockets of users lie, each in a folder of his own.
+const OF_USERS: &str = "/run/user";
+
+/// Where the environment names message buses.
+const BUS_VARIABLES: [&str; 2] = ["DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"];
+
+/// Sockets by which programs are started outside of a job.
+fn service_sockets() -> Vec<PathBuf> {
+    let own = SERVICE_SOCKETS.into_iter().map(PathBuf::from);
+    let users = std::fs::read_dir(OF_USERS).into_iter().flatten().flatten();
+    let of_users = users.flat_map(|user| SERVICE_SOCKETS_OF_USERS.map(|socket| user.path().join(socket)));
+    let named = BUS_VARIABLES.iter().filter_map(|variable| std::env::var(variable).ok());
+    own.chain(of_users).chain(named.flat_map(|addresses| paths_of_bus(&addresses))).collect()
+}
+
+/// The files that addresses of a message bus name: `unix:path=/run/bus,guid=…;unix:path=…` (D-Bus specification, server addresses).
+fn paths_of_bus(addresses: &str) -> Vec<PathBuf> {
+    let unix = addresses.split(';').filter_map(|address| address.strip_prefix("unix:"));
+    unix.flat_map(|keys| keys.split(',')).filter_map(|key| key.strip_prefix("path=")).map(PathBuf::from).collect()
+}
 
 /// Arranges the guard of a job, before it is a job.
 pub(super) fn arrange(kernel: &mut Kernel, slot: u32, policy: &Policy, log: Option<&Path>) -> Result<(), RunError> {
@@ -223,6 +275,9 @@ pub(super) fn footing(runtime: &Path, pins: Option<&Path>) -> Vec<(FileKey, u32)
     for socket in ENGINE_SOCKETS.into_iter().chain(engine.as_deref()) {
         add(Path::new(socket), guarded::ENGINE);
     }
+    for socket in service_sockets() {
+        add(&socket, guarded::SERVICES);
+    }
     files
 }
 
@@ -277,6 +332,26 @@ mod tests {
         assert!(
             !withheld(&policy).contains(CapabilitySet::BPF) && withheld(&policy).contains(CapabilitySet::SYS_MODULE)
         );
+    }
+
+    #[test]
+    fn what_no_hook_can_refuse_is_said_of_a_blocked_job() {
+        let guard = GuardPolicy { sudo: Access::Deny, docker: EngineAccess::Gate, ..GuardPolicy::default() };
+        let policy = Policy { mode: Mode::Block, guard, ..Policy::default() };
+        assert!(unkept(&policy, |_| true).is_empty());
+        let said = unkept(&policy, |hook| hook == "unix_stream_connect");
+        assert_eq!(
+            said,
+            ["guard.sudo: deny: that sudo and its like are started is told, and can't be refused on this tier"]
+        );
+        assert_eq!(unkept(&policy, |_| false).len(), 2);
+        assert!(unkept(&Policy { mode: Mode::Audit, ..policy }, |_| false).is_empty());
+    }
+
+    #[test]
+    fn a_bus_is_where_its_address_says() {
+        let paths = paths_of_bus("unix:path=/run/one,guid=0;tcp:host=two;unix:abstract=three;unix:path=/run/four");
+        assert_eq!(paths, ["/run/one", "/run/four"].map(PathBuf::from));
     }
 
     #[test]

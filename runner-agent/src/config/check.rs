@@ -48,7 +48,7 @@ pub const ON_READ_KEYS: &[&str] = &["other-readers"];
 /// Keys of `carry`.
 pub const CARRY_KEYS: &[&str] = &["after-secret-read"];
 /// Keys of `guard`.
-pub const GUARD_KEYS: &[&str] = &["sudo", "docker", "bpf", "modules", "trace"];
+pub const GUARD_KEYS: &[&str] = &["sudo", "docker", "services", "bpf", "modules", "trace"];
 /// Keys of an entry of `platform`.
 pub const PLATFORM_KEYS: &[&str] = &["cgroup", "exe", "why"];
 /// Keys of `detect`.
@@ -245,6 +245,7 @@ fn guard(cursor: &Cursor) -> GuardPolicy {
     };
     for (key, access) in [
         ("sudo", &mut guard.sudo),
+        ("services", &mut guard.services),
         ("bpf", &mut guard.bpf),
         ("modules", &mut guard.modules),
         ("trace", &mut guard.trace),

@@ -60,6 +60,8 @@ struct Guard {
     sudo: Option<Access>,
     /// Container engines. Default: `audit`.
     docker: Option<EngineAccess>,
+    /// Daemons that start programs for whoever asks, outside of the job: systemd, D-Bus. Default: `audit`.
+    services: Option<Access>,
     /// bpf(2). Default: `deny`.
     bpf: Option<Access>,
     /// Kernel modules, and other kernels. Default: `deny`.

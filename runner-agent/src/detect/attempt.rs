@@ -38,6 +38,7 @@ pub fn in_words(attempt: &Attempt) -> String {
         operation::SETTING => format!("writing to {path}, by which the kernel runs programs or stops"),
         operation::PRIVILEGE => format!("starting {path}, which gives another user's rights"),
         operation::ENGINE => format!("connecting to {path}, a container engine's socket"),
+        operation::SERVICES => format!("connecting to {path}, by which programs are started outside the job"),
         operation::REBOOT => "restarting or halting the machine".to_owned(),
         operation::ENGINE_REQUEST => asking(attempt),
         operation::DISK => format!("opening {path}, a disk with every file on it"),

@@ -20,6 +20,7 @@ mod process_access;
 mod raw_socket;
 mod secret_exfiltration;
 mod secret_read;
+mod service_manager;
 
 pub use agent_tampering::of_change;
 pub use attempt::in_words as attempt_in_words;
@@ -52,6 +53,7 @@ pub const ALL: &[Detector] = &[
     privilege::detect,
     engine_socket::detect,
     engine_request::detect,
+    service_manager::detect,
 ];
 
 /// Runs all detectors, drops what the policy disables, and gives each finding the severity that the policy says.

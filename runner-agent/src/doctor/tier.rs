@@ -120,7 +120,8 @@ pub const BLIND_SPOTS: &[BlindSpot] = &[
     BlindSpot {
         id: "unix-services",
         what: "what a daemon outside the job does when it is asked over a Unix socket (docker.sock, nss-resolve, systemd)",
-        instead: "keep such sockets from the job's user; see the checks `engine-sockets` and `resolvers`",
+        instead: "that an engine or service manager is asked is told, and refused on the tracing tier as `guard` says; keep such \
+                  sockets from the job's user, see the checks `engine-sockets` and `resolvers`",
     },
     BlindSpot {
         id: "outside-cgroup",

@@ -29,8 +29,8 @@ pub struct Hook {
     pub(super) when: When,
 }
 
-/// Hooks without which the system call is still seen when it returns.
-const SEEN_AT_RETURN: [&str; 11] = [
+/// Hooks without which the same is still seen when it has happened.
+const SEEN_AT_RETURN: [&str; 13] = [
     "file_open",
     "ptrace_access_check",
     "task_kill",
@@ -42,6 +42,8 @@ const SEEN_AT_RETURN: [&str; 11] = [
     "bpf",
     "kernel_read_file",
     "kernel_load_data",
+    "bprm_check_security",
+    "unix_stream_connect",
 ];
 
 impl Hook {
@@ -143,17 +145,12 @@ pub static HOOKS: [Hook; COUNT] = [
         When::Always,
         "sampling all programs of a CPU is told and not refused",
     ),
-    hook(
-        "bprm_check_security",
-        "security_bprm_check",
-        When::Always,
-        "sudo and its like can't be refused, and are told as programs alone",
-    ),
+    hook("bprm_check_security", "security_bprm_check", When::Always, "sudo and its like are told and not refused"),
     hook(
         "unix_stream_connect",
         "security_unix_stream_connect",
         When::Always,
-        "a container engine's socket can't be refused, and connects to it aren't told",
+        "connects to container engines and service managers are told and not refused",
     ),
 ];
 

@@ -111,6 +111,7 @@ impl Loading<'_> {
             .override_global("OFFSETS", offsets, true)
             .override_global("SYSCALL_ACTIONS", &tables.actions, true)
             .override_global("GUARD_OPERATIONS", &tables.operations, true)
+            .override_global("TOLD_AFTERWARDS", &tables.told_afterwards, true)
             .override_global("BLOCKING", &blocking, true)
             .override_global("RUNNER", &options.runner, true)
             .map_max_entries("RING_CRITICAL", options.critical_ring_bytes)
@@ -229,12 +230,12 @@ impl Kernel {
 
     /// Whether opens can be refused here.
     pub fn can_refuse_opens(&self) -> bool {
-        self.hooks().first().is_some_and(|state| matches!(state.taken, Ok(Way::ModifyReturn | Way::Lsm)))
+        self.can_refuse(hooks::HOOKS[hooks::FOUNDATION].program)
     }
 
-    /// Whether a connect to the socket of a container engine can be refused here.
-    pub fn can_refuse_sockets(&self) -> bool {
-        let hook = self.hooks().iter().find(|state| state.hook.program == "unix_stream_connect");
+    /// Whether a hook, by its program's name, can refuse here what it stands before.
+    pub fn can_refuse(&self, program: &str) -> bool {
+        let hook = self.hooks().iter().find(|state| state.hook.program == program);
         hook.is_some_and(|state| matches!(state.taken, Ok(Way::ModifyReturn | Way::Lsm)))
     }
 

@@ -69,6 +69,7 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         super_block_magic: finder.field("super_block", &["s_magic"]),
         binprm_file: finder.field("linux_binprm", &["file"]),
         unix_sock_path: finder.field("unix_sock", &["path"]),
+        unix_sock_peer: finder.field("unix_sock", &["peer"]),
         nsproxy_mnt_ns: finder.field("nsproxy", &["mnt_ns"]),
         mnt_namespace_inum: finder.field("mnt_namespace", &["ns.inum"]),
         nsproxy_net_ns: finder.field("nsproxy", &["net_ns"]),

@@ -25,6 +25,8 @@ pub struct SyscallTables {
     /// Which operation a number is, and in the high eight bits how it is read, where its action is `GUARD`: native numbers first, then
     /// 32-bit ones.
     pub operations: [[u16; SYSCALLS]; 2],
+    /// Operations that are told when they have happened by something else than their system call: one bit each.
+    pub told_afterwards: u32,
 }
 
 /// Makes the tables. `is_hooked` says which hooks of the tracing tier see an operation before its system call returns.
@@ -50,8 +52,16 @@ pub fn tables(looks: Looks, is_hooked: impl Fn(&str) -> bool) -> SyscallTables {
             }
         }
     }
-    SyscallTables { actions, operations }
+    let unseen = AFTERWARDS.into_iter().filter(|(_, hook)| !is_hooked(hook));
+    SyscallTables { actions, operations, told_afterwards: unseen.fold(0, |bits, (operation, _)| bits | 1 << operation) }
 }
+
+/// Operations that another probe sees when they have happened, each with the hook that sees it before.
+const AFTERWARDS: [(u16, &str); 3] = [
+    (operation::PRIVILEGE, "bprm_check_security"),
+    (operation::ENGINE, "unix_stream_connect"),
+    (operation::SERVICES, "unix_stream_connect"),
+];
 
 fn native(actions: &mut [u8; SYSCALLS], looks: Looks) {
     let mut all = |calls: &[c_long], action: u8| calls.iter().for_each(|&call| actions[call as usize] |= action);

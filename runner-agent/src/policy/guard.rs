@@ -50,6 +50,8 @@ pub struct GuardPolicy {
     pub sudo: Access,
     /// A container engine.
     pub docker: EngineAccess,
+    /// Daemons that start programs for whoever asks, outside of the job: the service manager, message buses.
+    pub services: Access,
     /// bpf(2).
     pub bpf: Access,
     /// Modules and kernels.
@@ -64,6 +66,7 @@ impl Default for GuardPolicy {
         Self {
             sudo: Access::Allow,
             docker: EngineAccess::Audit,
+            services: Access::Audit,
             bpf: Access::Deny,
             modules: Access::Deny,
             trace: Access::Deny,
@@ -78,6 +81,7 @@ impl GuardPolicy {
         Self {
             sudo: self.sudo.max(other.sudo),
             docker: self.docker.max(other.docker),
+            services: self.services.max(other.services),
             bpf: self.bpf.max(other.bpf),
             modules: self.modules.max(other.modules),
             trace: self.trace.max(other.trace),

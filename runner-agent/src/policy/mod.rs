@@ -46,6 +46,7 @@ pub const DETECTORS: &[&str] = &[
     "privilege",
     "engine-socket",
     "engine-request",
+    "service-manager",
 ];
 
 /// What happens to what no rule allows. Ordered: the later is the stricter.

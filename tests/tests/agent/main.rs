@@ -18,6 +18,7 @@ mod names;
 mod net;
 mod reads;
 mod secrets;
+mod services;
 
 use end_to_end::{Job, binary};
 

@@ -272,6 +272,7 @@ fn operations(finding: &str) -> &'static [&'static str] {
         "new-namespace" => &["namespace"],
         "privilege" => &["privilege"],
         "engine-socket" => &["engine-socket"],
+        "service-manager" => &["services"],
         _ => &[],
     }
 }

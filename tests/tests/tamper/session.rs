@@ -37,7 +37,7 @@ pub struct Session {
     answers: BufReader<UnixStream>,
     output: PathBuf,
     home: PathBuf,
-    /// Holds the agent's program, its state, its pins, and the socket of an engine.
+    /// Holds the agent's program, its state, its pins, and the sockets of an engine and a message bus.
     place: TempDir,
     /// The agent's log, whatever becomes of its name.
     log: File,
@@ -78,8 +78,10 @@ impl Session {
         fs::copy(binary::agent(ACT), at("bin/agent")).expect("the agent can be copied");
         fs::copy("/bin/true", at("bin/sudo")).expect("a program can be copied");
         fs::set_permissions(at("bin/sudo"), fs::Permissions::from_mode(0o4755)).expect("root may do so");
-        let engine = UnixListener::bind(at("engine")).expect("a socket can be made");
-        std::thread::spawn(move || engine.incoming().for_each(drop));
+        for daemon in ["engine", "bus"] {
+            let daemon = UnixListener::bind(at(daemon)).expect("a socket can be made");
+            std::thread::spawn(move || daemon.incoming().for_each(drop));
+        }
         let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
 
         let job = Job::new(at("bin/agent").into(), [ACT, "obey", "commands"]);
@@ -102,6 +104,7 @@ impl Session {
             .file(".aws/credentials", "[default]\naws_access_key_id = dummy\n")
             .variable("PATH", format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", at("bin")))
             .variable("DOCKER_HOST", format!("unix://{}", at("engine")))
+            .variable("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", at("bus")))
             .variable(host::SLOWNESS, host::slowness().to_string())
             .by(wrapper.map(|word| word.trim_end_matches('/').to_owned()));
         for (option, value) in [
@@ -379,7 +382,7 @@ fn signal(pid: u32, signal: Signal) {
 fn policy(kind: In, closed: u16) -> String {
     let mode = if kind == In::Audit { "audit" } else { "block" };
     format!(
-        "version: 1\nname: tamper\nmode: {mode}\nguard: {{ sudo: deny, docker: deny }}\negress:\n  deny:\n    \
+        "version: 1\nname: tamper\nmode: {mode}\nguard: {{ sudo: deny, docker: deny, services: deny }}\negress:\n  deny:\n    \
          - {{ class: loopback, ports: [{closed}], why: \"this test closes it\" }}\n"
     )
 }

@@ -43,7 +43,17 @@ const GUESTS: &[&[&str]] = &[
     &["newest", "--only", "agent=golden::", "--only", "agent=reads::", "--only", "pulse", "--tier", "tracing"],
     &["6.1", "--only", "agent=golden::", "--only", "agent=reads::", "--tier", "tracing"],
     // What has nothing to refuse, or to let go of, at the other tier.
-    &["6.12", "--only", "agent=containers::", "--only", "agent=let_go", "--tier", "tracing"],
+    &[
+        "6.12",
+        "--only",
+        "agent=containers::",
+        "--only",
+        "agent=services::",
+        "--only",
+        "agent=let_go",
+        "--tier",
+        "tracing",
+    ],
     &["6.12", "--only", "agent=golden::", "--tier", "tracepoint"],
     &["5.10", "--only", "agent=golden::", "--only", "agent=evidence::", "--tier", "tracepoint"],
     &["newest", "--only", "agent=golden::", "--tier", "tracepoint"],

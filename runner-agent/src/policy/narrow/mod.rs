@@ -167,6 +167,7 @@ fn weaker(floor: &Policy, wanted: &Policy, kept: &mut Vec<String>) {
         ),
         ("guard.sudo", guard.sudo.as_str(), theirs.sudo.as_str(), theirs.sudo < guard.sudo),
         ("guard.docker", guard.docker.as_str(), theirs.docker.as_str(), theirs.docker < guard.docker),
+        ("guard.services", guard.services.as_str(), theirs.services.as_str(), theirs.services < guard.services),
         ("guard.bpf", guard.bpf.as_str(), theirs.bpf.as_str(), theirs.bpf < guard.bpf),
         ("guard.modules", guard.modules.as_str(), theirs.modules.as_str(), theirs.modules < guard.modules),
         ("guard.trace", guard.trace.as_str(), theirs.trace.as_str(), theirs.trace < guard.trace),

@@ -1,6 +1,6 @@
 //! At the runner around the agent: other cgroups, other namespaces, other processes, other users' rights.
 
-use crate::attempt::Outcome::{Denied, Found, Missed};
+use crate::attempt::Outcome::{Denied, Found};
 use crate::attempt::{Attempt, Told, attempt};
 
 const ESCAPE: &[Told] = &[Told::Finding("cgroup-escape")];
@@ -45,14 +45,13 @@ pub const ATTEMPTS: &[Attempt] = &[
         .told(ACCESS)
         .always(Found)
         .denied_before(6, 16),
-    attempt("sudo", "sudo, where the policy denies it", "exec {place}/bin/sudo")
-        .told(&[Told::Finding("privilege")])
-        .expect(Missed, Denied),
+    attempt("sudo", "sudo, where the policy denies it", "exec {place}/bin/sudo").told(&[Told::Finding("privilege")]),
     attempt(
         "engine",
         "a container engine's socket, where the policy denies it",
         "exec {act} footing call {place}/engine",
     )
-    .told(&[Told::Finding("engine-socket")])
-    .expect(Missed, Denied),
+    .told(&[Told::Finding("engine-socket")]),
+    attempt("services", "the message bus, where the policy denies it", "exec {act} footing call {place}/bus")
+        .told(&[Told::Finding("service-manager")]),
 ];
