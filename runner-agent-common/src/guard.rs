@@ -50,7 +50,8 @@ pub mod operation {
     pub const DISK: u16 = 20;
     /// Probes of the kernel's or of other programs, by tracefs or for a whole CPU by perf_event_open(2): they show any memory.
     pub const PROBE: u16 = 21;
-    /// What sends packets elsewhere past all verdicts: devices, addresses, rules of the machine's network.
+    /// The machine's network changed by netlink(7). The detail is the message's type, and above that its protocol: see
+    /// [`crate::netlink::detail`].
     pub const NETWORK: u16 = 22;
     /// The socket of a daemon that starts programs for whoever asks, outside of any job: the service manager, the message bus.
     pub const SERVICES: u16 = 23;

@@ -10,6 +10,7 @@ pub mod decide;
 pub mod egress;
 pub mod guard;
 pub mod map;
+pub mod netlink;
 pub mod offsets;
 pub mod record;
 pub mod runner;

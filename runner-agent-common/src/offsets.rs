@@ -29,6 +29,10 @@ pub struct Offsets {
     pub task_fs: u32,
     /// `task_struct::files`.
     pub task_files: u32,
+    /// `task_struct::cred`.
+    pub task_cred: u32,
+    /// `cred::cap_effective`; its lowest four bytes stand first.
+    pub cred_effective: u32,
     /// `task_struct::nsproxy`.
     pub task_nsproxy: u32,
     /// `task_struct`: what holds the mark of 32-bit system calls, see [`Self::compat_mark`].
@@ -77,6 +81,14 @@ pub struct Offsets {
     pub socket_sk: u32,
     /// `sock::__sk_common.skc_family`.
     pub sock_family: u32,
+    /// `sock::__sk_common.skc_net`, which holds nothing but a pointer.
+    pub sock_network: u32,
+    /// `sock::sk_protocol`.
+    pub sock_protocol: u32,
+    /// `sk_buff::data`.
+    pub sk_buff_data: u32,
+    /// `sk_buff::len`.
+    pub sk_buff_len: u32,
     /// `file::f_mode`.
     pub file_mode: u32,
     /// `path::mnt`.
@@ -169,6 +181,8 @@ pub struct Offsets {
     pub job_cgroup_level: u32,
     /// Inode number of the mount namespace that the agent is in.
     pub agent_mount_namespace: u32,
+    /// Inode number of the network namespace that the agent is in.
+    pub agent_network: u32,
 }
 
 /// What the `sys_exit` probe does with a system call number.

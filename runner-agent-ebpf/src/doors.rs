@@ -60,6 +60,58 @@ fn tell(member: &Member, major: u32, minor: u32, flags: u32) {
     emit::fixed(&RING_CRITICAL, probe::DEVICE, &record);
 }
 
+/// Whether sockets of a family can lead off the machine by themselves: AF_UNIX, AF_NETLINK and AF_ALG can't.
+#[inline(always)]
+pub fn leads_out(family: u32) -> bool {
+    !matches!(family, 1 | 16 | 38)
+}
+
+/// A socket of this family, type and protocol was made. Tells of it if no hook about addresses judges it, and says whether it must not
+/// be used: the job is blocked. What becomes of it then, or of its maker, is among the flags.
+///
+/// Those of the IP families are the cgroup hooks', as long as they run for this process, so that each is recorded once.
+#[inline(always)]
+pub fn socket_made(member: &Member, [family, socket_type, protocol]: [u32; 3], flags: u32, when_blocked: u32) -> bool {
+    // `SOCK_CLOEXEC | SOCK_NONBLOCK`, which share the argument with the type.
+    const SOCK_FLAGS: u32 = 0o2_004_000;
+    let socket_type = socket_type & !SOCK_FLAGS;
+    let is_outside = task::is_out_of_reach(member);
+    let is_blocking = task::is_blocking(member.job);
+    if matches!(family, 2 | 10) && !(is_outside && (is_blocking || !is_judged_by_address(socket_type, protocol))) {
+        return false;
+    }
+    let mut record = Socket {
+        header: task::header(member, kind::SOCKET, probe::SOCKET, size_of::<Socket>()),
+        family,
+        socket_type,
+        protocol,
+        verdict: if is_blocking { verdict::BLOCKED } else { verdict::NONE },
+        reserved: 0,
+    };
+    record.header.flags |= flags;
+    if is_outside {
+        record.header.flags |= flag::OUTSIDE_CGROUP;
+    }
+    if is_blocking {
+        record.header.flags |= when_blocked;
+    }
+    emit::fixed(&RING_CRITICAL, probe::SOCKET, &record);
+    is_blocking
+}
+
+/// Whether the hooks about addresses judge a socket of the IP families. Raw, ping, SCTP and the rest are the hook's that sees sockets
+/// made.
+pub const fn is_judged_by_address(socket_type: u32, protocol: u32) -> bool {
+    const SOCK_RAW: u32 = 3;
+    const IPPROTO_IP: u32 = 0;
+    const IPPROTO_TCP: u32 = 6;
+    const IPPROTO_UDP: u32 = 17;
+    const IPPROTO_UDPLITE: u32 = 136;
+    const IPPROTO_MPTCP: u32 = 262;
+    socket_type != SOCK_RAW
+        && matches!(protocol, IPPROTO_IP | IPPROTO_TCP | IPPROTO_UDP | IPPROTO_UDPLITE | IPPROTO_MPTCP)
+}
+
 /// A 32-bit call made a socket, or took one (the number is socketcall's too); its family is read where it can't lie.
 #[inline(never)]
 pub fn socket_created_32(member: &Member, descriptor: u64) {
@@ -72,7 +124,7 @@ pub fn socket_created_32(member: &Member, descriptor: u64) {
     let socket = pointer(file, offset!(file_private_data));
     let family: u16 = read(pointer(socket, offset!(socket_sk)) + offset!(sock_family));
     let is_outside = task::is_out_of_reach(member);
-    if matches!(family, 1 | 16 | 38) || (matches!(family, AF_INET | AF_INET6) && !is_outside) {
+    if !leads_out(u32::from(family)) || (matches!(family, AF_INET | AF_INET6) && !is_outside) {
         return;
     }
     if !task::is_blocking(member.job) {

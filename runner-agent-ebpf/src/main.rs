@@ -49,6 +49,7 @@ mod probe {
     mod cgroup;
     mod connect;
     mod kernel_access;
+    mod network;
     mod open;
     mod packet;
     mod privilege;

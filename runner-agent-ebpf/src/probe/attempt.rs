@@ -132,6 +132,18 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64, is_
     guard::answer(member, &attempt);
 }
 
+/// Whether a native call is looked at for an operation, whatever else it is looked at for.
+#[inline(always)]
+pub(super) fn is_told(number: u64) -> bool {
+    if number >= SYSCALLS as u64 {
+        return false;
+    }
+    // SAFETY: `number` is below the length of the first table.
+    let entry = unsafe { GUARD_OPERATIONS.as_ptr().cast::<u16>().add(number as usize) };
+    // SAFETY: as above; volatile because user space replaces the table before loading.
+    (unsafe { core::ptr::read_volatile(entry) }) != 0
+}
+
 /// The first three arguments.
 #[inline(always)]
 fn arguments(regs: Address, is_compat: bool) -> [u64; 3] {

@@ -14,6 +14,7 @@ use runner_agent_common::decide::{Destination, FAMILY_V4, IPPROTO_TCP, IPPROTO_U
 use runner_agent_common::egress::{JobRules, NEVER_NS, job_flag, rule, socket_flag, verdict};
 use runner_agent_common::record::{Connect, Socket, kind, probe};
 
+use crate::doors;
 use crate::emit;
 use crate::kernel::any;
 use crate::maps::RING_CRITICAL;
@@ -237,7 +238,7 @@ fn record(ctx: &SockAddrContext, member: &Member, call: &Call, family: u16, prob
 pub fn sock_create(ctx: SockContext) -> i32 {
     // SAFETY: the context outlives the program.
     let (family, socket_type, protocol) = unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
-    if super::syscall::is_judged_by_address(socket_type, protocol) {
+    if doors::is_judged_by_address(socket_type, protocol) {
         return PASS;
     }
     let Some(member) = task::current_member_here() else { return PASS };

@@ -12,7 +12,7 @@ use aya_ebpf::programs::RawTracePointContext;
 use runner_agent_common::egress::{rule, verdict};
 use runner_agent_common::guard::operation;
 use runner_agent_common::offsets::{SYSCALLS, action};
-use runner_agent_common::record::{Connect, IoUring, Socket, flag, kind, probe};
+use runner_agent_common::record::{Connect, IoUring, flag, kind, probe};
 use zerocopy::FromBytes;
 
 use crate::doors;
@@ -25,13 +25,14 @@ use crate::task::{self, Member};
 use crate::verdict as rules;
 use crate::watch::{self, watched};
 
-use super::{attempt, privilege, reach};
+use super::{attempt, network, privilege, reach};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-const SOCK_RAW: u32 = 3;
-/// `SOCK_CLOEXEC | SOCK_NONBLOCK`, which share the argument with the type.
-const SOCK_FLAGS: u32 = 0o2_004_000;
+const AF_PACKET: u32 = 17;
+const SOCK_PACKET: u32 = 10;
+/// Bits of the type; the others of the argument are flags.
+const SOCK_TYPE_MASK: u32 = 0xf;
 
 /// `__X32_SYSCALL_BIT` of asm/unistd.h: 64-bit calls with 32-bit pointers, by the same numbers. No number has it elsewhere.
 const X32: u64 = 1 << 30;
@@ -95,6 +96,9 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         other => matches!(other, action::SENDTO | action::SENDMSG),
     };
     if by_hooks && task::is_in_latest_job() {
+        if result > 0 && attempt::is_told(number) {
+            network::sent(regs, actions & NATIVE);
+        }
         return 0;
     }
     returned(regs, number, result, actions);
@@ -125,6 +129,9 @@ fn returned(regs: Address, number: u64, result: i64, actions: u8) {
         action::SOCKET if result >= 0 => socket_created(&member, regs, flags),
         action::IO_URING if result >= 0 => io_uring_created(&member, regs, flags),
         action::CONNECT | action::SENDTO | action::SENDMSG => {
+            if result > 0 && attempt::is_told(number) {
+                network::sent(regs, action);
+            }
             addressed(&member, regs, action, flags);
             if action == action::CONNECT && result == 0 && guard::is_told_afterwards(operation::ENGINE) {
                 privilege::connected(&member, read(regs + offset!(regs_arg0)));
@@ -180,45 +187,23 @@ fn opened_here(task: Address, descriptor: u64, syscall: u32, actions: u8) {
     file::tell(&member, file, syscall, flags);
 }
 
-/// The cgroup hook sees sockets of the IP families only; packet, VSOCK and the rest are seen here. Raw IP sockets come
-/// from the hook, so that each is recorded once; those of a process that left the job's cgroup come from here.
+/// The cgroup hook sees sockets of the IP families only; packet, VSOCK and the rest are seen here, where no hook sees them made.
 #[inline(never)]
 fn socket_created(member: &Member, regs: Address, flags: u32) {
-    let family: u64 = read(regs + offset!(regs_arg0));
-    let family = family as u32;
-    // AF_UNIX, AF_NETLINK and AF_ALG don't leave the machine by themselves.
-    if matches!(family, 1 | 16 | 38) {
+    let argument = |register| read::<u64>(regs + register) as u32;
+    let (mut family, socket_type) = (argument(offset!(regs_arg0)), argument(offset!(regs_arg1)));
+    // An old way to ask for a packet socket, which the kernel still takes.
+    if family == u32::from(AF_INET) && socket_type & SOCK_TYPE_MASK == SOCK_PACKET {
+        family = AF_PACKET;
+    }
+    if !doors::leads_out(family) {
         return;
     }
-    let socket_type: u64 = read(regs + offset!(regs_arg1));
-    let protocol: u64 = read(regs + offset!(regs_arg2));
-    // AF_INET and AF_INET6 are the cgroup hooks', as long as they run for this process.
-    let is_outside = task::is_out_of_reach(member);
-    let is_blocking = task::is_blocking(member.job);
-    if matches!(family, 2 | 10)
-        && !(is_outside && (is_blocking || !is_judged_by_address(socket_type as u32 & !SOCK_FLAGS, protocol as u32)))
-    {
-        return;
-    }
-    let mut record = Socket {
-        header: task::header(member, kind::SOCKET, probe::SOCKET, size_of::<Socket>()),
-        family,
-        socket_type: socket_type as u32 & !SOCK_FLAGS,
-        protocol: protocol as u32,
-        verdict: verdict::NONE,
-        reserved: 0,
-    };
-    record.header.flags |= flags;
-    if is_outside {
-        record.header.flags |= flag::OUTSIDE_CGROUP;
-    }
-    if is_blocking {
-        // No hook on the way of this socket could refuse anything; the process doesn't come to use it.
-        record.verdict = verdict::BLOCKED;
-        record.header.flags |= flag::KILLED;
+    let made = [family, socket_type, argument(offset!(regs_arg2))];
+    // No hook on the way of this socket could refuse anything; the process doesn't come to use it.
+    if doors::socket_made(member, made, flags, flag::KILLED) {
         task::end_current();
     }
-    emit::fixed(&RING_CRITICAL, probe::SOCKET, &record);
 }
 
 #[inline(never)]
@@ -312,15 +297,4 @@ fn addressed(member: &Member, regs: Address, action: u8, flags: u32) {
     };
     record.header.flags |= flags | flag::OUTSIDE_CGROUP;
     emit::fixed(&RING_CRITICAL, probe::SYSCALL_CONNECT, &record);
-}
-
-/// Raw sockets of the IP families belong to the cgroup hook; kept here so that both filters are read side by side.
-pub(super) const fn is_judged_by_address(socket_type: u32, protocol: u32) -> bool {
-    const IPPROTO_IP: u32 = 0;
-    const IPPROTO_TCP: u32 = 6;
-    const IPPROTO_UDP: u32 = 17;
-    const IPPROTO_UDPLITE: u32 = 136;
-    const IPPROTO_MPTCP: u32 = 262;
-    socket_type != SOCK_RAW
-        && matches!(protocol, IPPROTO_IP | IPPROTO_TCP | IPPROTO_UDP | IPPROTO_UDPLITE | IPPROTO_MPTCP)
 }

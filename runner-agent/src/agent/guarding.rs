@@ -54,6 +54,7 @@ pub(super) fn rules(policy: &Policy) -> GuardRules {
         (operation::KERNEL_CODE, guard.modules),
         (operation::TRACE, guard.trace),
         (operation::PROBE, guard.trace),
+        (operation::NETWORK, guard.network),
     ] {
         if access.is_told() {
             rules.tells |= bit(operation);
@@ -109,6 +110,10 @@ pub(super) fn withheld(policy: &Policy) -> CapabilitySet {
     }
     if policy.guard.bpf.is_refused(policy.mode) {
         withheld |= CapabilitySet::BPF | CapabilitySet::PERFMON;
+    }
+    if policy.guard.network.is_refused(policy.mode) {
+        // Verdicts are spoken before tc(8), nftables' egress hook and tunnels, which could send elsewhere what was judged.
+        withheld |= CapabilitySet::NET_ADMIN;
     }
     withheld
 }
@@ -352,6 +357,22 @@ mod tests {
     fn a_bus_is_where_its_address_says() {
         let paths = paths_of_bus("unix:path=/run/one,guid=0;tcp:host=two;unix:abstract=three;unix:path=/run/four");
         assert_eq!(paths, ["/run/one", "/run/four"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn the_machines_network_is_told_in_audit_and_closed_in_block_unless_the_policy_allows_it() {
+        let with = |mode, network| {
+            let guard = GuardPolicy { network, ..GuardPolicy::default() };
+            let policy = Policy { mode, guard, ..Policy::default() };
+            let rules = rules(&policy);
+            let has = |bits: u32| bits & bit(operation::NETWORK) != 0;
+            (has(rules.tells), has(rules.denies), withheld(&policy).contains(CapabilitySet::NET_ADMIN))
+        };
+        assert_eq!(GuardPolicy::default().network, Access::Deny);
+        assert_eq!(with(Mode::Block, Access::Deny), (true, true, true));
+        assert_eq!(with(Mode::Block, Access::Audit), (true, false, false));
+        assert_eq!(with(Mode::Block, Access::Allow), (false, false, false));
+        assert_eq!(with(Mode::Audit, Access::Deny), (true, false, false));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub const ON_READ_KEYS: &[&str] = &["other-readers"];
 /// Keys of `carry`.
 pub const CARRY_KEYS: &[&str] = &["after-secret-read"];
 /// Keys of `guard`.
-pub const GUARD_KEYS: &[&str] = &["sudo", "docker", "services", "bpf", "modules", "trace"];
+pub const GUARD_KEYS: &[&str] = &["sudo", "docker", "services", "bpf", "modules", "trace", "network"];
 /// Keys of an entry of `platform`.
 pub const PLATFORM_KEYS: &[&str] = &["cgroup", "exe", "why"];
 /// Keys of `detect`.
@@ -249,6 +249,7 @@ fn guard(cursor: &Cursor) -> GuardPolicy {
         ("bpf", &mut guard.bpf),
         ("modules", &mut guard.modules),
         ("trace", &mut guard.trace),
+        ("network", &mut guard.network),
     ] {
         if let Some(word) = fields.get(key).and_then(|value| value.word()) {
             *access = word;

@@ -68,6 +68,8 @@ struct Guard {
     modules: Option<Access>,
     /// Memory of processes outside the job, and control over them. Default: `deny`.
     trace: Option<Access>,
+    /// Devices, addresses, routes and filters of the machine's network. Default: `deny`.
+    network: Option<Access>,
 }
 
 /// `allow`: it happens. `audit`: it happens and is told. `deny`: it is told, and in mode `block` refused.

@@ -1,6 +1,7 @@
 //! What a job tried against the agent, the runner or the kernel, in words that findings, summaries and logs share.
 
 use runner_agent_common::guard::{operation, priority};
+use runner_agent_common::netlink;
 
 use crate::event::{Activity, Attempt, Event, Finding};
 use crate::policy::{Severity, Verdict};
@@ -46,6 +47,7 @@ pub fn in_words(attempt: &Attempt) -> String {
             Some(path) => format!("writing to {path}, by which any memory can be read"),
             None => "sampling all programs of a CPU".to_owned(),
         },
+        operation::NETWORK => format!("changing the machine's network, its {}", of_network(detail)),
         other => format!("operation {other}"),
     };
     match (attempt.verdict, attempt.failed) {
@@ -53,6 +55,20 @@ pub fn in_words(attempt: &Attempt) -> String {
         (_, true) => format!("failed at {doing}"),
         (_, false) => format!("is seen {doing}"),
     }
+}
+
+/// What of the network a message of netlink(7) was about. Each kind of thing has four types (linux/rtnetlink.h).
+fn of_network(detail: u64) -> String {
+    const THINGS: [&str; 9] =
+        ["devices", "addresses", "routes", "neighbours", "rules", "queues", "classes", "filters", "actions"];
+    let (protocol, message) = netlink::of_detail(detail);
+    let thing = match protocol {
+        netlink::ROUTE => THINGS.get(usize::from(message.wrapping_sub(16) / 4)).copied(),
+        netlink::NETFILTER => Some("packet filters"),
+        netlink::XFRM => Some("IPsec"),
+        _ => None,
+    };
+    thing.map_or_else(|| format!("settings (netlink protocol {protocol}, type {message})"), str::to_owned)
 }
 
 /// What a container engine was asked for.

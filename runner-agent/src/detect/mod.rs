@@ -14,6 +14,7 @@ mod kernel_tampering;
 mod lateral_movement;
 mod metadata_access;
 mod name_denied;
+mod network_change;
 mod new_namespace;
 mod privilege;
 mod process_access;
@@ -48,6 +49,7 @@ pub const ALL: &[Detector] = &[
     cgroup_escape::detect,
     agent_tampering::detect,
     kernel_tampering::detect,
+    network_change::detect,
     process_access::detect,
     new_namespace::detect,
     privilege::detect,

@@ -51,7 +51,8 @@ const OF_ARCHITECTURE: &[BlindSpot] = if cfg!(target_arch = "aarch64") {
 };
 
 /// Spots of [`BLIND_SPOTS`] that the tracing tier doesn't have.
-pub const CLOSED_BY_TRACING: [&str; 3] = ["io-uring-open", "closed-in-between", "opens-not-refused"];
+pub const CLOSED_BY_TRACING: [&str; 5] =
+    ["io-uring-open", "closed-in-between", "opens-not-refused", "compat-packet-socket", "io-uring-packet-socket"];
 
 /// Something that this tier can't see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -30,7 +30,9 @@ pub struct Hook {
 }
 
 /// Hooks without which the same is still seen when it has happened.
-const SEEN_AT_RETURN: [&str; 13] = [
+const SEEN_AT_RETURN: [&str; 15] = [
+    SOCKETS,
+    "netlink_send",
     "file_open",
     "ptrace_access_check",
     "task_kill",
@@ -64,7 +66,7 @@ pub(super) const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
 pub(super) const FOUNDATION: usize = 0;
 
 /// How many there are.
-const COUNT: usize = 28;
+const COUNT: usize = 30;
 
 /// Every hook.
 pub static HOOKS: [Hook; COUNT] = [
@@ -152,7 +154,22 @@ pub static HOOKS: [Hook; COUNT] = [
         When::Always,
         "connects to container engines and service managers are told and not refused",
     ),
+    hook(
+        SOCKETS,
+        "security_socket_post_create",
+        When::Always,
+        "packet, VSOCK and other sockets end whoever makes them by socket(2), and are missed when they are made through io_uring",
+    ),
+    hook(
+        "netlink_send",
+        "security_netlink_send",
+        When::Always,
+        "changes of the machine's network are told by system calls alone, and refused by a capability alone",
+    ),
 ];
+
+/// The hook that sees sockets made. Where it can't refuse, their makers are ended when the system call returns.
+pub(super) const SOCKETS: &str = "socket_post_create";
 
 /// Ways to stand before a function, the ones that can refuse first.
 pub(super) const WAYS: [Way; 3] = [Way::ModifyReturn, Way::Lsm, Way::Entry];
@@ -191,6 +208,7 @@ impl Functions {
             _ if self.only.is_some_and(|only| only != way) => Err("another way was asked for".to_owned()),
             Way::Lsm if !self.has_bpf_lsm => Err("bpf is not among the kernel's security modules".to_owned()),
             Way::Lsm => self.by_lsm[index].ok_or_else(|| "this kernel has no such LSM hook".to_owned()),
+            Way::Entry if HOOKS[index].program == SOCKETS => Err("it could not refuse there".to_owned()),
             Way::ModifyReturn | Way::Entry => {
                 self.direct[index].ok_or_else(|| format!("this kernel has no {}", HOOKS[index].function))
             }

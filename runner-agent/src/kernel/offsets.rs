@@ -23,6 +23,8 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         task_mm: finder.field("task_struct", &["mm"]),
         task_fs: finder.field("task_struct", &["fs"]),
         task_files: finder.field("task_struct", &["files"]),
+        task_cred: finder.field("task_struct", &["cred"]),
+        cred_effective: finder.field("cred", &["cap_effective"]),
         task_nsproxy: finder.field("task_struct", &["nsproxy"]),
         task_compat: finder.field("task_struct", &[ARCH.compat_mark.0]),
         compat_mark: ARCH.compat_mark.1,
@@ -47,6 +49,10 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         socket_type: finder.field("socket", &["type"]),
         socket_sk: finder.field("socket", &["sk"]),
         sock_family: finder.field("sock_common", &["skc_family"]),
+        sock_network: finder.field("sock_common", &["skc_net"]),
+        sock_protocol: finder.field("sock", &["sk_protocol"]),
+        sk_buff_data: finder.field("sk_buff", &["data"]),
+        sk_buff_len: finder.field("sk_buff", &["len"]),
         file_mode: finder.field("file", &["f_mode"]),
         path_mnt: finder.field("path", &["mnt"]),
         path_dentry: finder.field("path", &["dentry"]),
@@ -93,6 +99,7 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         regs_compat_arg2: finder.register(compat_third),
         job_cgroup_level,
         agent_mount_namespace: super::procfs::own_mount_namespace(),
+        agent_network: super::procfs::own_network(),
     };
     finder.front_of_dentry(&offsets);
     let first_table = finder.field("files_struct", &["fdtab"]);

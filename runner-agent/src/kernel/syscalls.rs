@@ -1,10 +1,12 @@
-//! What the probes do with each system call, and how they read it: tables by number, made for this kernel's architecture.
+//! What the probes do with each system call, and how they read it: tables by number, made for this kernel's architecture. One file
+//! because a number has one meaning, which the tests hold over all of the list.
 
 use libc::c_long;
 use runner_agent_common::guard::operation;
 use runner_agent_common::offsets::{SYSCALLS, action, form};
 
 use super::arch::{ARCH, GuardedCalls};
+use super::hooks::SOCKETS;
 
 /// What system calls are looked at for, besides what every job's are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,14 +34,15 @@ pub struct SyscallTables {
 /// Makes the tables. `is_hooked` says which hooks of the tracing tier see an operation before its system call returns.
 pub fn tables(looks: Looks, is_hooked: impl Fn(&str) -> bool) -> SyscallTables {
     let mut actions = [0; SYSCALLS];
-    native(&mut actions, looks);
-    compat(&mut actions, looks);
+    let at_sockets = !is_hooked(SOCKETS);
+    native(&mut actions, looks, at_sockets);
+    compat(&mut actions, looks, at_sockets);
     let mut operations = [[0; SYSCALLS]; 2];
     let mut guard = |table: usize, number: Option<c_long>, operation: u16| {
         let Some(number) = number.map(|number| number as usize) else { return };
         operations[table][number] = operation;
-        // Where forks are looked at, these are looked at with them.
-        if actions[number] >> (4 * table) & 0xf != action::FORK {
+        // Where forks or sends are looked at, these are looked at with them.
+        if ![action::FORK, action::SENDTO, action::SENDMSG].contains(&(actions[number] >> (4 * table) & 0xf)) {
             actions[number] |= action::GUARD << (4 * table);
         }
     };
@@ -63,13 +66,15 @@ const AFTERWARDS: [(u16, &str); 3] = [
     (operation::SERVICES, "unix_stream_connect"),
 ];
 
-fn native(actions: &mut [u8; SYSCALLS], looks: Looks) {
+fn native(actions: &mut [u8; SYSCALLS], looks: Looks, at_sockets: bool) {
     let mut all = |calls: &[c_long], action: u8| calls.iter().for_each(|&call| actions[call as usize] |= action);
     if looks.at_opens {
         all(&[libc::SYS_openat, libc::SYS_open_by_handle_at, libc::SYS_openat2], action::OPEN);
         all(ARCH.native.opens, action::OPEN);
     }
-    all(&[libc::SYS_socket], action::SOCKET);
+    if at_sockets {
+        all(&[libc::SYS_socket], action::SOCKET);
+    }
     all(&[libc::SYS_io_uring_setup], action::IO_URING);
     all(&[libc::SYS_connect], action::CONNECT);
     all(&[libc::SYS_sendto], action::SENDTO);
@@ -89,7 +94,7 @@ fn native(actions: &mut [u8; SYSCALLS], looks: Looks) {
     }
 }
 
-fn compat(actions: &mut [u8; SYSCALLS], looks: Looks) {
+fn compat(actions: &mut [u8; SYSCALLS], looks: Looks, at_sockets: bool) {
     let mut all = |calls: &[c_long], action: u8| calls.iter().for_each(|&call| actions[call as usize] |= action << 4);
     if looks.at_opens {
         all(ARCH.compat.opens, action::OPEN);
@@ -98,7 +103,9 @@ fn compat(actions: &mut [u8; SYSCALLS], looks: Looks) {
     all(ARCH.compat.moves, action::MOVE);
     if looks.at_doors {
         all(ARCH.compat.forks, action::FORK);
-        all(ARCH.compat.sockets, action::SOCKET_32);
+        if at_sockets {
+            all(ARCH.compat.sockets, action::SOCKET_32);
+        }
     }
 }
 
@@ -118,6 +125,11 @@ impl Call {
     /// A number that is the same in both, as all are that came since Linux 5.1.
     const fn shared(number: c_long) -> Self {
         Self::new(number, number)
+    }
+
+    /// What is looked at by the native table alone.
+    const fn native(number: c_long) -> Self {
+        Self { native: Some(number), compat: None, form: form::PLAIN }
     }
 
     /// What the 32-bit table alone has, if it has it.
@@ -245,6 +257,16 @@ const ATTEMPTS: &[(&[Call], u16, &[&str])] = &[
     (&[Call::new(libc::SYS_reboot, COMPAT.reboot)], operation::REBOOT, &[]),
     (
         &[
+            Call::native(libc::SYS_sendto),
+            Call::native(libc::SYS_sendmsg),
+            // Its first message starts where that of sendmsg(2) does.
+            Call::native(libc::SYS_sendmmsg),
+        ],
+        operation::NETWORK,
+        &["netlink_send"],
+    ),
+    (
+        &[
             Call::new(libc::SYS_clone, COMPAT.clone).told(form::CLONE, form::CLONE_BY_PARENT),
             Call::shared(libc::SYS_clone3).told(form::CLONE3, form::CLONE3_BY_PARENT),
             Call::new(libc::SYS_unshare, COMPAT.unshare),
@@ -296,6 +318,17 @@ mod tests {
         assert_eq!(of_native(both(false)), (action::GUARD, operation::SIGNAL));
         assert_eq!(of_compat(both(false)), (action::GUARD, operation::SIGNAL));
         assert_eq!((of_native(both(true)), of_compat(both(true))), ((0, 0), (0, 0)));
+    }
+
+    #[test]
+    fn sockets_are_looked_at_once() {
+        let of = |is_hooked: bool| {
+            let actions = tables(ALL, |hook| is_hooked && hook == SOCKETS).actions;
+            let compat = ARCH.compat.sockets.iter().map(|&call| actions[call as usize] >> 4);
+            (actions[libc::SYS_socket as usize] & 0xf, compat.collect::<Vec<_>>())
+        };
+        assert_eq!(of(false), (action::SOCKET, vec![action::SOCKET_32; ARCH.compat.sockets.len()]));
+        assert_eq!(of(true), (0, vec![0; ARCH.compat.sockets.len()]));
     }
 
     #[test]

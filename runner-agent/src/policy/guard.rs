@@ -58,6 +58,8 @@ pub struct GuardPolicy {
     pub modules: Access,
     /// Memory of processes outside the job, and control over them.
     pub trace: Access,
+    /// Devices, addresses, routes, rules and filters of the machine's network.
+    pub network: Access,
 }
 
 impl Default for GuardPolicy {
@@ -70,6 +72,7 @@ impl Default for GuardPolicy {
             bpf: Access::Deny,
             modules: Access::Deny,
             trace: Access::Deny,
+            network: Access::Deny,
         }
     }
 }
@@ -85,6 +88,7 @@ impl GuardPolicy {
             bpf: self.bpf.max(other.bpf),
             modules: self.modules.max(other.modules),
             trace: self.trace.max(other.trace),
+            network: self.network.max(other.network),
         }
     }
 }

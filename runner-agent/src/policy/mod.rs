@@ -41,6 +41,7 @@ pub const DETECTORS: &[&str] = &[
     "foreign-environ",
     "agent-tampering",
     "kernel-tampering",
+    "network-change",
     "process-access",
     "new-namespace",
     "privilege",

@@ -16,6 +16,7 @@ mod input;
 mod loss;
 mod names;
 mod net;
+mod network;
 mod reads;
 mod secrets;
 mod services;

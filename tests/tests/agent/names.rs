@@ -8,7 +8,7 @@ use crate::{ACT, shell};
 
 const CONFIGURED: &str = "192.0.2.53";
 const OTHER: &str = "192.0.2.54";
-const POLICY: &str = "version: 1\nname: names\negress:\n  allow:\n    - { host: good.test, ports: [443], \
+const POLICY: &str = "version: 1\nname: names\nguard: { network: allow }\negress:\n  allow:\n    - { host: good.test, ports: [443], \
                       why: \"the host of this test\" }\n";
 
 fn resolver(namespace: &Namespace, address: &str, names: &[&str]) -> Helper {

@@ -52,6 +52,8 @@ pub enum In {
     AnyProtocol,
     /// Every address is allowed, over every protocol and port.
     Broad,
+    /// The machine's network may be changed.
+    Networked,
     /// A process that read a secret needs a rule that says so.
     Secret,
     /// Sockets were open before the agent started.
@@ -118,8 +120,10 @@ pub struct Attempt {
     pub meanwhile: Meanwhile,
     /// Whether packets stay on the job's loopback device, where they are looked for.
     pub on_loopback: bool,
-    /// Why this tier can't hold it, if that is so: it is run and told, and not counted.
+    /// Why no tier can hold it, if that is so: it is run and told, and not counted.
     pub beyond: Option<&'static str>,
+    /// Why the tracepoint tier can't, if that is so.
+    pub beyond_tracepoint: Option<&'static str>,
     /// Whether packets to the place are no leak by themselves: the form shares it with others.
     pub shared: bool,
 }
@@ -153,6 +157,7 @@ pub const fn attempt(name: &'static str, what: &'static str, act: &'static str) 
         meanwhile: Meanwhile::Nothing,
         on_loopback: false,
         beyond: None,
+        beyond_tracepoint: None,
         shared: false,
     }
 }
@@ -228,9 +233,19 @@ impl Attempt {
         Self { on_loopback: true, ..self }
     }
 
-    /// This tier can't hold it, for this reason.
+    /// No tier can hold it, for this reason.
     pub const fn beyond(self, reason: &'static str) -> Self {
         Self { beyond: Some(reason), ..self }
+    }
+
+    /// The tracepoint tier can't hold it, for this reason.
+    pub const fn beyond_tracepoint(self, reason: &'static str) -> Self {
+        Self { beyond_tracepoint: Some(reason), ..self }
+    }
+
+    /// Why this tier can't hold it, if that is so.
+    pub fn beyond_on(&self, tier: &str) -> Option<&'static str> {
+        self.beyond.or(self.beyond_tracepoint.filter(|_| tier != "tracing"))
     }
 
     /// Packets to the place are no leak by themselves.

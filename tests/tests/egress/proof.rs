@@ -39,8 +39,17 @@ pub struct Proof {
 }
 
 /// In this order; what takes time to expire is begun before them and ended after them.
-const JOBS: &[In] =
-    &[In::Plain, In::AnyProtocol, In::Broad, In::Secret, In::Inherited, In::Orphaned, In::TakenOver, In::Flooded];
+const JOBS: &[In] = &[
+    In::Plain,
+    In::AnyProtocol,
+    In::Broad,
+    In::Networked,
+    In::Secret,
+    In::Inherited,
+    In::Orphaned,
+    In::TakenOver,
+    In::Flooded,
+];
 
 /// Resolved after the names that expire, so that these have expired when it has.
 const CANARY: (&str, &str) = ("canary.expiring.test", "203.0.113.253");
@@ -244,10 +253,13 @@ fn policy(mode: &str, job: In, attempts: &[(usize, &Attempt)]) -> String {
     allow.sort_unstable();
     allow.dedup();
     let allow: Vec<String> = allow.iter().map(|line| format!("    - {line}\n")).collect();
-    let carry =
-        if job == In::Secret { "carry: { after-secret-read: block }\ninclude: [presets/secrets]\n" } else { "" };
+    let besides = match job {
+        In::Secret => "carry: { after-secret-read: block }\ninclude: [presets/secrets]\n",
+        In::Networked => "guard: { network: allow }\n",
+        _ => "",
+    };
     format!(
-        "version: 1\nname: proof\nmode: {mode}\n{carry}egress:\n  deny:\n    \
+        "version: 1\nname: proof\nmode: {mode}\n{besides}egress:\n  deny:\n    \
          - {{ class: loopback, ports: [2375], why: a container engine }}\n  allow:\n{}",
         allow.concat()
     )

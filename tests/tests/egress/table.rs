@@ -40,12 +40,13 @@ pub fn all_missing(attempts: &[(usize, &Attempt)], reason: &str) {
     }
 }
 
-fn verdict(attempt: &Attempt, expected: Expected, outcomes: &Outcomes) -> Verdict {
+fn verdict(attempt: &Attempt, tier: &str, outcomes: &Outcomes) -> Verdict {
+    let expected = attempt.expected_on(tier);
     // A leak is a leak, whatever else did not run.
     if let Some(Outcome { seen, told }) = &outcomes.forbidden
         && !seen.is_empty()
     {
-        return attempt.beyond.map_or_else(
+        return attempt.beyond_on(tier).map_or_else(
             || Verdict::Leaked(format!("{}, {} such packets ({told})", seen[0], seen.len())),
             Verdict::Beyond,
         );
@@ -86,7 +87,7 @@ pub fn print(attempts: &[(usize, &Attempt)], proof: &Proof, filter: Option<&str>
         .zip(&proof.outcomes)
         .map(|(&(_, attempt), outcomes)| {
             let expected = attempt.expected_on(&proof.tier);
-            Row { attempt, expected, outcomes, verdict: verdict(attempt, expected, outcomes) }
+            Row { attempt, expected, outcomes, verdict: verdict(attempt, &proof.tier, outcomes) }
         })
         .collect();
     for row in &rows {

@@ -270,6 +270,7 @@ fn operations(finding: &str) -> &'static [&'static str] {
         "process-access" => &["trace", "inspect"],
         "cgroup-escape" => &["cgroup"],
         "new-namespace" => &["namespace"],
+        "network-change" => &["network"],
         "privilege" => &["privilege"],
         "engine-socket" => &["engine-socket"],
         "service-manager" => &["services"],

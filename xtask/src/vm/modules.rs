@@ -18,6 +18,7 @@ pub const WANTED: &[&str] = &[
     "bridge",
     "br_netfilter",
     "tun",
+    "macvtap",
     "sctp",
     "vsock",
     "vsock_loopback",

@@ -171,6 +171,7 @@ fn weaker(floor: &Policy, wanted: &Policy, kept: &mut Vec<String>) {
         ("guard.bpf", guard.bpf.as_str(), theirs.bpf.as_str(), theirs.bpf < guard.bpf),
         ("guard.modules", guard.modules.as_str(), theirs.modules.as_str(), theirs.modules < guard.modules),
         ("guard.trace", guard.trace.as_str(), theirs.trace.as_str(), theirs.trace < guard.trace),
+        ("guard.network", guard.network.as_str(), theirs.network.as_str(), theirs.network < guard.network),
     ];
     let weaker = words.into_iter().filter(|(.., weaker)| *weaker);
     kept.extend(weaker.map(|(key, stays, said, _)| format!("{key}: the floor's {stays} stays over {said}")));

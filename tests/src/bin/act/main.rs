@@ -8,6 +8,7 @@ mod attack;
 #[cfg(target_arch = "x86_64")]
 mod compat;
 mod descriptor;
+mod device;
 mod dns;
 mod engine;
 mod exec;
@@ -46,6 +47,7 @@ const TRICKS: &[(&str, &[(&str, Trick)])] = &[
     ("space", space::TRICKS),
     ("tcp", tcp::TRICKS),
     ("raw", raw::TRICKS),
+    ("device", device::TRICKS),
     ("dns", dns::TRICKS),
     ("pass", pass::TRICKS),
     ("obey", obey::TRICKS),

@@ -27,7 +27,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
 ];
 
 const IPPROTO_RAW: i32 = 255;
-const IPPROTO_UDP: u8 = 17;
+pub const IPPROTO_UDP: u8 = 17;
 const IPPROTO_TCP: u8 = 6;
 /// The source of what is made by hand: the job's own addresses.
 const FROM_V4: [u8; 4] = [192, 0, 2, 2];
@@ -36,12 +36,12 @@ const FROM_V6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const JOB_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
-fn payload(arguments: &[OsString]) -> io::Result<&[u8]> {
+pub fn payload(arguments: &[OsString]) -> io::Result<&[u8]> {
     Ok(text(arguments, 2)?.as_bytes())
 }
 
 /// A UDP header and its data (RFC 768).
-fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
+pub fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = 5555_u16.to_be_bytes().to_vec();
     bytes.extend(port.to_be_bytes());
     bytes.extend(((8 + payload.len()) as u16).to_be_bytes());
@@ -60,7 +60,7 @@ fn syn(port: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An IPv4 or IPv6 packet. `middle` stands between the address and the rest: options of IPv4.
-fn packet(to: IpAddr, protocol: u8, middle: &[u8], fragment: u16, rest: &[u8]) -> Vec<u8> {
+pub fn packet(to: IpAddr, protocol: u8, middle: &[u8], fragment: u16, rest: &[u8]) -> Vec<u8> {
     match to {
         IpAddr::V4(to) => {
             let words = 5 + middle.len() / 4;
@@ -191,7 +191,7 @@ fn protocol(arguments: &[OsString]) -> io::Result<()> {
     send_raw(parsed(arguments, 0)?, i32::from(number), &body)
 }
 
-fn ethernet(to: IpAddr, packet: &[u8]) -> Vec<u8> {
+pub fn ethernet(to: IpAddr, packet: &[u8]) -> Vec<u8> {
     let kind: [u8; 2] = if to.is_ipv4() { [8, 0] } else { [0x86, 0xdd] };
     [&GATEWAY_MAC[..], &JOB_MAC, &kind, packet].concat()
 }

@@ -234,6 +234,21 @@ fn from_memory(arguments: &[OsString]) -> io::Result<()> {
     Err(Command::new(format!("/proc/self/fd/{memory}")).arg0(&arguments[1]).args(&arguments[2..]).exec())
 }
 
+/// What there is to know in a /sys of this network namespace's.
+pub fn with_own_sysfs<T>(ask: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    unshare(libc::CLONE_NEWNS)?;
+    mount("none", "/", "none", libc::MS_REC | libc::MS_PRIVATE)?;
+    let folder = std::env::temp_dir().join(format!("runner-agent-e2e-sys-{}", std::process::id()));
+    fs::create_dir(&folder)?;
+    let path = folder.to_str().expect("a temporary path is text");
+    let found = mount("none", path, "sysfs", 0).and_then(|()| ask(&folder));
+    let place = CString::new(path).expect("no NUL in a path");
+    // SAFETY: the path ends in NUL and lives through the call.
+    unsafe { libc::umount2(place.as_ptr(), libc::MNT_DETACH) };
+    fs::remove_dir(&folder)?;
+    found
+}
+
 fn unshare(flags: i32) -> io::Result<()> {
     // SAFETY: no memory is handed over; this program has one thread.
     returned(i64::from(unsafe { libc::unshare(flags) })).map(drop)

@@ -19,6 +19,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("whole-stream", whole_stream),
     ("held", held),
     ("frame", frame),
+    ("socket", socket),
 ];
 
 const IORING_OFF_SQ_RING: i64 = 0;
@@ -238,14 +239,7 @@ fn over(ring: &Ring, flags: u8, socket: &OwnedFd, arguments: &[OsString]) -> io:
 /// ADDRESS PORT PAYLOAD: made, connected and sent by requests; no call of a socket's is made.
 pub fn whole_stream(arguments: &[OsString]) -> io::Result<()> {
     let ring = Ring::new()?;
-    let made = ring.run(Request {
-        opcode: IORING_OP_SOCKET,
-        descriptor: family(&address(arguments)?),
-        offset: libc::SOCK_STREAM as u64,
-        ..Request::default()
-    })?;
-    // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
-    let socket = unsafe { OwnedFd::from_raw_fd(completed(made)?) };
+    let socket = made(family(&address(arguments)?), libc::SOCK_STREAM, 0)?;
     over(&ring, 0, &socket, arguments)
 }
 
@@ -301,15 +295,25 @@ fn held(arguments: &[OsString]) -> io::Result<()> {
     completed(sent).map(drop)
 }
 
-/// ADDRESS PORT PAYLOAD DEVICE: a frame over a packet socket that a request has made.
-fn frame(arguments: &[OsString]) -> io::Result<()> {
+/// A socket that a request has made.
+fn made(family: i32, socket_type: i32, protocol: i32) -> io::Result<OwnedFd> {
     let made = Ring::new()?.run(Request {
         opcode: IORING_OP_SOCKET,
-        descriptor: libc::AF_PACKET,
-        offset: libc::SOCK_DGRAM as u64,
+        descriptor: family,
+        offset: socket_type as u64,
+        len: protocol as u32,
         ..Request::default()
     })?;
     // SAFETY: the descriptor was just returned to us by the kernel, and nobody else has it.
-    let socket = unsafe { OwnedFd::from_raw_fd(completed(made)?) };
-    crate::raw::frame_over(&socket, arguments)
+    Ok(unsafe { OwnedFd::from_raw_fd(completed(made)?) })
+}
+
+/// ADDRESS PORT PAYLOAD DEVICE: a frame over a packet socket that a request has made.
+fn frame(arguments: &[OsString]) -> io::Result<()> {
+    crate::raw::frame_over(&made(libc::AF_PACKET, libc::SOCK_DGRAM, 0)?, arguments)
+}
+
+/// FAMILY TYPE PROTOCOL: a socket that a request makes, and nothing done with it.
+fn socket(arguments: &[OsString]) -> io::Result<()> {
+    made(parsed(arguments, 0)?, parsed(arguments, 1)?, parsed(arguments, 2)?).map(drop)
 }

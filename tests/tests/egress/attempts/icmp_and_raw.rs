@@ -93,7 +93,27 @@ pub const ATTEMPTS: &[Attempt] = &[
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
     .rules(UDP)
-    .expect(Killed),
+    .expect(Killed)
+    .on_tracing(Refused),
+    beside(
+        "packet-socket-old-where-raw-is-allowed",
+        "the same, asked for as a packet socket of IPv4",
+        "{act} device old-packet-socket {to} {port} {payload} {uplink}",
+    )
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .expect(Killed)
+    .on_tracing(Refused),
+    beside(
+        "packet-socket-by-ring-where-raw-is-allowed",
+        "the same, made by io_uring",
+        "{act} uring frame {to} {port} {payload} {uplink}",
+    )
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .beyond_tracepoint("no hook of this tier is asked, and no call returns the socket"),
     raw(
         "packet-socket-raced",
         "a packet socket that a second thread uses at once",
@@ -146,10 +166,29 @@ pub const ATTEMPTS: &[Attempt] = &[
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
     .rules(UDP)
+    .expect(Dropped),
+    raw(
+        "tunnel-device-where-allowed",
+        "the same, where the policy lets the job change the network",
+        "{act} space tunnel {to} 198.51.100.246 {act} udp sendto 198.51.100.246 4444 {payload}",
+    )
+    .given(&["{ cidr: \"198.51.100.246/32\", ports: [4444], protocol: udp, why: the inner address }"])
+    .in_job(In::Networked)
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .rules(UDP)
     .expect(Dropped)
     .beyond("the outer packet is the device's; whoever may make devices is root"),
+    raw(
+        "macvtap-device",
+        "a frame, written to a device of the job's own on the same wire",
+        "{act} device macvtap {to} {port} {payload} {uplink}",
+    )
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .twin_in(In::Plain)
+    .rules(UDP)
+    .expect(Dropped),
     raw("sctp", "a protocol that this kernel may lack: SCTP", "{act} net socket 2 1 132"),
-    raw("smc", "sockets over shared memory", "{act} net socket 43 1 0").expect(Killed),
-    raw("vsock", "the machine's own supervisor", "{act} net socket 40 1 0").expect(Killed),
-    raw("xdp", "rings on the device", "{act} net socket 44 3 0").expect(Killed),
+    raw("smc", "sockets over shared memory", "{act} net socket 43 1 0").expect(Killed).on_tracing(Refused),
+    raw("vsock", "the machine's own supervisor", "{act} net socket 40 1 0").expect(Killed).on_tracing(Refused),
+    raw("xdp", "rings on the device", "{act} net socket 44 3 0").expect(Killed).on_tracing(Refused),
 ];

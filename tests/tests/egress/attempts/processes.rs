@@ -60,7 +60,17 @@ pub const ATTEMPTS: &[Attempt] = &[
         "{act} space own-network 1{n} {act} udp sendto {to} {port} {payload}",
     )
     .rules(UDP)
+    .in_job(In::Networked)
     .twin("{act} space own-network 2{n} {act} udp sendto {to} {port} {payload}"),
+    attempt(
+        "own-network-refused",
+        "the same, where the runner's network may not be changed",
+        "{act} space own-network 3{n} {act} udp sendto {to} {port} {payload}",
+    )
+    .given(UDP)
+    .rules(UDP)
+    .twin("{act} udp sendto {to} {port} {payload}")
+    .expect(Dropped),
     attempt(
         "own-network-nested",
         "a network of its own in a user namespace, entered from there",

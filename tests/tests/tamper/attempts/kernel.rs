@@ -41,6 +41,10 @@ pub const ATTEMPTS: &[Attempt] = &[
     .told(PROBES)
     .guest("tracefs is this machine's"),
     kernel("sample", "all programs of a CPU, by perf_event_open(2)", "exec {act} attack sample none").told(PROBES),
+    // Nothing has that table.
+    kernel("network", "a route deleted, by netlink", "exec ip route del 203.0.113.0/24 table 4242")
+        .told(&[Told::Finding("network-change")])
+        .always(Denied),
     kernel("module_from_file", "finit_module(2)", "exec {act} attack module-from-file none").always(Denied),
     kernel("module_from_memory", "init_module(2)", "exec {act} attack module-from-memory none").always(Denied),
     kernel("module_remove", "delete_module(2)", "exec {act} attack remove-module none").always(Denied),
