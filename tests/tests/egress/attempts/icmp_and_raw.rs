@@ -15,6 +15,17 @@ const fn beside(name: &'static str, what: &'static str, act: &'static str) -> At
     raw(name, what, act).in_job(In::AnyProtocol)
 }
 
+/// A packet socket, where raw sockets may be made; the twin is the plain way.
+const fn packet_socket(name: &'static str, what: &'static str, act: &'static str) -> Attempt {
+    beside(name, what, act)
+        .given(&["{ cidr: \"198.51.100.247/32\", ports: any, protocol: any, why: what raw sockets are for }"])
+        .twin("{act} udp sendto {to} {port} {payload}")
+        .twin_in(In::Plain)
+        .rules(UDP)
+        .expect(Killed)
+        .on_tracing(Refused)
+}
+
 pub const ATTEMPTS: &[Attempt] = &[
     raw("raw-udp", "a raw socket for UDP", "{act} raw datagram {to} {port} {payload}"),
     raw("raw-udp-v6", "the same over IPv6", "{act} raw datagram {to} {port} {payload}").over(V6(4444)),
@@ -85,34 +96,21 @@ pub const ATTEMPTS: &[Attempt] = &[
     .twin("{act} udp sendto {to} {port} {payload}")
     .twin_in(In::Plain)
     .rules(UDP),
-    beside(
+    packet_socket(
         "packet-socket-where-raw-is-allowed",
         "a packet socket of a job that may have raw sockets",
         "{act} raw frame {to} {port} {payload} {uplink}",
-    )
-    .twin("{act} udp sendto {to} {port} {payload}")
-    .twin_in(In::Plain)
-    .rules(UDP)
-    .expect(Killed)
-    .on_tracing(Refused),
-    beside(
+    ),
+    packet_socket(
         "packet-socket-old-where-raw-is-allowed",
         "the same, asked for as a packet socket of IPv4",
         "{act} device old-packet-socket {to} {port} {payload} {uplink}",
-    )
-    .twin("{act} udp sendto {to} {port} {payload}")
-    .twin_in(In::Plain)
-    .rules(UDP)
-    .expect(Killed)
-    .on_tracing(Refused),
-    beside(
+    ),
+    packet_socket(
         "packet-socket-by-ring-where-raw-is-allowed",
         "the same, made by io_uring",
         "{act} uring frame {to} {port} {payload} {uplink}",
     )
-    .twin("{act} udp sendto {to} {port} {payload}")
-    .twin_in(In::Plain)
-    .rules(UDP)
     .beyond_tracepoint("no hook of this tier is asked, and no call returns the socket"),
     raw(
         "packet-socket-raced",
