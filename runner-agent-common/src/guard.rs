@@ -96,6 +96,8 @@ pub mod priority {
     pub const LIMIT: u64 = 3;
     /// A file about it in `/proc`: what becomes of it when memory runs out, for one.
     pub const ENTRY: u64 = 4;
+    /// Its time: it, or its successor, would wait for a lock or for an answer about a file.
+    pub const WAIT: u64 = 5;
 }
 
 /// What a number means that names the agent, values of the map of agents.
@@ -130,8 +132,20 @@ pub mod guarded {
     pub const PRIVILEGE: u32 = 1 << 4;
     /// It is a disk, or a way past the block layer to one; the key is [`super::disk_key`]'s.
     pub const DISK: u32 = 1 << 5;
+    /// The kernel starts it by itself, or what it starts so reads it: a program, its configuration, what lies in this folder, or
+    /// with the key of [`super::name_key`] what has this name.
+    pub const STARTED: u32 = 1 << 6;
+    /// It is a folder on the way to one of these: neither covered nor moved, and some names in it are guarded.
+    pub const LEADS: u32 = 1 << 7;
     /// It is the socket of a daemon that starts programs for whoever asks.
-    pub const SERVICES: u32 = 1 << 7;
+    pub const SERVICES: u32 = 1 << 8;
+}
+
+/// What a name in a folder is guarded by, whether or not there is a file: the folder's identity, and the name's hash
+/// (`hash_name(part::NAME, …)`). No file has this key.
+#[must_use]
+pub const fn name_key(folder: FileKey, name: u64) -> FileKey {
+    FileKey { inode: hash_word(name, folder.inode), device: folder.device, reserved: 1 }
 }
 
 /// What a disk is guarded by, wherever a file for it lies: its number, in the kernel's own encoding (major << 20 | minor), and

@@ -58,7 +58,7 @@ pub struct FileKey {
     pub inode: u64,
     /// Device, in the kernel's own encoding (major << 20 | minor).
     pub device: u32,
-    /// Always zero.
+    /// Zero for what is a file.
     pub reserved: u32,
 }
 

@@ -248,10 +248,15 @@ pub mod form {
     pub const CLONE_BY_PARENT: u16 = 11;
     /// clone3(2), told when the parent returns.
     pub const CLONE3_BY_PARENT: u16 = 12;
-    /// fcntl(2): names a process that a file is to signal where the second says so; that is the third, or what it points to.
+    /// fcntl(2): by its second, names a process that a file is to signal, or locks the file; the third says which or how, or points to
+    /// that.
     pub const OWNER: u16 = 13;
     /// perf_event_open(2): all programs of a CPU where the process, given second, is -1.
     pub const SAMPLE: u16 = 14;
+    /// flock(2): a file, and how it is locked.
+    pub const FLOCK: u16 = 15;
+    /// fanotify_mark(2): adds one where the second says so, for the events that stand third.
+    pub const MARK: u16 = 16;
 }
 
 /// System call numbers that the probe's table covers; the ones of interest are all below.

@@ -1,16 +1,17 @@
 //! What a job may not touch: the agent, the runner, the kernel. One place that decides, and tells.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use runner_agent_common::guard::GuardRules;
+use runner_agent_common::guard::{GuardRules, guarded, name_key, operation};
 use runner_agent_common::map::{FileKey, task_flag};
 use runner_agent_common::record::{Guard, ProcessKey, flag, kind, probe};
 
 use crate::emit;
 use crate::kernel::{Address, any, offset, pointer, read};
 use crate::maps::{AGENTS, GUARDED, GUARDS, JOBS, RING_CRITICAL, Scratch, TASKS, TOLD_AFTERWARDS};
-use crate::path;
+use crate::path::{self, Dentry};
 use crate::secret;
 use crate::task::{self, Member};
+use crate::watch::name_hash;
 
 /// The function is not called, and its caller gets EPERM.
 pub const REFUSE: i32 = -1;
@@ -170,6 +171,30 @@ pub fn guarded(inode: Address) -> u32 {
 pub fn guarded_as(key: FileKey) -> u32 {
     // SAFETY: the value is copied at once.
     unsafe { GUARDED.get(key) }.copied().unwrap_or_default()
+}
+
+/// What a change of a name in a folder would be an attempt at, by the folder's inode and the name's directory entry; 0 for
+/// nothing. What is done to the agent's own is `at_agent`.
+#[inline(never)]
+pub fn entry_operation(folder: Address, dentry: Address, at_agent: u16) -> u16 {
+    let above = guarded(folder);
+    let inode = pointer(dentry, offset!(dentry_inode));
+    let own = if inode == 0 { 0 } else { guarded(inode) };
+    if above & guarded::ENTRIES != 0 || own & (guarded::CONTENT | guarded::COVER) != 0 {
+        return at_agent;
+    }
+    if above & guarded::STARTED != 0 || own & (guarded::STARTED | guarded::LEADS) != 0 {
+        return operation::SETTING;
+    }
+    if above & guarded::LEADS != 0 && is_guarded_name(folder, dentry) { operation::SETTING } else { 0 }
+}
+
+/// Whether what has this name in that folder is started by the kernel, or read by what is. A function of its own, because a
+/// probe's stack is short.
+#[inline(never)]
+fn is_guarded_name(folder: Address, dentry: Address) -> bool {
+    let entry: Dentry = read(dentry + offset!(dentry_parent));
+    guarded_as(name_key(secret::key_of(folder), name_hash(dentry, &entry))) & guarded::STARTED != 0
 }
 
 /// Levels of nesting below a job's cgroup that are recognised as inside.

@@ -58,6 +58,7 @@ mod probe {
     mod reach;
     mod syscall;
     mod tree;
+    mod waiting;
 }
 
 #[cfg(target_arch = "bpf")]

@@ -16,6 +16,8 @@ use crate::maps::GUARD_OPERATIONS;
 use crate::runner;
 use crate::task::Member;
 
+use super::waiting::{self, lock};
+
 /// `PTRACE_ATTACH` and `PTRACE_SEIZE`.
 const TAKES_CONTROL: [u64; 2] = [16, 0x4206];
 
@@ -24,6 +26,19 @@ const F_SETOWN: u64 = 8;
 const F_SETOWN_EX: u64 = 15;
 
 const SIGIO: u64 = 29;
+
+/// Commands of fcntl(2) that lock a file: the first takes the kind of lease, the others `struct flock`, which begins with the kind of
+/// lock: for this process, also by numbers that 32-bit calls have for themselves, and for this open file.
+const F_SETLEASE: u64 = 1024;
+const F_SETLK: [u64; 6] = [6, 7, 13, 14, 37, 38];
+
+/// Flags of flock(2).
+const LOCK_SH: u64 = 1;
+const LOCK_EX: u64 = 2;
+const LOCK_NB: u64 = 4;
+
+/// Flag of fanotify_mark(2).
+const FAN_MARK_ADD: u64 = 1;
 
 /// Tells of a call that has returned; `is_compat` when it was a 32-bit one.
 #[inline(never)]
@@ -45,7 +60,24 @@ pub(super) fn told(member: &Member, regs: Address, number: u64, result: i64, is_
     let [first, second, third] = arguments(regs, is_compat != 0);
     let mut attempt = Attempt::over(operation, first);
     attempt.failed = u16::from(result < 0);
+    let lock = match form {
+        form::FLOCK => kind_of_flock(second),
+        form::OWNER if second == F_SETLEASE => third,
+        form::OWNER if F_SETLK.contains(&second) => u64::from(read_user::<u16>(third).unwrap_or_default()),
+        _ => lock::NONE,
+    };
+    if lock != lock::NONE && !waiting::is_agents(file_on(member.task, first), lock) {
+        return;
+    }
     match operation {
+        _ if lock != lock::NONE => (attempt.operation, attempt.detail) = (operation::PRIORITY, priority::WAIT),
+        operation::PRIORITY if form == form::FLOCK => return,
+        operation::PRIORITY if form == form::MARK => {
+            if second & FAN_MARK_ADD == 0 || !waiting::waits(third) {
+                return;
+            }
+            attempt.detail = priority::WAIT;
+        }
         operation::SIGNAL => {
             let (target, signal) = match form {
                 // Which signal it will be is said by another call, and is this one otherwise.
@@ -142,6 +174,16 @@ pub(super) fn is_told(number: u64) -> bool {
     let entry = unsafe { GUARD_OPERATIONS.as_ptr().cast::<u16>().add(number as usize) };
     // SAFETY: as above; volatile because user space replaces the table before loading.
     (unsafe { core::ptr::read_volatile(entry) }) != 0
+}
+
+/// What flock(2) is asked for, in the words of fcntl(2).
+#[inline(always)]
+fn kind_of_flock(flags: u64) -> u64 {
+    match flags & !LOCK_NB {
+        LOCK_SH => lock::SHARED,
+        LOCK_EX => lock::ALONE,
+        _ => lock::NONE,
+    }
 }
 
 /// The first three arguments.

@@ -2,8 +2,8 @@
 //! both tiers: before the open where it can be refused, after it where it can only be told.
 //!
 //! Sees: the control files of cgroups other than the job's (hierarchy v2) and, in a blocked job, those by which processes are
-//! moved within it; guarded files, the kernel's settings by which it runs programs or stops, its probes (tracefs), and what
-//! `/proc` has about the agent. For reading too: disks. Misses: the control files of the old hierarchies.
+//! moved within it; guarded files, what lies in guarded folders, the kernel's settings by which it runs programs, stops or lets
+//! one take from all, its probes (tracefs), and what `/proc` has about the agent. For reading too: disks. Misses: the control files of the old hierarchies.
 
 use runner_agent_common::guard::{disk_key, guarded, operation, priority};
 use runner_agent_common::map::{hash_name, part};
@@ -24,9 +24,9 @@ mod magic {
     pub const BINFMT: u64 = 0x4249_4e4d;
 }
 
-/// Settings below `/proc`, by name: programs that the kernel runs and with which capabilities, and ways to stop or restart the
-/// machine.
-const SETTINGS: [u64; 8] = [
+/// Settings below `/proc`, by name: programs that the kernel runs and with which capabilities, ways to stop or restart the machine,
+/// and what keeps one process from taking from all others.
+const SETTINGS: [u64; 13] = [
     hash_name(part::NAME, b"core_pattern"),
     hash_name(part::NAME, b"modprobe"),
     hash_name(part::NAME, b"hotplug"),
@@ -35,6 +35,11 @@ const SETTINGS: [u64; 8] = [
     hash_name(part::NAME, b"sysrq"),
     hash_name(part::NAME, b"sysrq-trigger"),
     hash_name(part::NAME, b"poweroff_cmd"),
+    hash_name(part::NAME, b"overcommit_memory"),
+    hash_name(part::NAME, b"panic_on_oom"),
+    hash_name(part::NAME, b"sched_rt_runtime_us"),
+    hash_name(part::NAME, b"threads-max"),
+    hash_name(part::NAME, b"pid_max"),
 ];
 
 /// The setting that stops ftrace, and with it every program before a function: the agent stands on it.
@@ -106,7 +111,10 @@ fn operation_of(member: &Member, file: Address) -> u16 {
             return if name == hash_name(part::NAME, b"mem") { operation::TRACE_AGENT } else { operation::PRIORITY };
         }
     }
-    if guard::guarded(inode) & guarded::CONTENT != 0 { operation::WRITE } else { 0 }
+    let dentry = pointer(place, offset!(path_dentry));
+    let folder = pointer(pointer(dentry, offset!(dentry_parent)), offset!(dentry_inode));
+    // Also a file that came to be after its folder was guarded.
+    guard::entry_operation(folder, dentry, operation::WRITE)
 }
 
 /// Hash of a file's name, as [`hash_name`] makes it.

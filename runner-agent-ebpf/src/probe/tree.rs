@@ -1,7 +1,9 @@
-//! Changes of the file tree by which a job would take away or cover what the agent stands on, or hide a secret file.
+//! Changes of the file tree by which a job would take away, cover or add to what the agent stands on, or what the kernel starts by
+//! itself, or hide a secret file.
 //!
-//! Hooks: `security_path_unlink(dir, dentry)`, `security_path_rename(old_dir, old_dentry, new_dir, new_dentry, flags)`,
-//! `security_path_link(old_dentry, new_dir, new_dentry)`, `security_path_truncate(path)`, `security_path_chmod(path, mode)`,
+//! Hooks: `security_path_unlink(dir, dentry)`, `security_path_rmdir(dir, dentry)`, `security_path_mknod(dir, dentry, mode, dev)`
+//! (of open(2) too), `security_path_mkdir(dir, dentry, mode)`, `security_path_symlink(dir, dentry, old_name)`,
+//! `security_path_rename(old_dir, old_dentry, new_dir, new_dentry, flags)`, `security_path_link(old_dentry, new_dir, new_dentry)`, `security_path_truncate(path)`, `security_path_chmod(path, mode)`,
 //! `security_path_chown(path, uid, gid)`, `security_sb_mount(dev, path, type, flags, data)`,
 //! `security_move_mount(from, to)`, `security_sb_umount(mnt, flags)`, `security_sb_pivotroot(old, new)`; since 6.2
 //! `security_file_truncate(file)`, which truncate(2) alone doesn't ask. Kernel floor: 5.10 (as `fmod_ret`), with
@@ -16,7 +18,7 @@ use aya_ebpf::programs::LsmContext;
 use runner_agent_common::guard::{guarded, operation};
 
 use crate::guard::{self, Attempt, PASS, REFUSE};
-use crate::kernel::{Address, argument, offset, pointer, read};
+use crate::kernel::{Address, any, argument, offset, pointer, read};
 use crate::secret;
 use crate::task::{self, Member};
 
@@ -29,8 +31,31 @@ const MS_PROPAGATION: u64 = 0xf << 17;
 /// A name is about to be removed.
 #[lsm(hook = "path_unlink")]
 pub fn path_unlink(ctx: LsmContext) -> i32 {
-    let Some(member) = task::current_member() else { return PASS };
-    entry(&member, argument(&ctx, 0), argument(&ctx, 1))
+    entry(&ctx, operation::REMOVE)
+}
+
+/// An empty folder is about to be removed.
+#[lsm(hook = "path_rmdir")]
+pub fn path_rmdir(ctx: LsmContext) -> i32 {
+    entry(&ctx, operation::REMOVE)
+}
+
+/// A file that isn't there yet is about to be: by open(2), mknod(2), or a socket's bind(2).
+#[lsm(hook = "path_mknod")]
+pub fn path_mknod(ctx: LsmContext) -> i32 {
+    entry(&ctx, operation::WRITE)
+}
+
+/// A folder is about to be made.
+#[lsm(hook = "path_mkdir")]
+pub fn path_mkdir(ctx: LsmContext) -> i32 {
+    entry(&ctx, operation::WRITE)
+}
+
+/// A symbolic link is about to be made.
+#[lsm(hook = "path_symlink")]
+pub fn path_symlink(ctx: LsmContext) -> i32 {
+    entry(&ctx, operation::WRITE)
 }
 
 /// A name is about to become another, and perhaps to replace it.
@@ -40,10 +65,12 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
     let (from, old, to, new) = (argument(&ctx, 0), argument(&ctx, 1), argument(&ctx, 2), argument(&ctx, 3));
     // First, because it is long: the verifier would go through it once for each way through what is asked below.
     hides(&member, pointer(from, offset!(path_mnt)), old);
-    if entry(&member, from, old) != PASS || entry(&member, to, new) != PASS {
-        return REFUSE;
-    }
-    PASS
+    let taken = guard::entry_operation(inode_at(from), old, operation::REMOVE);
+    let given = guard::entry_operation(inode_at(to), new, operation::REMOVE);
+    // What is done to the agent is refused where a setting isn't.
+    let by_given = taken == 0 || (taken == operation::SETTING && given != 0);
+    let (operation, dentry) = if by_given { (given, new) } else { (taken, old) };
+    answer_entry(&member, any(operation), any(dentry))
 }
 
 /// A file is about to get a second name.
@@ -51,9 +78,10 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
 pub fn path_link(ctx: LsmContext) -> i32 {
     let Some(member) = task::current_member() else { return PASS };
     let old = argument(&ctx, 0);
+    let (to, new) = (argument(&ctx, 1), argument(&ctx, 2));
     // A link and its file are on one mount.
-    hides(&member, pointer(argument(&ctx, 1), offset!(path_mnt)), old);
-    PASS
+    hides(&member, pointer(to, offset!(path_mnt)), old);
+    answer_entry(&member, any(guard::entry_operation(inode_at(to), new, operation::WRITE)), new)
 }
 
 /// A file is about to be cut.
@@ -130,45 +158,62 @@ pub fn sb_umount(ctx: LsmContext) -> i32 {
     guard::answer_named(&member, &Attempt::new(operation::MOUNT, 0), root)
 }
 
-/// A name in a directory, whose `struct path` is given.
+/// A name in a folder, for whose `struct path` and directory entry the function is asked.
 #[inline(always)]
-fn entry(member: &Member, directory: Address, dentry: Address) -> i32 {
-    let inode = pointer(dentry, offset!(dentry_inode));
-    let above = pointer(pointer(directory, offset!(path_dentry)), offset!(dentry_inode));
-    let is_guarded = guard::guarded(above) & guarded::ENTRIES != 0
-        || (inode != 0 && guard::guarded(inode) & (guarded::CONTENT | guarded::COVER) != 0);
-    if is_guarded { guard::answer_named(member, &Attempt::new(operation::REMOVE, 0), dentry) } else { PASS }
+fn entry(ctx: &LsmContext, at_agent: u16) -> i32 {
+    let Some(member) = task::current_member() else { return PASS };
+    let dentry = argument(ctx, 1);
+    answer_entry(&member, any(guard::entry_operation(inode_at(argument(ctx, 0)), dentry, at_agent)), dentry)
+}
+
+#[inline(always)]
+fn answer_entry(member: &Member, operation: u16, dentry: Address) -> i32 {
+    if operation == 0 { PASS } else { guard::answer_named(member, &Attempt::new(operation, 0), dentry) }
+}
+
+/// The inode at a `struct path`.
+#[inline(always)]
+fn inode_at(place: Address) -> Address {
+    pointer(pointer(place, offset!(path_dentry)), offset!(dentry_inode))
 }
 
 /// A file whose content or rights change, by its `struct path`.
 #[inline(always)]
 fn content(place: Address) -> i32 {
     let Some(member) = task::current_member() else { return PASS };
-    let inode = pointer(pointer(place, offset!(path_dentry)), offset!(dentry_inode));
-    if guard::guarded(inode) & guarded::CONTENT == 0 {
+    let bits = guard::guarded(inode_at(place));
+    let operation = if bits & guarded::CONTENT != 0 {
+        operation::WRITE
+    } else if bits & guarded::STARTED != 0 {
+        operation::SETTING
+    } else {
         return PASS;
-    }
-    guard::answer_at(&member, &Attempt::new(operation::WRITE, 0), place)
+    };
+    guard::answer_at(&member, &Attempt::new(operation, 0), place)
 }
 
 /// A place that a mount would cover, by its `struct path`.
 #[inline(always)]
 fn covers(member: &Member, place: Address) -> i32 {
-    let inode = pointer(pointer(place, offset!(path_dentry)), offset!(dentry_inode));
-    if guard::guarded(inode) & guarded::COVER == 0 {
+    let bits = guard::guarded(inode_at(place));
+    let operation = if bits & guarded::COVER != 0 {
+        operation::MOUNT
+    } else if bits & (guarded::STARTED | guarded::LEADS) != 0 {
+        operation::SETTING
+    } else {
         return PASS;
-    }
+    };
     let mount = pointer(place, offset!(path_mnt)) - offset!(mount_mnt);
     if !is_shared(mount) && !task::is_in_agents_mounts(member.task) {
         return PASS;
     }
-    guard::answer_at(member, &Attempt::new(operation::MOUNT, 0), place)
+    guard::answer_at(member, &Attempt::new(operation, 0), place)
 }
 
 /// A mount that would go from where it is, by its `struct path`. A copy that is nowhere yet takes nothing away.
 #[inline(always)]
 fn moves_away(member: &Member, place: Address) -> i32 {
-    let inode = pointer(pointer(place, offset!(path_dentry)), offset!(dentry_inode));
+    let inode = inode_at(place);
     let mount = pointer(place, offset!(path_mnt)) - offset!(mount_mnt);
     if guard::guarded(inode) & guarded::COVER == 0 || pointer(mount, offset!(mount_parent)) == mount {
         return PASS;

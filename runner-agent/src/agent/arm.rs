@@ -120,6 +120,9 @@ impl Station {
             platform.look_again(&mut self.kernel)?;
         }
         guarding::arrange(&mut self.kernel, slot, &policy, log.as_deref())?;
+        if let Some(gate) = &gate {
+            guarding::keep_out(&mut self.kernel, slot, &gate.folders())?;
+        }
         let (cgroup, blocking, rule_ids, received) = match prepared {
             None => self.audited(slot, &name, proof)?,
             Some(prepared) => self.blocked(slot, &name, &policy, prepared, proof)?,

@@ -1,6 +1,8 @@
 //! What the agent stands on, looked at from time to time: where no hook is before a rename or a mount, its own eyes are what
 //! tells of it.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -110,10 +112,29 @@ impl Left {
     }
 }
 
+/// A folder in which nobody but agents makes anything.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// Names that are theirs, and those that were told.
+    known: BTreeSet<OsString>,
+}
+
+impl Folder {
+    fn look(&mut self, found: &mut Vec<String>) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            if self.known.insert(entry.file_name()) {
+                found.push(format!("{} was put where the agent alone has files", entry.path().display()));
+            }
+        }
+    }
+}
+
 /// Everything that is looked at.
 #[derive(Debug, Default)]
 pub(super) struct Stand {
     files: Vec<Left>,
+    folder: Option<Folder>,
     next: Option<Instant>,
 }
 
@@ -127,7 +148,13 @@ impl Stand {
             let grown = (!is_steady).then(|| Grown::of(path, file.len()));
             Some(Left { what, path: path.to_owned(), mark: Mark::of(&file, is_steady), grown })
         });
-        Self { files: files.collect(), next: None }
+        Self { files: files.collect(), folder: None, next: None }
+    }
+
+    /// And a folder of the agent's alone, with all names that agents use there.
+    pub(super) fn with_folder(self, path: &Path, names: &[&str]) -> Self {
+        let known = names.iter().map(OsString::from).collect();
+        Self { folder: Some(Folder { path: path.to_owned(), known }), ..self }
     }
 
     /// The agent itself has written these anew.
@@ -153,6 +180,9 @@ impl Stand {
     pub(super) fn look(&mut self) -> Vec<String> {
         let mut found = Vec::new();
         self.files.retain_mut(|left| left.look().map_err(|what| found.push(what)).is_ok());
+        if let Some(folder) = &mut self.folder {
+            folder.look(&mut found);
+        }
         found
     }
 }
@@ -195,6 +225,16 @@ mod tests {
         fs::write(&cut, "").unwrap();
         assert_eq!(stand.look().len(), 4);
         assert_eq!(stand.look(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_put_into_a_folder_of_the_agents_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stand = Stand::default().with_folder(folder.path(), &["lock"]);
+        fs::write(folder.path().join("lock"), "").unwrap();
+        assert_eq!(stand.look(), Vec::<String>::new());
+        fs::create_dir(folder.path().join("stray")).unwrap();
+        assert_eq!((stand.look().len(), stand.look().len()), (1, 0));
     }
 
     #[test]

@@ -9,11 +9,11 @@ use runner_agent_common::guard::{CLASSES, GuardRules, guarded, operation};
 use runner_agent_common::map::FileKey;
 use rustix::thread::CapabilitySet;
 
-use super::disks;
 use super::exes::search_path;
 use super::footing::Stand;
 use super::run::{RunError, io_error};
 use super::state::Held;
+use super::{disks, started};
 use crate::kernel::watch::{any_key, file_key};
 use crate::kernel::{Kernel, LoadError};
 use crate::policy::{EngineAccess, Mode, Policy};
@@ -126,7 +126,17 @@ pub(super) fn stand(policy: &Policy, held: Option<&Held>, log: Option<&Path>) ->
     let steady = policies
         .chain(program.as_deref().map(|program| ("the agent's program", program)))
         .chain(record.iter().flatten().map(|file| ("what a successor needs,", file.as_path())));
-    Stand::of(steady, log)
+    let stand = Stand::of(steady, log);
+    match held {
+        Some(held) => stand.with_folder(held.folder(), &Held::NAMES),
+        None => stand,
+    }
+}
+
+/// Guards folders of the agent's that were made for a job, which has no business in them.
+pub(super) fn keep_out(kernel: &mut Kernel, slot: u32, folders: &[&Path]) -> Result<(), LoadError> {
+    let key = |folder: &&Path| Some((any_key(folder)?, guarded::ENTRIES | guarded::COVER));
+    kernel.guard_files(slot, &folders.iter().filter_map(key).collect::<Vec<_>>())
 }
 
 /// Programs that give their caller another user's rights, by the names that distributions give them.
@@ -177,6 +187,7 @@ fn paths_of_bus(addresses: &str) -> Vec<PathBuf> {
 pub(super) fn arrange(kernel: &mut Kernel, slot: u32, policy: &Policy, log: Option<&Path>) -> Result<(), RunError> {
     kernel.guard_files(slot, &of_job(policy, log))?;
     kernel.guard_files(slot, &disks::in_use())?;
+    kernel.guard_files(slot, &started::by_kernel())?;
     if policy.refuses_reads() {
         if !kernel.can_refuse_opens() {
             return Err(io_error("refuse reads of secret files")(std::io::Error::new(

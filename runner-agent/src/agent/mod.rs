@@ -26,6 +26,7 @@ mod sealing;
 mod self_check;
 mod service;
 mod signals;
+mod started;
 mod state;
 mod station;
 mod subjects;

@@ -14,6 +14,9 @@ const LOCK: &str = "lock";
 /// The file with what a successor needs to know.
 const RECORD: &str = "job.json";
 
+/// The same while it is written.
+const NEW_RECORD: &str = "job.json.new";
+
 /// The socket of whoever keeps the job.
 const DESK: &str = "keeper.sock";
 
@@ -30,6 +33,14 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// Everything that agents put there.
+    pub(super) const NAMES: [&str; 4] = [LOCK, RECORD, NEW_RECORD, DESK];
+
+    /// Where it lies.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Makes the folder of a job below `runtime`, and holds it.
     pub(super) fn create(runtime: &Path, name: &str) -> io::Result<Self> {
         let folder = jobs(runtime).join(name);
@@ -67,7 +78,7 @@ impl Held {
 
     /// Writes what a successor needs to know, whole or not at all.
     pub(super) fn write(&self, text: &[u8]) -> io::Result<()> {
-        let (new, place) = (self.folder.join("job.json.new"), self.folder.join(RECORD));
+        let (new, place) = (self.folder.join(NEW_RECORD), self.folder.join(RECORD));
         fs::write(&new, text)?;
         fs::rename(new, place)
     }

@@ -16,6 +16,10 @@ pub fn in_words(attempt: &Attempt) -> String {
         operation::TRACE => format!("taking control of {target}, which is outside the job"),
         operation::TRACE_AGENT => format!("taking control of the agent, {target}"),
         operation::INSPECT => format!("looking into {target}, which is outside the job"),
+        operation::PRIORITY if detail == priority::WAIT => match &attempt.path {
+            Some(path) => format!("keeping the agent waiting, by a lock on {path} or a watch over it"),
+            None => "keeping the agent waiting, by a lock on a file or a watch over it".to_owned(),
+        },
         operation::PRIORITY => {
             let what = match detail {
                 priority::NICE => "nice value",
@@ -36,7 +40,9 @@ pub fn in_words(attempt: &Attempt) -> String {
         }
         operation::CGROUP => format!("writing to {path}, by which processes are moved, stopped or ended"),
         operation::NAMESPACE => format!("entering a new namespace (flags {detail:#x})"),
-        operation::SETTING => format!("writing to {path}, by which the kernel runs programs or stops"),
+        operation::SETTING => format!(
+            "writing to {path}, by which the kernel runs programs, stops, or lets one process starve all others"
+        ),
         operation::PRIVILEGE => format!("starting {path}, which gives another user's rights"),
         operation::ENGINE => format!("connecting to {path}, a container engine's socket"),
         operation::SERVICES => format!("connecting to {path}, by which programs are started outside the job"),

@@ -49,6 +49,11 @@ impl Binds {
         Self { roots: opened, folder, held: Vec::new() }
     }
 
+    /// Where the places lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The place at which a container may have this path, asked for by a process of this user. An error says why not.
     pub fn hold(&mut self, path: &str, writable: bool, user: u32) -> Result<PathBuf, String> {
         let source = self.open(Path::new(path))?;

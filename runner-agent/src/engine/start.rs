@@ -110,6 +110,11 @@ impl Gate {
         &self.socket.0
     }
 
+    /// The folders of its socket and of what it mounts for containers.
+    pub fn folders(&self) -> [&Path; 2] {
+        [&self.options.folder, self.binds.folder()]
+    }
+
     /// Answers from now on, on a thread of its own.
     pub fn start(self, peers: Box<dyn Peers>) -> io::Result<Handle> {
         let Self { options, socket, listener, binds } = self;

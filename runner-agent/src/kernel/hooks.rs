@@ -30,7 +30,7 @@ pub struct Hook {
 }
 
 /// Hooks without which the same is still seen when it has happened.
-const SEEN_AT_RETURN: [&str; 15] = [
+const SEEN_AT_RETURN: [&str; 17] = [
     SOCKETS,
     "netlink_send",
     "file_open",
@@ -46,6 +46,8 @@ const SEEN_AT_RETURN: [&str; 15] = [
     "kernel_load_data",
     "bprm_check_security",
     "unix_stream_connect",
+    "file_lock",
+    "path_notify",
 ];
 
 impl Hook {
@@ -66,7 +68,7 @@ pub(super) const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
 pub(super) const FOUNDATION: usize = 0;
 
 /// How many there are.
-const COUNT: usize = 30;
+const COUNT: usize = 36;
 
 /// Every hook.
 pub static HOOKS: [Hook; COUNT] = [
@@ -132,7 +134,16 @@ pub static HOOKS: [Hook; COUNT] = [
         When::Always,
         "the agent's files can be renamed, which is found within seconds",
     ),
-    hook("path_link", "security_path_link", When::Always, "a new secret file can be linked and read by the other name"),
+    hook(
+        "path_link",
+        "security_path_link",
+        When::Always,
+        "a new secret file can be linked and read by the other name, and links can be put into the agent's folders",
+    ),
+    hook("path_rmdir", "security_path_rmdir", When::Always, "empty folders of the agent's can be removed"),
+    hook("path_mknod", "security_path_mknod", When::Always, "files can be made in the agent's folders"),
+    hook("path_mkdir", "security_path_mkdir", When::Always, "folders can be made in the agent's folders"),
+    hook("path_symlink", "security_path_symlink", When::Always, "links can be put into the agent's folders"),
     hook("path_truncate", "security_path_truncate", When::Always, "the agent's files can be cut"),
     hook("file_truncate", "security_file_truncate", When::WhereThereIs, "the agent's files can be cut while open"),
     hook("path_chmod", "security_path_chmod", When::Always, "the agent's files can get another mode"),
@@ -146,6 +157,18 @@ pub static HOOKS: [Hook; COUNT] = [
         "security_perf_event_open",
         When::Always,
         "sampling all programs of a CPU is told and not refused",
+    ),
+    hook(
+        "file_lock",
+        "security_file_lock",
+        When::Always,
+        "that a lock keeps the agent or its successor waiting is told and not refused",
+    ),
+    hook(
+        "path_notify",
+        "security_path_notify",
+        When::Always,
+        "that the agent is kept waiting for answers of fanotify(7) is told and not refused",
     ),
     hook("bprm_check_security", "security_bprm_check", When::Always, "sudo and its like are told and not refused"),
     hook(

@@ -159,6 +159,9 @@ const CLOCK_ADJTIME_64: c_long = 405;
 const FCNTL: c_long = 55;
 const FCNTL_64: c_long = 221;
 
+/// flock(2) of the 32-bit tables, the same in both.
+const FLOCK: c_long = 143;
+
 /// The C library for aarch64 that binaries are linked with has no name for it (asm-generic/unistd.h).
 #[cfg(target_arch = "aarch64")]
 const KEXEC_FILE_LOAD: c_long = 294;
@@ -183,7 +186,13 @@ const ATTEMPTS: &[(&[Call], u16, &[&str])] = &[
     (
         &[Call::new(libc::SYS_fcntl, FCNTL).read_as(form::OWNER), Call::compat(Some(FCNTL_64)).read_as(form::OWNER)],
         operation::SIGNAL,
-        &["file_send_sigiotask"],
+        &["file_send_sigiotask", "file_lock"],
+    ),
+    (&[Call::new(libc::SYS_flock, FLOCK).read_as(form::FLOCK)], operation::PRIORITY, &["file_lock"]),
+    (
+        &[Call::new(libc::SYS_fanotify_mark, COMPAT.fanotify_mark).read_as(form::MARK)],
+        operation::PRIORITY,
+        &["path_notify"],
     ),
     (
         &[Call::new(libc::SYS_perf_event_open, COMPAT.perf_event_open).read_as(form::SAMPLE)],

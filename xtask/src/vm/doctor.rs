@@ -30,6 +30,8 @@ const CEILINGS: &[(&str, u64)] = &[
     ("path_truncate", 40_000),
     ("sb_mount", 40_000),
     ("unix_stream_connect", 40_000),
+    ("file_lock", 40_000),
+    ("path_notify", 40_000),
 ];
 
 /// See [`CEILINGS`].

@@ -61,6 +61,7 @@ pub(in crate::kernel) const ARCH: Arch = Arch {
             unshare: 337,
             setns: 375,
             perf_event_open: 364,
+            fanotify_mark: 368,
         },
     },
 };

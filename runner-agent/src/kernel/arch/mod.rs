@@ -92,4 +92,5 @@ pub(super) struct GuardedCalls {
     pub unshare: i64,
     pub setns: i64,
     pub perf_event_open: i64,
+    pub fanotify_mark: i64,
 }

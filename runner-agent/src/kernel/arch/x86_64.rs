@@ -63,6 +63,7 @@ pub(in crate::kernel) const ARCH: Arch = Arch {
             unshare: 310,
             setns: 346,
             perf_event_open: 336,
+            fanotify_mark: 339,
         },
     },
 };

@@ -23,6 +23,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("remove-module", remove_module),
     ("kexec", kexec),
     ("sample", sample),
+    ("answer-opens", answer_opens),
     ("restart-wrongly", restart_wrongly),
     ("clone", clone),
     ("enter", enter),
@@ -45,6 +46,20 @@ fn bpf(command: i64, attributes: &mut [u64; 4]) -> io::Result<i64> {
 fn owned(descriptor: i64) -> OwnedFd {
     // SAFETY: the kernel has just returned it to us, and nobody else has it.
     unsafe { OwnedFd::from_raw_fd(descriptor as i32) }
+}
+
+/// KIND PATH: whoever opens this file (KIND 0), or one on its file system (256), waits until this process has answered, or has ended.
+fn answer_opens(arguments: &[OsString]) -> io::Result<()> {
+    let group = libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC;
+    // SAFETY: takes numbers alone.
+    let group = owned(returned(i64::from(unsafe { libc::fanotify_init(group, libc::O_RDONLY as u32) }))?);
+    let (path, kind) = (CString::new(text(arguments, 1)?)?, parsed::<u32>(arguments, 0)?);
+    // SAFETY: the path ends in NUL and lives through the call.
+    let marked = unsafe {
+        let flags = libc::FAN_MARK_ADD | kind;
+        libc::fanotify_mark(group.as_raw_fd(), flags, libc::FAN_OPEN_PERM, libc::AT_FDCWD, path.as_ptr())
+    };
+    returned(i64::from(marked)).map(drop)
 }
 
 /// Counts what the first CPU does, whoever does it.

@@ -26,6 +26,11 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("owner", owner),
     ("immutable", immutable),
     ("link", link),
+    ("create", create),
+    ("create-folder", create_folder),
+    ("create-link", create_link),
+    ("name", name),
+    ("lock", lock),
     ("write", write),
     ("bind", bind),
     ("cover", cover),
@@ -123,6 +128,31 @@ fn link(arguments: &[OsString]) -> io::Result<()> {
     let opened = OpenOptions::new().write(true).open(path(arguments, 1)?);
     fs::remove_file(path(arguments, 1)?)?;
     opened.map(drop)
+}
+
+/// A file that isn't there yet.
+fn create(arguments: &[OsString]) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).open(path(arguments, 0)?).map(drop)
+}
+
+fn create_folder(arguments: &[OsString]) -> io::Result<()> {
+    fs::create_dir(path(arguments, 0)?)
+}
+
+/// TARGET PATH
+fn create_link(arguments: &[OsString]) -> io::Result<()> {
+    std::os::unix::fs::symlink(path(arguments, 0)?, path(arguments, 1)?)
+}
+
+/// FROM TO: another name, which stays.
+fn name(arguments: &[OsString]) -> io::Result<()> {
+    fs::hard_link(path(arguments, 0)?, path(arguments, 1)?)
+}
+
+/// For itself alone, until this process ends.
+fn lock(arguments: &[OsString]) -> io::Result<()> {
+    let file = File::open(path(arguments, 0)?)?;
+    Ok(rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?)
 }
 
 /// PATH TEXT

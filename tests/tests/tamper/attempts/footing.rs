@@ -1,6 +1,6 @@
 //! At what the agent stands on: its log, its program, its policy, its state, its pins.
 
-use crate::attempt::Outcome::{Denied, Found};
+use crate::attempt::Outcome::{Denied, Found, Missed};
 use crate::attempt::{Attempt, In, Told, attempt, footing};
 
 pub const ATTEMPTS: &[Attempt] = &[
@@ -42,6 +42,36 @@ pub const ATTEMPTS: &[Attempt] = &[
     footing("pins_unmount", "the pins' file system, unmounted", "exec {act} footing unmount {bpf}").fatal(),
     footing("state_bind", "a folder mounted over the state", "exec {act} footing bind {home} {state}").fatal(),
     footing("state_cover", "an empty file system over the state", "exec {act} footing cover {state}").fatal(),
+    // By opening it, which is seen at once; what no hook sees is found by looking, in the folder that the agent has for itself.
+    footing("state_file", "a file made in the state", "exec {act} footing create {state}/stray"),
+    footing("state_folder", "a folder made in the state", "exec {act} footing create-folder {record}.folder"),
+    footing("state_link", "a link put into the state", "exec {act} footing create-link {log} {record}.link"),
+    footing("state_name", "a file linked into the state", "exec {act} footing name {place}/bin/sudo {record}.name"),
+    footing(
+        "state_moved",
+        "a file moved into the state",
+        "touch {place}/moved && exec {act} footing rename {place}/moved {record}.moved",
+    ),
+    footing(
+        "state_deep",
+        "a folder made in the state, out of the agent's sight",
+        "exec {act} footing create-folder {state}/deep",
+    )
+    .expect(Missed, Denied),
+    // Nobody else has locked it. Of the next one the agent itself is in the way; who waits for it has it before a successor.
+    footing("log_lock", "the log, locked", "exec {act} footing lock {log}"),
+    footing(
+        "lock_lock",
+        "the lock that says that the agent lives, locked by somebody else too",
+        "exec {act} footing lock {lock}",
+    ),
+    footing("log_answer", "opens of the log, each to be answered (fanotify)", "exec {act} attack answer-opens 0 {log}"),
+    footing(
+        "state_answer",
+        "the same of the whole file system of the state",
+        "exec {act} attack answer-opens 256 {state}",
+    )
+    .guest("every open of a file on this machine would wait"),
     // Found is the program that is started when no descriptor is left, which is none of the two that stand in the line.
     attempt("descriptors", "as many descriptors as one can have", "exec {act} footing hoard 100000 /bin/true storm")
         .told(&[Told::Programs(2)])

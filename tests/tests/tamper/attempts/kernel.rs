@@ -1,6 +1,6 @@
 //! At the kernel, and at the programs and maps that the agent has there.
 
-use crate::attempt::Outcome::Denied;
+use crate::attempt::Outcome::{Denied, Missed};
 use crate::attempt::{Attempt, Told, kernel};
 
 const REPAIRED: &[Told] = &[Told::Agent("repaired")];
@@ -27,6 +27,37 @@ pub const ATTEMPTS: &[Attempt] = &[
     kernel("modprobe", "modprobe, opened for writing", "exec {act} footing open-for-writing /proc/sys/kernel/modprobe"),
     kernel("sysrq", "sysrq-trigger, opened for writing", "exec {act} footing open-for-writing /proc/sysrq-trigger"),
     kernel("sysrq_mask", "sysrq, opened for writing", "exec {act} footing open-for-writing /proc/sys/kernel/sysrq"),
+    kernel(
+        "overcommit",
+        "overcommit_memory, opened for writing",
+        "exec {act} footing open-for-writing /proc/sys/vm/overcommit_memory",
+    ),
+    kernel(
+        "modprobe_folder",
+        "a folder that modprobe(8) would read, made",
+        "{act} footing create-folder /run/modprobe.d && rmdir /run/modprobe.d",
+    )
+    .expect(Missed, Denied)
+    .guest("it would be this machine's"),
+    kernel(
+        "request_key",
+        "a program that the kernel would start, made",
+        "{act} footing create /sbin/request-key && rm /sbin/request-key",
+    )
+    .guest("it would be this machine's"),
+    kernel(
+        "request_key_moved",
+        "the same, moved there",
+        "touch /sbin/other; {act} footing rename /sbin/other /sbin/request-key && rm /sbin/request-key",
+    )
+    .expect(Missed, Denied)
+    .guest("it would be this machine's"),
+    kernel(
+        "preload",
+        "a library for every program, by ld.so.preload",
+        "{act} footing create /etc/ld.so.preload && rm /etc/ld.so.preload",
+    )
+    .guest("it would be this machine's"),
     kernel(
         "ftrace",
         "ftrace_enabled, opened for writing",
