@@ -1,10 +1,13 @@
 //! The cgroup that a job lives in: found by its mount, made for the job, emptied and removed with it.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
 
 use super::LoadError;
 
@@ -43,8 +46,7 @@ impl Hierarchy {
         let path = self.mount.join(&self.own).join(name);
         let failed = |source| LoadError::Cgroup { action: "create the cgroup", path: path.clone(), source };
         fs::create_dir(&path).map_err(failed)?;
-        let id = fs::metadata(&path).map_err(failed)?.ino();
-        Ok(JobCgroup { path, id, removed: false })
+        JobCgroup::at(path.clone()).map_err(failed)
     }
 }
 
@@ -72,17 +74,35 @@ fn move_to(cgroup: &Path, pid: u32) -> Result<(), LoadError> {
 /// Whether a process is left in a cgroup or below it. In one that is gone there is none; of one that can't be read for another reason
 /// (out of descriptors or memory) nobody knows, and it is not to be ended for that.
 pub fn is_populated(path: &Path) -> bool {
-    match fs::read_to_string(path.join("cgroup.events")) {
+    populated_by(fs::read_to_string(path.join("cgroup.events")))
+}
+
+/// The same by what its `cgroup.events` has.
+fn populated_by(events: io::Result<String>) -> bool {
+    match events {
         Ok(events) => events.lines().any(|line| line == "populated 1"),
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => false,
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
 
+/// A file of a folder that is open: whatever its path leads to by now, and whatever this process's root has become.
+fn open_in(folder: impl AsFd, name: &str, how: OFlags) -> io::Result<fs::File> {
+    Ok(openat(folder, name, how | OFlags::CLOEXEC, Mode::empty())?.into())
+}
+
+fn read_in(folder: impl AsFd, name: &str) -> io::Result<String> {
+    let mut text = String::new();
+    open_in(folder, name, OFlags::RDONLY)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// A job's own cgroup. Dropping it ends what still runs in it and removes it.
 #[derive(Debug)]
 pub struct JobCgroup {
     path: PathBuf,
+    /// Its folder. A job that gives this process another root (pivot_root(2)) is ended all the same.
+    folder: OwnedFd,
     id: u64,
     removed: bool,
 }
@@ -94,13 +114,18 @@ impl JobCgroup {
     /// Takes over the cgroup of a job whose agent is gone; from here on, dropping it ends what runs in it.
     pub fn adopt(path: &Path) -> Result<Self, LoadError> {
         let failed = |source| LoadError::Cgroup { action: "open the cgroup", path: path.to_owned(), source };
-        let id = fs::metadata(path).map_err(failed)?.ino();
-        Ok(Self { path: path.to_owned(), id, removed: false })
+        Self::at(path.to_owned()).map_err(failed)
+    }
+
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let folder = fs::File::open(&path)?;
+        let id = folder.metadata()?.ino();
+        Ok(Self { path, folder: folder.into(), id, removed: false })
     }
 
     /// Whether a process is left in it or below it.
     pub fn is_alive(&self) -> bool {
-        is_populated(&self.path)
+        populated_by(read_in(&self.folder, "cgroup.events"))
     }
 
     /// Takes this process out again, if a job has pulled it in; says whether it had.
@@ -138,21 +163,28 @@ impl JobCgroup {
     /// Ids of the processes in it and below it.
     pub fn processes(&self) -> Vec<u32> {
         let mut found = Vec::new();
-        for directory in self.subtree() {
-            let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        let mut folders: Vec<OwnedFd> = self.folder.try_clone().into_iter().collect();
+        while let Some(folder) = folders.pop() {
+            let text = read_in(&folder, "cgroup.procs").unwrap_or_default();
             found.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+            let entries = Dir::read_from(&folder).into_iter().flatten().flatten();
+            let below = entries.filter(|entry| entry.file_type() == FileType::Directory);
+            folders.extend(below.filter_map(|entry| match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => None,
+                Ok(name) => open_in(&folder, name, OFlags::RDONLY | OFlags::DIRECTORY).ok().map(OwnedFd::from),
+            }));
         }
         found
     }
 
     /// Ends everything in it and below it, and waits until it is empty. One that somebody else has removed is.
     pub fn kill(&self) -> Result<(), LoadError> {
-        if !self.path.exists() {
+        if !self.is_alive() {
             return Ok(());
         }
         self.step_out();
-        let kill = self.path.join("cgroup.kill");
-        if fs::write(&kill, "1").is_err() {
+        let kill = open_in(&self.folder, "cgroup.kill", OFlags::WRONLY);
+        if kill.and_then(|mut kill| kill.write_all(b"1")).is_err() {
             // Before 5.14 there is no such file.
             for pid in self.processes() {
                 if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
@@ -201,7 +233,7 @@ impl JobCgroup {
     /// Waits for `populated 0` in `cgroup.events`, which the kernel announces on the open file.
     fn wait_until_empty(&self) -> io::Result<()> {
         use std::io::Seek as _;
-        let mut events = fs::File::open(self.path.join("cgroup.events"))?;
+        let mut events = open_in(&self.folder, "cgroup.events", OFlags::RDONLY)?;
         let deadline = Instant::now() + LEAVE_WITHIN;
         loop {
             let mut text = String::new();
