@@ -35,6 +35,9 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("bind", bind),
     ("cover", cover),
     ("unmount", unmount),
+    ("move-mount", move_mount),
+    ("move-by-mount", move_by_mount),
+    ("pivot", pivot),
     ("fill", fill),
     ("hoard", hoard),
     ("eat", eat),
@@ -181,6 +184,29 @@ fn unmount(arguments: &[OsString]) -> io::Result<()> {
     let target = c_string(path(arguments, 0)?)?;
     // SAFETY: the path ends in NUL and lives through the call.
     returned(i64::from(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) })).map(drop)
+}
+
+/// FROM TO: what is mounted at the one goes to the other, by move_mount(2).
+fn move_mount(arguments: &[OsString]) -> io::Result<()> {
+    let (from, to) = (c_string(path(arguments, 0)?)?, c_string(path(arguments, 1)?)?);
+    let here = libc::AT_FDCWD;
+    // SAFETY: both paths end in NUL and live through the call.
+    returned(unsafe { libc::syscall(libc::SYS_move_mount, here, from.as_ptr(), here, to.as_ptr(), 0) }).map(drop)
+}
+
+/// FROM TO: the same by mount(2).
+fn move_by_mount(arguments: &[OsString]) -> io::Result<()> {
+    mount(path(arguments, 0)?, path(arguments, 1)?, "none", libc::MS_MOVE)
+}
+
+/// ROOT: what is mounted there becomes everybody's root in this mount namespace, and the old one lies below it.
+fn pivot(arguments: &[OsString]) -> io::Result<()> {
+    let root = path(arguments, 0)?;
+    let old = root.join("old");
+    fs::create_dir(&old)?;
+    let (root, old) = (c_string(root)?, c_string(&old)?);
+    // SAFETY: both paths end in NUL and live through the call.
+    returned(unsafe { libc::syscall(libc::SYS_pivot_root, root.as_ptr(), old.as_ptr()) }).map(drop)
 }
 
 /// PATH: as much as the file system takes.

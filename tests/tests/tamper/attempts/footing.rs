@@ -40,6 +40,28 @@ pub const ATTEMPTS: &[Attempt] = &[
     footing("pins_bind", "a folder mounted over the pins", "exec {act} footing bind {home} {pins}").fatal(),
     footing("pins_cover", "an empty file system over all pins", "exec {act} footing cover {bpf}").fatal(),
     footing("pins_unmount", "the pins' file system, unmounted", "exec {act} footing unmount {bpf}").fatal(),
+    footing(
+        "pins_moved",
+        "the pins' file system, moved away by move_mount(2)",
+        "mkdir {place}/away && exec {act} footing move-mount {bpf} {place}/away",
+    )
+    .fatal(),
+    // Of mount(2) no hook is asked about what goes, only about where it goes to.
+    footing(
+        "pins_moved_by_mount",
+        "the same by mount(2)",
+        "mkdir {place}/away && exec {act} footing move-by-mount {bpf} {place}/away",
+    )
+    .always(Found)
+    .fatal(),
+    // Where it has its way nothing has a name for the agent any more, and the job is to be ended all the same.
+    footing(
+        "root_pivoted",
+        "another root by pivot_root(2)",
+        "mkfifo {home}/never; exec 9<>{home}/never; {act} footing pivot {disk} && read -r _ <&9",
+    )
+    .told(&[Told::Agent("disarmed")])
+    .fatal(),
     footing("state_bind", "a folder mounted over the state", "exec {act} footing bind {home} {state}").fatal(),
     footing("state_cover", "an empty file system over the state", "exec {act} footing cover {state}").fatal(),
     // By opening it, which is seen at once; what no hook sees is found by looking, in the folder that the agent has for itself.

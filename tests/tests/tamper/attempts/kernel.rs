@@ -59,6 +59,16 @@ pub const ATTEMPTS: &[Attempt] = &[
     )
     .guest("it would be this machine's"),
     kernel(
+        "uevent_helper",
+        "uevent_helper, opened for writing",
+        "exec {act} footing open-for-writing /sys/kernel/uevent_helper",
+    ),
+    kernel(
+        "binfmt",
+        "binfmt_misc's register, opened for writing",
+        "mkdir -p {home}/b; mount -t binfmt_misc none {home}/b; exec {act} footing open-for-writing {home}/b/register",
+    ),
+    kernel(
         "ftrace",
         "ftrace_enabled, opened for writing",
         "exec {act} footing open-for-writing /proc/sys/kernel/ftrace_enabled",
