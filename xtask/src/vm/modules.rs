@@ -22,6 +22,8 @@ pub const WANTED: &[&str] = &[
     "sctp",
     "vsock",
     "vsock_loopback",
+    "loop",
+    "binfmt_misc",
 ];
 
 /// What a guest with a disk needs besides.
