@@ -1,4 +1,4 @@
-//! The kernels that guests boot: Debian's cloud kernels, fetched by package name and unpacked into the cache.
+//! The kernels that guests boot: Debian's, fetched by package name and unpacked into the cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,15 +18,23 @@ pub struct Series {
     suite: &'static str,
     /// How its version starts; the newest moves.
     version: &'static str,
+    /// What stands between `linux-image-` and the architecture in the name of its package.
+    flavour: &'static str,
 }
 
 /// All of them, oldest first: what long-term runners have, and what they will have.
 pub const ALL: &[Series] = &[
-    Series { name: "5.10", suite: "bullseye", version: "5.10." },
-    Series { name: "6.1", suite: "bookworm", version: "6.1." },
-    Series { name: "6.12", suite: "trixie", version: "6.12." },
-    Series { name: "newest", suite: "sid", version: "" },
+    Series { name: "5.10", suite: "bullseye", version: "5.10.", flavour: CLOUD },
+    Series { name: "6.1", suite: "bookworm", version: "6.1.", flavour: CLOUD },
+    Series { name: "6.12", suite: "trixie", version: "6.12.", flavour: CLOUD },
+    Series { name: "newest", suite: "sid", version: "", flavour: CLOUD },
 ];
+
+/// Without what no virtual machine has: small, and soon fetched.
+const CLOUD: &str = "cloud-";
+
+/// Those for what the cloud kernels are built without (x32), if they are named.
+const OTHERS: &[Series] = &[Series { name: "6.12-generic", suite: "trixie", version: "6.12.", flavour: "" }];
 
 /// A kernel that lies unpacked.
 #[derive(Clone)]
@@ -40,8 +48,9 @@ pub struct Kernel {
 
 /// The series of that name.
 pub fn series(name: &str) -> Result<Series> {
-    let known = || ALL.iter().map(|series| series.name).collect::<Vec<_>>().join(", ");
-    ALL.iter()
+    let all = || ALL.iter().chain(OTHERS);
+    let known = || all().map(|series| series.name).collect::<Vec<_>>().join(", ");
+    all()
         .find(|series| series.name == name)
         .copied()
         .with_context(|| format!("no kernel {name}; there are {}", known()))
@@ -80,7 +89,7 @@ fn find(root: &Path) -> Result<Kernel> {
 /// The packages of the series' newest kernel, unpacked.
 fn fetch(series: Series, target: &'static Target, folder: &Path) -> Result<()> {
     // The package that stands for each suite's newest kernel.
-    let latest = format!("linux-image-cloud-{}", target.debian);
+    let latest = format!("linux-image-{}{}", series.flavour, target.debian);
     let apt = Apt::of(folder, series.suite, target)?;
     let stands_for = depends(&step::output(apt.command("apt-cache").args(["depends", &latest]))?, "linux-image-");
     let [image] = stands_for.as_slice() else { bail!("{latest} stands for {stands_for:?}, and not for one package") };
@@ -131,6 +140,7 @@ mod tests {
     #[test]
     fn kernels_go_by_short_names() {
         assert_eq!(series("6.1").unwrap().suite, "bookworm");
+        assert_eq!(series("6.12-generic").unwrap().flavour, "");
         assert!(series("6.2").is_err());
     }
 }

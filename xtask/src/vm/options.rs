@@ -9,8 +9,8 @@ use crate::target::{self, Target};
 
 #[derive(Args, Clone)]
 pub struct Options {
-    /// 5.10, 6.1, 6.12, newest, each with all its tests; those tests on all of them that `cargo xtask test` runs, which take a
-    /// quarter of an hour, when no kernel and no test is named
+    /// 5.10, 6.1, 6.12, newest, 6.12-generic (with x32), each with all its tests; when no kernel and no test is named those tests on
+    /// the first four that `cargo xtask test` runs, which take a quarter of an hour
     pub(super) kernels: Vec<String>,
     /// The architecture of the guests, this machine's if none is named: x86_64, aarch64
     #[arg(long, value_parser = target::named)]

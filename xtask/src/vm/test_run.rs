@@ -50,6 +50,10 @@ const GUESTS: &[&[&str]] = &[
         "--only",
         "agent=services::",
         "--only",
+        "agent=disks::",
+        "--only",
+        "agent=network::",
+        "--only",
         "agent=let_go",
         "--tier",
         "tracing",
@@ -68,6 +72,8 @@ const GUESTS: &[&[&str]] = &[
     &["6.1", "--only", "agent=reads::", "--tier", "tracing", "--hooks", "lsm", "--lsm", "landlock,bpf"],
     &["6.1", "--only", "agent=golden::", "--tier", "tracing", "--hooks", "fentry"],
     &["5.10", "--only", "tamper", "--tier", "tracing"],
+    // Only this kernel has x32, and only if it is told to.
+    &["6.12-generic", "--append", "syscall.x32=y", "--only", "tamper=x32", "--tier", "tracepoint"],
 ];
 
 /// Those guests, a plan each. Of these options they take what isn't theirs to say.

@@ -7,6 +7,7 @@ mod socket;
 mod attack;
 #[cfg(target_arch = "x86_64")]
 mod compat;
+mod crowd;
 mod descriptor;
 mod device;
 mod dns;
@@ -27,6 +28,7 @@ mod tcp;
 mod udp;
 mod uring;
 mod uring_file;
+mod x32;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -44,7 +46,9 @@ const TRICKS: &[(&str, &[(&str, Trick)])] = &[
     ("descriptor", descriptor::TRICKS),
     #[cfg(target_arch = "x86_64")]
     ("compat", compat::TRICKS),
+    ("x32", x32::TRICKS),
     ("space", space::TRICKS),
+    ("crowd", crowd::TRICKS),
     ("tcp", tcp::TRICKS),
     ("raw", raw::TRICKS),
     ("device", device::TRICKS),

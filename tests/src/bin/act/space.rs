@@ -39,7 +39,7 @@ fn leave_cgroup(arguments: &[OsString]) -> io::Result<()> {
 }
 
 /// A child in that cgroup from its first instruction, with these flags of clone(2) besides; 0 in the child.
-fn clone_into(cgroup: &fs::File, flags: u64) -> io::Result<i64> {
+pub fn clone_into(cgroup: &fs::File, flags: u64) -> io::Result<i64> {
     let mut call = CloneArguments { flags, exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
     call.flags |= CLONE_INTO_CGROUP;
     call.cgroup = cgroup.as_raw_fd() as u64;
