@@ -3,7 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::map::{FileKey, hash_word};
+use crate::map::{FileKey, hash_word, part};
 
 /// Operations, as [`crate::record::Guard::operation`] has them and as bits of [`GuardRules`].
 pub mod operation {
@@ -38,7 +38,8 @@ pub mod operation {
     pub const PRIVILEGE: u16 = 14;
     /// The socket of a container engine.
     pub const ENGINE: u16 = 15;
-    /// A secret file. Only as a bit of [`super::GuardRules::denies`]: what is told of it are files.
+    /// A secret file. What is told of reads are files; told as an attempt is only another name for such a file where nothing would
+    /// be left by which it is known.
     pub const READ_SECRET: u16 = 16;
     /// The machine restarted or halted. The detail is reboot(2)'s command.
     pub const REBOOT: u16 = 17;
@@ -75,7 +76,7 @@ pub mod operation {
         "setting",
         "privilege",
         "engine-socket",
-        "read-secret",
+        "hide-secret",
         "reboot",
         "trace-agent",
         "engine-request",
@@ -169,11 +170,73 @@ pub const fn chain(below: u64, component: u64) -> u64 {
     hash_word(component, below.rotate_left(17))
 }
 
-/// Key of paths that end so, wherever they begin: `**/a/b`.
-pub const TAIL: u64 = 0x5851_f42d_4c95_7f2d;
+/// What a [`SecretPath`]'s hash is about.
+pub mod secret_path {
+    /// A whole path.
+    pub const WHOLE: u32 = 1;
+    /// The end of a path, wherever it begins: `**/a/b`.
+    pub const TAIL: u32 = 2;
+    /// A name in a directory that is known by identity, wherever that lies by now: [`super::entry_hash`].
+    pub const ENTRY: u32 = 3;
+}
 
-/// Key of whole paths.
-pub const WHOLE: u64 = 0x1405_7b7e_f767_814f;
+/// Hash of a name in a directory; `name` is its hash as [`crate::map::part::NAME`], the device in the kernel's own encoding.
+#[expect(clippy::inline_always, reason = "a call would cost the open probe more than the hash")]
+#[inline(always)]
+#[must_use]
+pub const fn entry_hash(directory: u64, device: u32, name: u64) -> u64 {
+    chain(chain(name, directory), device as u64)
+}
+
+/// A path by which one job's secret files are recognised. Jobs differ in what they call secret, and each counts its classes by
+/// itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SecretPath {
+    /// Hash of components, from the last one upwards.
+    pub hash: u64,
+    /// Slot of the job.
+    pub job: u32,
+    /// One of [`secret_path`].
+    pub kind: u32,
+}
+
+/// A secret file of one job, by identity.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SecretFile {
+    /// Inode number.
+    pub inode: u64,
+    /// Device, in the kernel's own encoding (major << 20 | minor).
+    pub device: u32,
+    /// Slot of the job.
+    pub job: u32,
+}
+
+impl SecretFile {
+    /// Its place among [`SECRET_PLACES`].
+    #[expect(clippy::inline_always, reason = "a call would cost the read probe more than the hash")]
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(&self) -> u32 {
+        secret_place(self.inode)
+    }
+}
+
+/// Where it is noted that a file of this inode number may be some job's secret.
+#[expect(clippy::inline_always, reason = "a call would cost the read probe more than the hash")]
+#[inline(always)]
+#[must_use]
+pub const fn secret_place(inode: u64) -> u32 {
+    hash_word(part::INODE, inode) as u32 & (SECRET_PLACES - 1)
+}
+
+/// Places in the first, cheap question about the identity of a file; a power of two.
+pub const SECRET_PLACES: u32 = 32_768;
+
+/// Secret files of a job that are known by identity because of what became of them after its start: those that the kernel side
+/// came to know, and as many again that user space did. What a job makes of secret files is no end, and the room is for all.
+pub const LEARNT_SECRETS: u32 = 2048;
 
 /// A program that a process runs, for as long as it runs it: who executed it, and when.
 #[repr(C)]

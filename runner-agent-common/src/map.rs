@@ -117,6 +117,8 @@ pub mod part {
     pub const DIRECTORY: u64 = 0x27d4_eb2f_1656_67c5;
     /// An inode number.
     pub const INODE: u64 = 0x8537_ea3f_2c1b_9d63;
+    /// The inode number of the directory that a file lies in.
+    pub const PARENT: u64 = 0xd6e8_feb8_6659_fd93;
 }
 
 /// How many directories above a file are compared with the watched directory names.
@@ -165,7 +167,7 @@ pub const fn hash_name(part: u64, name: &[u8]) -> u64 {
 mod pod {
     use super::{Counters, FileKey, NameFilter, Task};
     use crate::egress::{Asker, AskerKey, ExeKey, JobRules, RuleCount, RuleEntry, RuleKey};
-    use crate::guard::{GuardRules, ProgramKey};
+    use crate::guard::{GuardRules, ProgramKey, SecretFile, SecretPath};
     use crate::offsets::Offsets;
     use crate::runner::ServiceKey;
 
@@ -198,6 +200,10 @@ mod pod {
     unsafe impl aya::Pod for GuardRules {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ProgramKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SecretFile {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SecretPath {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ServiceKey {}
 }

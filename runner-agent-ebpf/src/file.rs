@@ -6,6 +6,7 @@ use crate::emit;
 use crate::kernel::{Address, any, offset, pointer, read};
 use crate::maps::RING_CRITICAL;
 use crate::path::{self, Place};
+use crate::secret;
 use crate::task::{self, Member};
 use crate::watch;
 
@@ -23,14 +24,14 @@ pub fn watched(file: Address) -> u32 {
     any(watch::watched(Place::of(file + offset!(file_path))))
 }
 
-/// Tells of an open file. A file that is watched by identity is a secret for sure, and whoever reads it a holder; of one
+/// Tells of an open file. A file that its job watches by identity is a secret for sure, and whoever reads it a holder; of one
 /// watched by name only user space can tell.
 #[inline(never)]
 pub fn tell(member: &Member, file: Address, syscall: u32, flags: u32) {
     let flags = any(flags);
     if flags & flag::REFUSED == 0
         && read::<u32>(file + offset!(file_mode)) & READ != 0
-        && watch::is_watched_by_identity(file)
+        && secret::is_known(pointer(file, offset!(file_inode)), member.job)
     {
         task::holds_secret(member);
     }

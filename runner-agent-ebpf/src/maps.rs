@@ -7,7 +7,9 @@ use runner_agent_common::egress::{
     ASKERS as ASKERS_MOST, Asker, AskerKey, ExeKey, JobRules, PIPES as PIPES_MOST, RuleCount, RuleEntry, RuleKey,
     SocketRuling,
 };
-use runner_agent_common::guard::{GuardRules, ProgramKey, TICKETS as TICKETS_MOST};
+use runner_agent_common::guard::{
+    GuardRules, ProgramKey, SECRET_PLACES, SecretFile, SecretPath, TICKETS as TICKETS_MOST,
+};
 use runner_agent_common::map::{Counters, FileKey, NameFilter, Task, UNWATCHED_PLACES, Unwatched};
 use runner_agent_common::offsets::{Offsets, SYSCALLS};
 use runner_agent_common::record::probe;
@@ -47,10 +49,25 @@ pub static NAME_FILTER: Array<NameFilter> = Array::with_max_entries(1, 0);
 #[map]
 pub static NAMES: HashMap<u64, u32> = HashMap::with_max_entries(8192, 0);
 
-/// Files watched by identity, whatever they are called: number of their class of secret, counted from 1, or
-/// [`crate::secret::UNCLASSED`]. User space writes, and the probes where a secret file gets another name.
+/// Files that some job watches by identity, whatever they are called → 1. Asked only where the filter's bit is set. User space
+/// writes.
 #[map]
 pub static FILES: HashMap<FileKey, u32> = HashMap::with_max_entries(8192, 0);
+
+/// What each job knows by identity: number of the file's class of secret, counted from 1, or [`crate::secret::UNCLASSED`]. User
+/// space writes and removes, and the probes write where a secret file is recognised by its path.
+#[map]
+pub static SECRETS: HashMap<SecretFile, u32> = HashMap::with_max_entries(32_768, 0);
+
+/// 1 where a file may be in [`SECRETS`], by [`runner_agent_common::guard::secret_place`]: spares almost every read the look-up of
+/// who it is that reads. Both sides write; user space clears when no job's reads are refused.
+#[map]
+pub static SECRET_MARKS: Array<u8> = Array::with_max_entries(SECRET_PLACES, 0);
+
+/// How many files of each job whose reads are refused the probes have put into [`SECRETS`], by slot. User space makes and removes
+/// the entry, the probes count.
+#[map]
+pub static LEARNT: HashMap<u32, u64> = HashMap::with_max_entries(64, 0);
 
 /// Files that were opened before and are not watched. Written and read by the open probe alone, without a lock: an entry
 /// that two CPUs wrote at once matches no file.
@@ -86,9 +103,10 @@ pub static ASKERS: LruHashMap<AskerKey, Asker> = LruHashMap::with_max_entries(AS
 #[map]
 pub static PIPES: LruHashMap<u64, u32> = LruHashMap::with_max_entries(PIPES_MOST, 0);
 
-/// Hash of a secret path, or of a secret path's end → number of its class, counted from 1. User space writes.
+/// Secret paths, ends of paths, and names in directories → number of the class, counted from 1. User space writes and sets the
+/// size.
 #[map]
-pub static SECRET_PATHS: HashMap<u64, u32> = HashMap::with_max_entries(8192, 0);
+pub static SECRET_PATHS: HashMap<SecretPath, u32> = HashMap::with_max_entries(8192, 0);
 
 /// Programs that may read secret files, by file: one bit for each class. User space writes.
 #[map]

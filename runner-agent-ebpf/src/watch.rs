@@ -1,4 +1,5 @@
-//! Is this open worth a record? A filter over the last component, the directories just above it, and the inode.
+//! Is this open worth a record? A filter over the last component, the directories just above it, the inode, and that of the
+//! directory.
 //!
 //! It lets through a little too much and never too little; user space compares the whole path with the policy. Names
 //! are hashed from memory that the kernel holds, so a renamed or hard-linked file is recognised by its inode only.
@@ -9,7 +10,7 @@ use runner_agent_common::map::{
 use zerocopy::FromBytes;
 
 use crate::emit;
-use crate::kernel::{Address, offset, read};
+use crate::kernel::{Address, offset, pointer, read};
 use crate::maps::{FILES, NAME_FILTER, NAMES, UNWATCHED};
 use crate::path::{Dentry, INLINE_NAME, Place};
 
@@ -17,7 +18,7 @@ use crate::path::{Dentry, INLINE_NAME, Place};
 pub mod watched {
     /// It isn't.
     pub const NOT: u32 = 0;
-    /// By the name of the file or of a directory above it.
+    /// By the name of the file or of a directory above it, or by the directory it lies in.
     pub const BY_NAME: u32 = 1;
     /// By device and inode.
     pub const BY_INODE: u32 = 2;
@@ -75,7 +76,7 @@ fn table_place(dentry: Address) -> u32 {
     ((dentry >> 6) ^ (dentry >> 19)) as u32 & (UNWATCHED_PLACES - 1)
 }
 
-/// Asks the filter: the file's inode, its name, the directories above it.
+/// Asks the filter: the file's inode, its name, the directory it lies in, the names of directories above it.
 #[inline(always)]
 fn judge(filter: &NameFilter, mut place: Place, inode: Address, inode_number: u64) -> u32 {
     // First, because a file that is known by identity mostly has a watched name too, and only its identity says for sure that
@@ -99,6 +100,11 @@ fn judge(filter: &NameFilter, mut place: Place, inode: Address, inode_number: u6
         }
     }
     let mut parent = entry.parent;
+    // Whatever it is called by now, and wherever it is mounted.
+    let above = read(pointer(parent, offset!(dentry_inode)) + offset!(inode_ino));
+    if hit(filter, hash_word(part::PARENT, above)) {
+        return watched::BY_NAME;
+    }
     let mut mount_root = place.mount_root();
     for _ in 0..DIRECTORY_LEVELS {
         place.dentry = parent;
@@ -131,17 +137,11 @@ fn hit(filter: &NameFilter, hash: u64) -> bool {
     bit(filter, hash) && unsafe { NAMES.get(hash) }.is_some()
 }
 
-/// Whether a file is watched by identity, whatever its name says.
-#[inline(always)]
-pub fn is_watched_by_identity(file: Address) -> bool {
-    let inode: Address = read(file + offset!(file_inode));
-    is_watched_file(inode, read(inode + offset!(inode_ino)))
-}
-
+/// Whether some job watches a file by identity, whatever its name says.
 #[inline(always)]
 fn is_watched_file(inode: Address, number: u64) -> bool {
-    let super_block: u64 = read(inode + offset!(inode_sb));
-    let key = FileKey { inode: number, device: read(super_block + offset!(super_block_dev)), reserved: 0 };
+    let device = read(pointer(inode, offset!(inode_sb)) + offset!(super_block_dev));
+    let key = FileKey { inode: number, device, reserved: 0 };
     // SAFETY: only whether the key exists is asked.
     unsafe { FILES.get(key) }.is_some()
 }

@@ -41,16 +41,33 @@ pub struct Pipeline {
 }
 
 /// What the kernel side must be told, or a process made to do, because of what happened in a blocked job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// This process holds a secret now.
     MarkHolder(ProcessKey),
     /// This process left its job's cgroup, where its rules don't reach it: it must end.
     End(ProcessKey),
-    /// This program may read secret files of these classes, one bit each.
-    Permit(ProgramKey, u64),
+    /// This program may read secret files, if it is what its name says.
+    Permit(Permit),
     /// This file belongs to a class of secret of the job in that slot, counted from 0.
     Know(u32, FileKey, usize),
+}
+
+/// Classes of secret files that a program may read by its name and its arguments, one bit each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// The program.
+    pub program: ProgramKey,
+    /// Its path, in the mount namespace that it was started in.
+    pub exe: Arc<str>,
+    /// The file that runs.
+    pub file: FileKey,
+    /// Inode number of that namespace.
+    pub mount_namespace: u32,
+    /// Whoever the program is run by.
+    pub by_name: u64,
+    /// Because of its arguments, which may name a file that another namespace has another of.
+    pub by_arguments: u64,
 }
 
 impl Pipeline {

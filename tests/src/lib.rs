@@ -17,6 +17,7 @@ pub mod log;
 pub mod namespace;
 pub mod nats;
 pub mod pattern;
+pub mod reader;
 pub mod receiver;
 pub mod report;
 
@@ -28,4 +29,5 @@ pub use job::{AT_EVERY_CALL, Job, Run};
 pub use log::{Line, Log};
 pub use namespace::Namespace;
 pub use nats::NatsServer;
+pub use reader::Reader;
 pub use receiver::{Received, Receiver, Reply};

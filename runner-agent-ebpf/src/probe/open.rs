@@ -50,8 +50,8 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     let class = match watched {
         _ if mode & READ == 0 || !secret::is_decided(member.job) => 0,
         // A file whose name says nothing, and which had another when it was first looked at.
-        watched::NOT => secret::class_by_identity(pointer(file, offset!(file_inode))),
-        _ => class_of(file),
+        watched::NOT => secret::class_by_identity(pointer(file, offset!(file_inode)), member.job),
+        _ => class_of(file, member.job),
     };
     if watched == watched::NOT && class == 0 {
         return PASS;
@@ -94,13 +94,15 @@ pub fn file_receive(ctx: LsmContext) -> i32 {
 #[inline(always)]
 fn handed(file: Address) -> i32 {
     let inode = pointer(file, offset!(file_inode));
-    let class = secret::class_by_identity(inode);
-    if class == 0 {
+    // Before it is asked who reads: this runs at every read on the machine.
+    if !secret::may_be_known(inode) {
         return PASS;
     }
     let Some(member) = task::current_member() else { return PASS };
+    let class = secret::class_by_identity(inode, member.job);
     // A descriptor that can't be read gives nothing away.
-    if read::<u32>(file + offset!(file_mode)) & READ == 0
+    if class == 0
+        || read::<u32>(file + offset!(file_mode)) & READ == 0
         || !secret::is_decided(member.job)
         || secret::may_read(&member, class)
     {
@@ -110,9 +112,10 @@ fn handed(file: Address) -> i32 {
     REFUSE
 }
 
+/// That it can't be known by identity is no reason to let it be read, or not: it is still known by its path.
 #[inline(always)]
-fn class_of(file: Address) -> u32 {
+fn class_of(file: Address, job: u32) -> u32 {
     let path = file + offset!(file_path);
     let (mount, dentry) = (pointer(path, offset!(path_mnt)), pointer(path, offset!(path_dentry)));
-    secret::class_of(mount, dentry, pointer(file, offset!(file_inode)))
+    secret::class_of(mount, dentry, pointer(file, offset!(file_inode)), job) & !secret::UNTRACKED
 }

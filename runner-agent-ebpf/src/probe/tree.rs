@@ -64,12 +64,13 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
     let Some(member) = task::current_member() else { return PASS };
     let (from, old, to, new) = (argument(&ctx, 0), argument(&ctx, 1), argument(&ctx, 2), argument(&ctx, 3));
     // First, because it is long: the verifier would go through it once for each way through what is asked below.
-    hides(&member, pointer(from, offset!(path_mnt)), old);
+    let hides = hides(&member, pointer(from, offset!(path_mnt)), old);
     let taken = guard::entry_operation(inode_at(from), old, operation::REMOVE);
     let given = guard::entry_operation(inode_at(to), new, operation::REMOVE);
     // What is done to the agent is refused where a setting isn't.
     let by_given = taken == 0 || (taken == operation::SETTING && given != 0);
     let (operation, dentry) = if by_given { (given, new) } else { (taken, old) };
+    let (operation, dentry) = if operation == 0 && hides { (operation::READ_SECRET, old) } else { (operation, dentry) };
     answer_entry(&member, any(operation), any(dentry))
 }
 
@@ -80,8 +81,10 @@ pub fn path_link(ctx: LsmContext) -> i32 {
     let old = argument(&ctx, 0);
     let (to, new) = (argument(&ctx, 1), argument(&ctx, 2));
     // A link and its file are on one mount.
-    hides(&member, pointer(to, offset!(path_mnt)), old);
-    answer_entry(&member, any(guard::entry_operation(inode_at(to), new, operation::WRITE)), new)
+    let hides = hides(&member, pointer(to, offset!(path_mnt)), old);
+    let operation = guard::entry_operation(inode_at(to), new, operation::WRITE);
+    let (operation, dentry) = if operation == 0 && hides { (operation::READ_SECRET, old) } else { (operation, new) };
+    answer_entry(&member, any(operation), any(dentry))
 }
 
 /// A file is about to be cut.
@@ -230,11 +233,11 @@ fn is_shared(mount: Address) -> bool {
     read::<u32>(mount + offset!(mount_group)) != 0
 }
 
-/// A file that may be secret by its path gets, or has, another name: it is looked at while its path still says what it is.
+/// A file that may be secret by its path gets, or has, another name: it is looked at while its path still says what it is. True
+/// where it is secret and would be lost sight of under the new one, because the room for files known by identity is taken.
 #[inline(always)]
-fn hides(member: &Member, mount: Address, dentry: Address) {
-    if secret::is_decided(member.job) {
-        // What it is stays known by identity; that it was named anew is no read.
-        let _ = secret::class_of(mount, dentry, pointer(dentry, offset!(dentry_inode)));
-    }
+fn hides(member: &Member, mount: Address, dentry: Address) -> bool {
+    // What it is stays known by identity; that it was named anew is no read.
+    secret::is_decided(member.job)
+        && secret::class_of(mount, dentry, pointer(dentry, offset!(dentry_inode)), member.job) & secret::UNTRACKED != 0
 }

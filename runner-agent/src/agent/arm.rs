@@ -112,7 +112,6 @@ impl Station {
     fn arm(&mut self, options: JobOptions) -> Result<(), RunError> {
         let JobOptions { slot, id, name, command, policy, recorded, prepared, proof, redactor, outboxes, log, sealing } =
             options;
-        self.can_be_with_others(&policy)?;
         // Before the guard, which then holds its socket too.
         let gate = gating::bind(&policy, &self.runtime, &name)?;
         self.kernel.watch(slot, &watch_keys(&policy))?;
@@ -184,23 +183,6 @@ impl Station {
             at_work.stand = guarding::stand(&at_work.job.policy, held, at_work.log.as_deref());
         }
         Ok(())
-    }
-
-    /// Classes of secret files are numbered once for the whole kernel side.
-    fn can_be_with_others(&self, policy: &Policy) -> Result<(), RunError> {
-        if !policy.refuses_reads() {
-            return Ok(());
-        }
-        let keys = policy.secrets.exact().keys;
-        let others = self.jobs.values().map(|at_work| &at_work.job).filter(|job| job.policy.refuses_reads());
-        match others.into_iter().find(|job| job.policy.secrets.exact().keys != keys) {
-            None => Ok(()),
-            Some(job) => Err(io_error("refuse reads of secret files")(std::io::Error::other(format!(
-                "{} runs under another list of them; give policies that have `on-read: block` and are used side by side the \
-                 same `secrets`",
-                job.id
-            )))),
-        }
     }
 
     fn audited(&mut self, slot: u32, name: &str, proof: Option<Proof>) -> Result<Begun, RunError> {

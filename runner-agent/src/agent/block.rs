@@ -21,7 +21,7 @@ use crate::job::Job;
 use crate::kernel::cgroup::JobCgroup;
 use crate::kernel::procfs;
 use crate::kernel::{JobEgress, Kernel, LinkState, LoadError, ResolverPorts, Room};
-use crate::policy::{EgressPolicy, Policy};
+use crate::policy::{EgressPolicy, ExactPaths, Policy};
 use crate::resolver::{self, Report, Resolver};
 use crate::rules::RuleTable;
 
@@ -37,6 +37,7 @@ pub(super) struct Prepared {
     exes: ExeFiles,
     resolver: Resolver,
     refuses_reads: bool,
+    secret_paths: u32,
 }
 
 /// What must be refused before any job starts: a port of the agent's own, and a policy that closes it.
@@ -65,12 +66,16 @@ impl Prepared {
         let table = RuleTable::new(slot, policy).map_err(LoadError::Rules)?;
         let exes = ExeFiles::find(&table, &search_path());
         let resolver = bind_resolver(policy, None).map_err(io_error("listen on loopback for the job's DNS"))?;
-        Ok(Self { table, exes, resolver, refuses_reads: policy.refuses_reads() })
+        let refuses_reads = policy.refuses_reads();
+        let exact = if refuses_reads { policy.secrets.exact() } else { ExactPaths::default() };
+        let secret_paths = (exact.keys.len() + exact.entries.len()) as u32;
+        Ok(Self { table, exes, resolver, refuses_reads, secret_paths })
     }
 
     /// How much room the maps need.
     pub(super) fn room(&self) -> Room {
-        let room = Room { refuses_reads: self.refuses_reads, ..Room::default() };
+        let Self { secret_paths, refuses_reads, .. } = *self;
+        let room = Room { secret_paths, refuses_reads, ..Room::default() };
         room.and(&self.table, self.exes.files.len())
     }
 
@@ -100,7 +105,7 @@ impl Prepared {
         closed: Option<Closed>,
         check: impl FnOnce(&mut Kernel, &ClosedPort) -> Result<(), LoadError>,
     ) -> Result<Blocking, RunError> {
-        let Self { table, exes, resolver, refuses_reads: _ } = self;
+        let Self { table, exes, resolver, .. } = self;
         let (slot, ports) = (table.slot(), ports_of(&resolver));
         let egress = kernel.set_rules(table, &exes.files, ports)?;
         admit_hosts(&egress, policy).map_err(io_error("let in the addresses of /etc/hosts"))?;

@@ -3,9 +3,10 @@
 //! What is done to the agent itself is refused in every mode, because a record that the recorded can end proves nothing. The rest
 //! is the policy's choice, and refused in mode `block` alone.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use runner_agent_common::guard::{CLASSES, GuardRules, guarded, operation};
+use runner_agent_common::guard::{CLASSES, GuardRules, SecretPath, entry_hash, guarded, operation, secret_path};
 use runner_agent_common::map::FileKey;
 use rustix::thread::CapabilitySet;
 
@@ -16,7 +17,7 @@ use super::state::Held;
 use super::{disks, started};
 use crate::kernel::watch::{any_key, file_key};
 use crate::kernel::{Kernel, LoadError};
-use crate::policy::{EngineAccess, Mode, Policy};
+use crate::policy::{DirectoryEntry, EngineAccess, ExactKey, Mode, Policy};
 
 /// Operations at the agent itself.
 const AT_THE_AGENT: [u16; 6] = [
@@ -207,13 +208,27 @@ pub(super) fn arrange(kernel: &mut Kernel, slot: u32, policy: &Policy, log: Opti
             ))));
         }
         let exact = policy.secrets.exact();
-        kernel.set_readers(slot, &exact.keys, &readers(policy))?;
+        let keys = exact.keys.iter().copied().chain(entries(&exact.entries));
+        let paths: Vec<(SecretPath, usize)> = keys.map(|key| (key.of_job(slot), key.class)).collect();
+        kernel.set_readers(slot, &paths, &readers(policy))?;
         for (file, class) in present(policy, &exact.directories) {
-            kernel.know(slot, file, class)?;
+            kernel.know(slot, file, Some(class))?;
         }
     }
     kernel.set_guard(slot, rules(policy))?;
     Ok(())
+}
+
+/// Names in directories that are there now, and may be called otherwise or mounted elsewhere when a file is made in them.
+fn entries(entries: &[DirectoryEntry]) -> impl Iterator<Item = ExactKey> {
+    let mut known = HashMap::new();
+    entries.iter().filter_map(move |entry| {
+        let directory = Path::new(&entry.directory);
+        let found = known.entry(directory).or_insert_with(|| any_key(directory).filter(|_| directory.is_dir()));
+        let FileKey { inode, device, .. } = (*found)?;
+        let hash = entry_hash(inode, device, entry.name);
+        Some(ExactKey { hash, kind: secret_path::ENTRY, class: entry.class })
+    })
 }
 
 /// Files that lie where a pattern with wildcards means something.

@@ -67,8 +67,16 @@ pub struct ServiceOptions {
 /// How often the rings are drained where nobody waits for alerts.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Room that each job's policy may take beyond what the known ones do: rules, files of programs.
-const SPARE: Room = Room { entries: 4096, exes: 256, rules: 256, carries: true, refuses_reads: false, audits: true };
+/// Room that each job's policy may take beyond what the known ones do: rules, files of programs, secret paths.
+const SPARE: Room = Room {
+    entries: 4096,
+    exes: 256,
+    rules: 256,
+    secret_paths: 1024,
+    carries: true,
+    refuses_reads: false,
+    audits: true,
+};
 
 /// Slot of the job that the whole runner is held to the policy of: the only one that there is then.
 const RUNNERS_SLOT: u32 = 1;
@@ -237,6 +245,7 @@ fn room(policies: &[Policy], jobs: u32) -> Result<Room, RunError> {
             entries: largest.entries.max(room.entries + SPARE.entries),
             exes: largest.exes.max(room.exes + SPARE.exes),
             rules: largest.rules.max(room.rules + SPARE.rules),
+            secret_paths: largest.secret_paths.max(room.secret_paths + SPARE.secret_paths),
             refuses_reads: largest.refuses_reads || room.refuses_reads,
             ..largest
         };

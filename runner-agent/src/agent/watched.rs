@@ -18,6 +18,9 @@ pub(super) fn watch_keys(policy: &Policy) -> WatchKeys {
     list.prefixes.iter().for_each(|prefix| keys.prefix(*prefix));
     list.suffixes.iter().for_each(|suffix| keys.suffix(*suffix));
     list.directories.iter().for_each(|name| keys.directory(name));
+    if policy.refuses_reads() {
+        list.folders.iter().for_each(|path| keys.folder(path));
+    }
     for path in &list.files {
         let secrets = &policy.secrets;
         let class =

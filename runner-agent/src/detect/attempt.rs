@@ -48,6 +48,9 @@ pub fn in_words(attempt: &Attempt) -> String {
         operation::SERVICES => format!("connecting to {path}, by which programs are started outside the job"),
         operation::REBOOT => "restarting or halting the machine".to_owned(),
         operation::ENGINE_REQUEST => asking(attempt),
+        operation::READ_SECRET => {
+            format!("giving {path}, a secret file, another name, with more such files made than can be told apart")
+        }
         operation::DISK => format!("opening {path}, a disk with every file on it"),
         operation::PROBE => match &attempt.path {
             Some(path) => format!("writing to {path}, by which any memory can be read"),

@@ -1,12 +1,24 @@
-//! A secret file read by a program that isn't one of its owners.
+//! A secret file read by a program that isn't one of its owners, or about to be lost sight of.
 
+use runner_agent_common::guard::operation;
+
+use super::attempt::Kind;
 use crate::event::{Activity, Event, FileAccess, Finding};
 use crate::job::JobState;
 use crate::policy::secret::smallest;
-use crate::policy::{Policy, Reader, Verdict};
+use crate::policy::{Policy, Reader, Severity, Verdict};
+
+/// Another name for a file that could then be read by it.
+const HIDDEN: Kind = Kind {
+    id: "secret-read",
+    severity: Severity::High,
+    techniques: &["CA-07"],
+    operations: &[operation::READ_SECRET],
+    because: "by that name nothing would say that it is secret",
+};
 
 pub(super) fn detect(event: &Event, _: &JobState, policy: &Policy) -> Option<Finding> {
-    let Activity::File(file) = &event.activity else { return None };
+    let Activity::File(file) = &event.activity else { return HIDDEN.detect(event) };
     if file.owner || !file.read || super::foreign_environ::is_process_file(&file.path) {
         return None;
     }

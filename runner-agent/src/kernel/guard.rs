@@ -1,9 +1,8 @@
-//! What a job may not touch, and which secret files it may read, as the kernel side has it.
+//! What a job may not touch, as the kernel side has it.
 
 use std::collections::{BTreeSet, HashMap};
 
-use runner_agent_common::egress::ExeKey;
-use runner_agent_common::guard::{GuardRules, ProgramKey, agent, operation};
+use runner_agent_common::guard::{GuardRules, agent};
 use runner_agent_common::map::FileKey;
 
 use super::LoadError;
@@ -124,47 +123,5 @@ impl Kernel {
     pub fn restart_ftrace() {
         // What comes of it is looked at, not what the write says.
         let _ = std::fs::write(super::hooks::FTRACE, "1");
-    }
-
-    /// Says which paths are secret, and which programs may read which classes in a job.
-    pub fn set_readers(&mut self, slot: u32, paths: &[(u64, usize)], exes: &[(FileKey, u64)]) -> Result<(), LoadError> {
-        let mut secrets = self.maps.hash::<u64, u32>("SECRET_PATHS")?;
-        for (path, class) in paths {
-            // The first class that has a path is its class.
-            let class = (*class as u32 + 1).min(secrets.get(path, 0).unwrap_or(u32::MAX));
-            secrets.insert(path, class, 0).map_err(|error| map_error("SECRET_PATHS", "fill", &error))?;
-        }
-        let mut readers = self.maps.hash::<ExeKey, u64>("READERS")?;
-        for (file, classes) in exes {
-            let key = ExeKey { inode: file.inode, device: file.device, job: slot };
-            let known = readers.get(&key, 0).unwrap_or_default();
-            readers.insert(key, known | classes, 0).map_err(|error| map_error("READERS", "fill", &error))?;
-        }
-        Ok(())
-    }
-
-    /// Where no job's reads are refused any more, no path is of a class: the next job may have others.
-    pub(super) fn forget_secret_paths(&mut self) -> Result<(), LoadError> {
-        const REFUSED: u32 = 1 << operation::READ_SECRET;
-        let guards = self.maps.hash::<u32, GuardRules>("GUARDS")?;
-        if guards.iter().filter_map(Result::ok).any(|(_, rules)| rules.denies & REFUSED != 0) {
-            return Ok(());
-        }
-        let mut secrets = self.maps.hash::<u64, u32>("SECRET_PATHS")?;
-        let paths: Vec<u64> = secrets.keys().filter_map(Result::ok).collect();
-        paths.iter().try_for_each(|path| clear(secrets.remove(path), "SECRET_PATHS"))
-    }
-
-    /// Lets one program of one process read classes of secret files.
-    pub fn permit(&mut self, program: ProgramKey, classes: u64) -> Result<(), LoadError> {
-        let mut tickets = self.maps.hash::<ProgramKey, u64>("TICKETS")?;
-        tickets.insert(program, classes, 0).map_err(|error| map_error("TICKETS", "fill", &error))
-    }
-
-    /// Makes a file known as a secret of a class, counted from 0, whatever it is called, until the job ends.
-    pub fn know(&mut self, slot: u32, file: FileKey, class: usize) -> Result<(), LoadError> {
-        self.watched.know(slot, file, class);
-        let mut files = self.maps.hash::<FileKey, u32>("FILES")?;
-        files.insert(file, class as u32 + 1, 0).map_err(|error| map_error("FILES", "fill", &error))
     }
 }

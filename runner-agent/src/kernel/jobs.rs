@@ -27,6 +27,8 @@ pub struct Room {
     pub exes: u32,
     /// Rules that are counted.
     pub rules: u32,
+    /// Paths of secret files that the kernel side recognises.
+    pub secret_paths: u32,
     /// Whether some job's holders of secrets are kept from rules that may not carry any.
     pub carries: bool,
     /// Whether some job's reads of secret files are refused.
@@ -39,8 +41,14 @@ impl Room {
     /// So many times the room, for so many jobs like those that were counted.
     #[must_use]
     pub fn times(self, jobs: u32) -> Self {
-        let Self { entries, exes, rules, .. } = self;
-        Self { entries: entries * jobs, exes: exes * jobs, rules: rules * jobs, ..self }
+        let Self { entries, exes, rules, secret_paths, .. } = self;
+        Self {
+            entries: entries * jobs,
+            exes: exes * jobs,
+            rules: rules * jobs,
+            secret_paths: secret_paths * jobs,
+            ..self
+        }
     }
 
     /// Room for another job's rules, whose executables are so many files.

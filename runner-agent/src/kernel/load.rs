@@ -18,6 +18,7 @@ use super::hooks::{Functions, HookState};
 use super::jobs::{Ranges, Room};
 use super::links::{LinkState, Links};
 use super::maps::{Maps, map_error, trie};
+use super::secret::Secrets;
 use super::tier::{Tier, TierChoice};
 use super::traced::{self, Traced};
 use super::watch::Watched;
@@ -83,6 +84,7 @@ pub struct Kernel {
     /// The rules of each job, by slot.
     pub(super) egress: BTreeMap<u32, JobEgress>,
     pub(super) watched: Watched,
+    pub(super) secrets: Secrets,
     /// Files and directories that are guarded, by the slot of the job that they are guarded for.
     pub(super) guarded: BTreeMap<u32, Vec<(FileKey, u32)>>,
     /// The agent's threads that are out of the jobs' reach.
@@ -118,6 +120,7 @@ impl Loading<'_> {
             .map_max_entries("RING_BULK", options.bulk_ring_bytes)
             .map_max_entries("EGRESS", room.entries.max(1))
             .map_max_entries("EXES", room.exes.max(1))
+            .map_max_entries("SECRET_PATHS", room.secret_paths.max(1))
             .map_max_entries("RULE_COUNTS", room.rules.max(1))
             .load(OBJECT)
             .map_err(|error| LoadError::Object(Box::new(error)))?;
@@ -208,6 +211,7 @@ impl Kernel {
             counters: Ranges::default(),
             egress: BTreeMap::new(),
             watched: Watched::default(),
+            secrets: Secrets::default(),
             guarded: BTreeMap::new(),
             threads: BTreeSet::new(),
         })

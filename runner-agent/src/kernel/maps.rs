@@ -9,7 +9,7 @@ use aya::{Ebpf, Pod};
 use super::LoadError;
 
 /// Maps that user space works with, and that a successor needs.
-pub(super) const NAMES: [&str; 23] = [
+pub(super) const NAMES: [&str; 26] = [
     "RING_CRITICAL",
     "RING_BULK",
     "COUNTERS",
@@ -24,6 +24,9 @@ pub(super) const NAMES: [&str; 23] = [
     "EXES",
     "RULE_COUNTS",
     "ASKERS",
+    "SECRETS",
+    "SECRET_MARKS",
+    "LEARNT",
     "SECRET_PATHS",
     "READERS",
     "TICKETS",

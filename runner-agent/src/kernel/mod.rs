@@ -18,6 +18,7 @@ mod programs;
 mod reset;
 mod ring;
 mod runner;
+mod secret;
 pub mod support;
 pub mod syscalls;
 mod tier;

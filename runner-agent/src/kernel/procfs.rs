@@ -138,6 +138,11 @@ pub fn own_mount_namespace() -> u32 {
     namespace(Path::new("/proc/self/ns/mnt"))
 }
 
+/// Inode number of a process's mount namespace; 0 when it is gone.
+pub fn mount_namespace(pid: u32) -> u32 {
+    namespace(Path::new(&format!("/proc/{pid}/ns/mnt")))
+}
+
 /// The device of a mount in the kernel's own encoding, by the mount's id (proc(5), mountinfo: the first and third field).
 pub fn device_of_mount(id: u64) -> Option<u32> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;

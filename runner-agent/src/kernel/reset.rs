@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use aya::maps::MapError;
 use runner_agent_common::egress::{ExeKey, JobRules};
-use runner_agent_common::guard::GuardRules;
+use runner_agent_common::guard::{GuardRules, SecretFile, SecretPath};
 use runner_agent_common::map::{FileKey, Task};
 
 use super::LoadError;
@@ -23,7 +23,7 @@ impl Kernel {
             self.counters.give_back(slot);
         }
         clear(self.maps.hash::<u32, GuardRules>("GUARDS")?.remove(&slot), "GUARDS")?;
-        self.forget_secret_paths()?;
+        self.forget_secrets(slot)?;
         for map in ["EXES", "READERS"] {
             let mut exes = self.maps.hash::<ExeKey, u64>(map)?;
             let gone: Vec<ExeKey> = exes.keys().filter_map(Result::ok).filter(|key| key.job == slot).collect();
@@ -57,6 +57,20 @@ impl Kernel {
             ("EXES", self.maps.hash::<ExeKey, u64>("EXES")?.keys().flatten().filter(of_job).count()),
             ("READERS", self.maps.hash::<ExeKey, u64>("READERS")?.keys().flatten().filter(of_job).count()),
             (
+                "SECRETS",
+                self.maps.hash::<SecretFile, u32>("SECRETS")?.keys().flatten().filter(|file| file.job == slot).count(),
+            ),
+            (
+                "SECRET_PATHS",
+                self.maps
+                    .hash::<SecretPath, u32>("SECRET_PATHS")?
+                    .keys()
+                    .flatten()
+                    .filter(|path| path.job == slot)
+                    .count(),
+            ),
+            ("LEARNT", self.maps.hash::<u32, u64>("LEARNT")?.keys().flatten().filter(|of| *of == slot).count()),
+            (
                 "TASKS",
                 self.maps.hash::<u32, Task>("TASKS")?.iter().flatten().filter(|(_, task)| task.job == slot).count(),
             ),
@@ -73,6 +87,10 @@ impl Kernel {
             ("GUARDS", self.maps.hash::<u32, GuardRules>("GUARDS")?.keys().count()),
             ("EXES", self.maps.hash::<ExeKey, u64>("EXES")?.keys().count()),
             ("READERS", self.maps.hash::<ExeKey, u64>("READERS")?.keys().count()),
+            ("READERS", self.maps.hash::<ExeKey, u64>("READERS")?.keys().count()),
+            ("SECRETS", self.maps.hash::<SecretFile, u32>("SECRETS")?.keys().count()),
+            ("SECRET_PATHS", self.maps.hash::<SecretPath, u32>("SECRET_PATHS")?.keys().count()),
+            ("LEARNT", self.maps.hash::<u32, u64>("LEARNT")?.keys().count()),
             ("FILES", self.maps.hash::<FileKey, u32>("FILES")?.keys().count()),
             ("NAMES", self.maps.hash::<u64, u32>("NAMES")?.keys().count()),
             ("GUARDED", self.maps.hash::<FileKey, u32>("GUARDED")?.keys().count()),

@@ -42,6 +42,12 @@ impl WatchKeys {
         self.names.insert(hash_name(part::DIRECTORY, name.as_bytes()));
     }
 
+    /// Watches what lies in this very directory, if it exists, by whatever name it goes.
+    pub fn folder(&mut self, path: &Path) {
+        let key = any_key(path).filter(|_| path.is_dir());
+        self.names.extend(key.map(|directory| hash_word(part::PARENT, directory.inode)));
+    }
+
     /// Watches a file by identity, if it exists and is a file.
     pub fn file(&mut self, path: &Path, class: Option<usize>) {
         self.files.extend(file_key(path).map(|file| (file, class)));
@@ -76,12 +82,6 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// A file that turned out to be one.
-    pub(super) fn know(&mut self, slot: u32, file: FileKey, class: usize) {
-        let known = &mut self.by_slot.entry(slot).or_default().files;
-        known.insert(file, Some(class));
-    }
-
     fn names(&self) -> BTreeSet<u64> {
         self.by_slot.values().flat_map(|keys| &keys.names).copied().collect()
     }
@@ -97,15 +97,8 @@ impl Watched {
     }
 }
 
-/// Of a file that is watched and no secret; the kernel side has the same.
-const UNCLASSED: u32 = u32::MAX;
-
-fn number_of(class: Option<usize>) -> u32 {
-    class.map_or(UNCLASSED, |class| class as u32 + 1)
-}
-
 impl Kernel {
-    /// Tells the probes what to watch, until a job ends; it may be told more than once.
+    /// Tells the probes what to watch for a job, until a job ends; it may be told more than once.
     pub fn watch(&mut self, slot: u32, keys: &WatchKeys) -> Result<(), LoadError> {
         let there = self.watched.names();
         let known = self.watched.by_slot.entry(slot).or_default();
@@ -116,8 +109,11 @@ impl Kernel {
             names.insert(hash, 1, 0).map_err(|error| map_error("NAMES", "fill", &error))?;
         }
         let mut files = self.maps.hash::<FileKey, u32>("FILES")?;
+        for file in keys.files.keys() {
+            files.insert(file, 1, 0).map_err(|error| map_error("FILES", "fill", &error))?;
+        }
         for (file, class) in &keys.files {
-            files.insert(file, number_of(*class), 0).map_err(|error| map_error("FILES", "fill", &error))?;
+            self.know(slot, *file, *class)?;
         }
         self.put_filter()
     }
@@ -125,18 +121,12 @@ impl Kernel {
     /// Lets go of what was watched for a job alone.
     pub(super) fn unwatch(&mut self, slot: u32) -> Result<(), LoadError> {
         let Some(gone) = self.watched.by_slot.remove(&slot) else { return Ok(()) };
-        // What the probes saw renamed they know by themselves, of this job or another; what it was called tells.
         let (names, files) = (self.watched.names(), self.watched.files());
         let mut map = self.maps.hash::<u64, u32>("NAMES")?;
         gone.names.difference(&names).try_for_each(|name| clear(map.remove(name), "NAMES"))?;
         let mut map = self.maps.hash::<FileKey, u32>("FILES")?;
-        for file in gone.files.keys() {
-            match files.get(file) {
-                None => clear(map.remove(file), "FILES")?,
-                Some(class) => {
-                    map.insert(file, number_of(*class), 0).map_err(|error| map_error("FILES", "fill", &error))?;
-                }
-            }
+        for file in gone.files.keys().filter(|file| !files.contains_key(file)) {
+            clear(map.remove(file), "FILES")?;
         }
         self.put_filter()
     }

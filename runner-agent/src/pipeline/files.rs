@@ -6,7 +6,7 @@ use runner_agent_common::guard::ProgramKey;
 use runner_agent_common::map::FileKey;
 use runner_agent_common::record::{self, flag};
 
-use super::{Measure, Pipeline};
+use super::{Measure, Permit, Pipeline};
 use crate::event::{Activity, FileAccess, Process};
 use crate::job::Taint;
 use crate::notice::Notice;
@@ -82,7 +82,7 @@ impl Pipeline {
     }
 
     /// What a program may read, where the kernel side must know it: it knows programs by their files alone, and some owners of
-    /// secrets are scripts.
+    /// secrets are scripts. Whether the name is the program's own is for those who can look.
     pub(super) fn permit(&mut self, exec: &record::Exec, process: &Process) {
         let Some(state) = self.jobs.get(&exec.header.job) else { return };
         let policy = &state.job.policy;
@@ -92,8 +92,15 @@ impl Pipeline {
         let exe = exe_for_rules(process);
         let classes = policy.secrets.readable_by(&exe, &process.program.argv);
         if classes != 0 {
-            let program = ProgramKey { at_ns: exec.header.at_ns, tgid: process.key.tgid, reserved: 0 };
-            self.measures.push(Measure::Permit(program, classes));
+            let by_name = classes & policy.secrets.readable_by(&exe, &[exe.to_string()]);
+            self.measures.push(Measure::Permit(Permit {
+                program: ProgramKey { at_ns: exec.header.at_ns, tgid: process.key.tgid, reserved: 0 },
+                file: FileKey { inode: exec.exe_inode, device: exec.exe_device, reserved: 0 },
+                mount_namespace: exec.mount_namespace,
+                by_name,
+                by_arguments: classes & !by_name,
+                exe,
+            }));
         }
     }
 }

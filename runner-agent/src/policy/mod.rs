@@ -23,7 +23,7 @@ pub use guard::{Access, EngineAccess, GuardPolicy};
 pub use host::HostPattern;
 pub use narrow::{Narrowed, Widening, narrow};
 pub use platform::Service;
-pub use secret::{Reader, SecretClass, SecretPolicy, WatchList};
+pub use secret::{DirectoryEntry, ExactKey, ExactPaths, Reader, SecretClass, SecretPolicy, WatchList};
 pub use select::{SelectError, Selection, select};
 pub use trust::{AppliesTo, Subject, Trust};
 

@@ -12,7 +12,7 @@ use globset::{GlobSet, GlobSetBuilder};
 
 use super::{Mode, Severity};
 
-pub use exact::ExactPaths;
+pub use exact::{DirectoryEntry, ExactKey, ExactPaths};
 pub use pattern::PatternError;
 pub use reader::{Reader, ReaderPattern, ReaderPatternError};
 pub use watch::WatchList;

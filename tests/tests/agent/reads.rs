@@ -1,45 +1,16 @@
 //! Reads of secret files by others than their owners, refused: whatever way leads to one. One agent for all ways, because where
-//! this can be tried an agent takes long to start.
-//!
-//! Needs the tracing tier. Programs of temporary folders own nothing, so the reader lies where the machine's programs lie; that
-//! is a guest's.
+//! this can be tried an agent takes long to start. Needs the tracing tier.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use end_to_end::host::can;
 use end_to_end::job::tier;
-use end_to_end::{Helper, Job, Run, needs, report, test_name};
+use end_to_end::{Helper, Job, Reader, Run, needs, report, test_name};
 
 use crate::{ACT, shell};
-
-/// The reader that the policy names.
-struct Reader(PathBuf);
-
-impl Reader {
-    /// Puts a copy of a program there, under a name that is this test's own.
-    fn of(program: &str, test: &str) -> Self {
-        Self::at(program, &Path::new("/usr/local/bin").join(format!("e2e-reader-{test}")))
-    }
-
-    fn at(program: &str, path: &Path) -> Self {
-        fs::create_dir_all(path.parent().expect("a program lies in a folder")).expect("a folder for programs");
-        fs::copy(program, path).expect("a program can be copied");
-        Self(path.to_owned())
-    }
-
-    fn name(&self) -> &str {
-        self.0.file_name().and_then(|name| name.to_str()).expect("the name is text")
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
 
 /// Whether this kernel can refuse an open.
 fn can_refuse() -> bool {
@@ -164,6 +135,71 @@ fn files_that_are_made_later_are_refused_from_the_first_read_on_and_those_of_a_w
     let run = refusing(&reader, &script).run();
     assert!(run.stdout.contains("the-secret\nreader: 0\n"), "{}{}", run.stdout, run.stderr);
     held(&run, &["tail", "anew", "moved-here", "linked-anew", "pattern-there", "pattern-later"]);
+}
+
+#[test]
+fn a_folder_that_was_renamed_or_mounted_elsewhere_hides_nothing_that_is_made_in_it_later() {
+    needs_tracing!();
+    let reader = Reader::of("/bin/cat", "folder");
+    let policy = format!(
+        "version: 1\nname: strict\nmode: block\nsecrets:\n  files:\n    \
+         - {{ paths: [\"~/.aws/credentials\", \"~/.config/gh/hosts.yml\"], readers: [\"{}\"], why: deploys }}\n  \
+         on-read: {{ other-readers: block }}\n",
+        reader.name()
+    );
+    let script = format!(
+        "{TRY}
+        mv $HOME/.aws moved; mkdir bound; mount --bind $HOME/.config/gh bound; mkfifo go
+        cat moved/other; echo moved; read -r _ <go
+        try moved cat moved/credentials
+        try bound cat bound/hosts.yml
+        mv moved/credentials elsewhere; try named-anew cat elsewhere
+        \"$READER\" elsewhere; echo reader: $?
+        umount bound
+        true
+    "
+    );
+    let job = shell(&script).policy(&policy).variable("READER", &reader.0);
+    let mut running = job.file(".aws/other", "anybody\n").file(".config/gh/other", "").start();
+    assert_eq!(running.line(), "anybody");
+    assert_eq!(running.line(), "moved");
+    // By a process outside, which nothing watches: what the job makes itself is looked at as it is made.
+    let home = running.home().to_owned();
+    for file in ["moved/credentials", ".config/gh/hosts.yml"] {
+        fs::write(home.join(file), "the-secret\n").expect("the folder is there");
+    }
+    fs::write(home.join("go"), "\n").expect("the job waits for it");
+    let run = running.wait();
+    assert!(run.stdout.contains("the-secret\nreader: 0\n"), "{}{}", run.stdout, run.stderr);
+    held(&run, &["moved", "bound", "named-anew"]);
+}
+
+#[test]
+fn a_program_that_was_mounted_over_a_readers_name_in_a_namespace_of_its_own_reads_nothing() {
+    needs_tracing!();
+    // Not on the path: by its name alone, as one that is installed later.
+    let folder = Path::new("/usr/local/lib/e2e-reader-named");
+    let reader = Reader::at("/bin/bash", &folder.join("e2e-reader-named"));
+    // Reads as soon as it may: what the agent makes of a name is known to the kernel a moment after the start.
+    let script = format!(
+        "{TRY}
+        export S READ='for i in $(seq 100); do read -r x <$S && echo $x && exit; sleep 0.05; done 2>/dev/null; \
+            echo cat: not permitted; exit 1'
+        cp /bin/bash other
+        try plain $READER -c \"$READ\"
+        try same unshare -m $READER -c \"$READ\"
+        export OTHER=$PWD/other
+        try other unshare -m bash -c 'mount --bind $OTHER $READER && exec $READER -c \"$READ\"'
+        true
+    "
+    );
+    let run = refusing(&reader, &script).run();
+    drop(reader);
+    let _ = fs::remove_dir(folder);
+    for line in ["plain: LEAKED\n", "same: LEAKED\n"] {
+        assert!(run.stdout.contains(line), "the reader itself reads: {}{}", run.stdout, run.stderr);
+    }
+    held(&run, &["other"]);
 }
 
 #[test]

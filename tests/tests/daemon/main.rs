@@ -7,6 +7,7 @@ mod flood;
 mod many;
 mod refusals;
 mod restart;
+mod secrets;
 mod socket;
 mod trust;
 

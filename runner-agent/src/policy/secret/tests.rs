@@ -111,6 +111,9 @@ fn each_pattern_is_watched_by_its_most_selective_key() {
     let list = |patterns: &[&str]| SecretPolicy::new(vec![class("c", patterns, &[])], Mode::Audit).watch();
     assert!(list(&["~/.npmrc"]).names.contains(".npmrc"));
     assert!(list(&["~/.docker/config.json"]).directories.contains(".docker"));
+    let folders = list(&["~/.docker/config.json", "~/.npmrc", "~/.ssh/id_*"]).folders;
+    let docker = ["/home/other/.docker", "/home/runner/.docker"].map(std::path::PathBuf::from);
+    assert_eq!(folders, docker.into(), "what is found by its own name needs no folder");
     assert!(list(&["~/.ssh/id_*"]).directories.contains(".ssh"));
     assert!(list(&["**/id_*"]).prefixes.contains(b"id_"));
     assert!(list(&["**/*.pfx"]).suffixes.contains(b"pfx"));

@@ -1,7 +1,7 @@
 //! What the kernel compares on every open: cheap, and never too little.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::pattern::{DEPTH, Key, Pattern};
 
@@ -19,6 +19,9 @@ pub struct WatchList {
     pub suffixes: BTreeSet<[u8; 3]>,
     /// Basenames, exact, of a parent, grandparent or great-grandparent directory.
     pub directories: BTreeSet<String>,
+    /// Directories of paths without wildcards that are found by a directory's name alone: by whatever name they go later, what is
+    /// in them is picked if they exist at the start.
+    pub folders: BTreeSet<PathBuf>,
     /// Paths without wildcards, for marking the inodes of files that exist at the start. They are in the other sets too.
     pub files: BTreeSet<PathBuf>,
 }
@@ -30,6 +33,10 @@ impl WatchList {
             Key::Directory(name) => drop(self.directories.insert(name.clone())),
             Key::Prefix(bytes) => drop(self.prefixes.insert(*bytes)),
             Key::Suffix(bytes) => drop(self.suffixes.insert(*bytes)),
+        }
+        if matches!(pattern.key(), Key::Directory(_)) {
+            let above = pattern.literals().iter().filter_map(|path| Path::new(path).parent());
+            self.folders.extend(above.map(Path::to_owned));
         }
         self.files.extend(pattern.literals().iter().map(PathBuf::from));
     }
