@@ -32,6 +32,7 @@ const CEILINGS: &[(&str, u64)] = &[
     ("unix_stream_connect", 40_000),
     ("file_lock", 40_000),
     ("path_notify", 40_000),
+    ("netlink_send", 20_000),
 ];
 
 /// See [`CEILINGS`].
