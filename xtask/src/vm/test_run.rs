@@ -55,6 +55,8 @@ const GUESTS: &[&[&str]] = &[
         "agent=network::",
         "--only",
         "agent=let_go",
+        "--only",
+        "full_map",
         "--tier",
         "tracing",
     ],
