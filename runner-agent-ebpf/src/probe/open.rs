@@ -13,7 +13,7 @@ use runner_agent_common::record::{NO_SYSCALL, flag};
 
 use super::{process_access, reach};
 use crate::doors;
-use crate::file::{self, EXEC, READ, WRITE};
+use crate::file::{self, EXEC, READ};
 use crate::guard::{PASS, REFUSE};
 use crate::kernel::{Address, argument, offset, pointer, read};
 use crate::secret;
@@ -37,10 +37,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     if rules::may_block() && doors::opening(&member, file) {
         return REFUSE;
     }
-    if reach::disk_opening(&member, file) != PASS {
-        return REFUSE;
-    }
-    if mode & WRITE != 0 && reach::opening(&member, file) != PASS {
+    if reach::opening(&member, file, mode) != PASS {
         return REFUSE;
     }
     if mode & READ != 0 && process_access::opening(&member, file) != PASS {

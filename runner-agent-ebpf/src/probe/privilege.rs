@@ -12,6 +12,7 @@ use runner_agent_common::guard::{guarded, operation};
 
 use crate::guard::{self, Attempt, PASS};
 use crate::kernel::{Address, any, argument, file_on, offset, pointer, read};
+use crate::maps::Scratch;
 use crate::task::{self, Member};
 
 const AF_UNIX: u16 = 1;
@@ -28,11 +29,11 @@ pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     }
 }
 
-/// A program runs: told where no hook saw that it was about to.
+/// A program runs, the walk to which has been made: told where no hook saw that it was about to.
 #[inline(always)]
-pub(super) fn runs(member: &Member, exe: Address) {
+pub(super) fn runs(member: &Member, exe: Address, scratch: &mut Scratch) {
     if guard::is_told_afterwards(operation::PRIVILEGE) && gives_rights(exe) {
-        guard::answer_at(member, &Attempt::over(operation::PRIVILEGE, 0), exe + offset!(file_path));
+        guard::tell_walked(member, &Attempt::over(operation::PRIVILEGE, 0), scratch);
     }
 }
 

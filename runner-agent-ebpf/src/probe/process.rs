@@ -101,7 +101,6 @@ pub fn process_exec(_: RawTracePointContext) -> i32 {
     let exe = pointer(mm, offset!(mm_exe_file));
     let at_ns = task::now();
     task::runs(&member, ProgramKey { at_ns, tgid: member.key.tgid, reserved: 0 }, secret::readable_by(exe, member.job));
-    privilege::runs(&member, exe);
     emit::with_scratch(probe::EXEC, |scratch| {
         send_exec(&member, at_ns, exe, &arguments, scratch);
         if arguments.total > INLINE_ARGUMENTS {
@@ -121,6 +120,7 @@ fn send_exec(member: &Member, at_ns: u64, exe: Address, arguments: &Arguments, s
     let fixed = size_of::<Exec>() as u32;
     let mut flags = 0;
     path::walk(exe + offset!(file_path), scratch);
+    privilege::runs(member, exe, scratch);
     let exe_len = path::append(scratch, fixed);
     flags |= scratch.path_truncated * flag::PATH_TRUNCATED;
     let filesystem = pointer(member.task, offset!(task_fs));

@@ -8,6 +8,7 @@
 use runner_agent_common::guard::{disk_key, guarded, operation, priority};
 use runner_agent_common::map::{hash_name, part};
 
+use crate::file::WRITE;
 use crate::guard::{self, Attempt, PASS};
 use crate::kernel::{Address, any, offset, pointer, read};
 use crate::path::Place;
@@ -48,10 +49,10 @@ const FTRACE: u64 = hash_name(part::NAME, b"ftrace_enabled");
 /// Files by which processes change their cgroup.
 const MOVES: [u64; 2] = [hash_name(part::NAME, b"cgroup.procs"), hash_name(part::NAME, b"cgroup.threads")];
 
-/// Judges a file that a member opens for writing.
+/// Judges a file that a member opens in this mode (`f_mode`).
 #[inline(always)]
-pub(super) fn opening(member: &Member, file: Address) -> i32 {
-    let operation = any(operation_of(member, file));
+pub(super) fn opening(member: &Member, file: Address, mode: u32) -> i32 {
+    let operation = any(operation_of(member, file, mode));
     // One call for all, because the verifier goes through the path's walk anew for each.
     if operation == 0 {
         PASS
@@ -60,10 +61,10 @@ pub(super) fn opening(member: &Member, file: Address) -> i32 {
     }
 }
 
-/// Tells of a file that a member has opened for writing.
+/// Tells of a file that a member has opened in this mode.
 #[inline(always)]
-pub(super) fn opened(member: &Member, file: Address) {
-    let operation = any(operation_of(member, file));
+pub(super) fn opened(member: &Member, file: Address, mode: u32) {
+    let operation = any(operation_of(member, file, mode));
     if operation != 0 {
         guard::answer_at(member, &Attempt::over(operation, detail_of(operation)), file + offset!(file_path));
     }
@@ -74,9 +75,21 @@ fn detail_of(operation: u16) -> u64 {
     any(if operation == operation::PRIORITY { priority::ENTRY } else { 0 })
 }
 
+/// What opening a file in this mode would be an attempt at; 0 for nothing. A disk shows, and takes, what no file system is asked about.
+#[inline(always)]
+fn operation_of(member: &Member, file: Address, mode: u32) -> u16 {
+    if is_disk(file) {
+        operation::DISK
+    } else if mode & WRITE != 0 {
+        operation_of_writing(member, file)
+    } else {
+        0
+    }
+}
+
 /// What writing to a file would be an attempt at; 0 for nothing. A function of its own, because a probe's stack is short.
 #[inline(never)]
-fn operation_of(member: &Member, file: Address) -> u16 {
+fn operation_of_writing(member: &Member, file: Address) -> u16 {
     let inode = pointer(file, offset!(file_inode));
     let magic: u64 = read(pointer(inode, offset!(inode_sb)) + offset!(super_block_magic));
     let place = file + offset!(file_path);
@@ -122,24 +135,6 @@ fn operation_of(member: &Member, file: Address) -> u16 {
 fn name_of(place: Address) -> u64 {
     let place = Place::of(place);
     name_hash(place.dentry, &place.entry())
-}
-
-/// Judges a file that a member opens, for whatever: a disk shows, and takes, what no file system is asked about.
-#[inline(always)]
-pub(super) fn disk_opening(member: &Member, file: Address) -> i32 {
-    if is_disk(file) {
-        guard::answer_at(member, &Attempt::new(operation::DISK, 0), file + offset!(file_path))
-    } else {
-        PASS
-    }
-}
-
-/// Tells of a disk that a member has opened.
-#[inline(always)]
-pub(super) fn disk_opened(member: &Member, file: Address) {
-    if is_disk(file) {
-        guard::answer_at(member, &Attempt::over(operation::DISK, 0), file + offset!(file_path));
-    }
 }
 
 /// Whether an open file is one of the disks that are guarded, by its number: whatever it is called and wherever it lies.

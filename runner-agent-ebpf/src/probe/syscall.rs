@@ -159,10 +159,9 @@ fn opened_here(task: Address, descriptor: u64, syscall: u32, actions: u8) {
     if rules::may_block() {
         doors::door_opened(file);
     }
-    let is_written = read::<u32>(file + offset!(file_mode)) & file::WRITE != 0;
-    let is_disk = reach::is_disk(file);
+    let mode: u32 = read(file + offset!(file_mode));
     let watched = file::watched(file);
-    if watched == watched::NOT && !is_written && !is_disk {
+    if watched == watched::NOT && mode & file::WRITE == 0 && !reach::is_disk(file) {
         return;
     }
     // Numbers of one table mean something else in the other.
@@ -172,11 +171,7 @@ fn opened_here(task: Address, descriptor: u64, syscall: u32, actions: u8) {
     }
     let Some(member) = task::current_member() else { return };
     // Only told: the file is open.
-    if is_disk {
-        reach::disk_opened(&member, file);
-    } else if is_written {
-        reach::opened(&member, file);
-    }
+    reach::opened(&member, file, mode);
     if watched == watched::NOT {
         return;
     }

@@ -11,7 +11,7 @@ fn asking(mode: &str, services: &str) -> (Job, UnixListener) {
     let job = shell("\"$ACT\" footing call \"$HOME/bus\" && echo connected || echo refused")
         .policy(&format!("version: 1\nname: ci\nmode: {mode}\nguard: {{ services: {services} }}\n"));
     let socket = job.path("bus");
-    let bus = UnixListener::bind(&socket).unwrap();
+    let bus = UnixListener::bind(&socket).expect("a socket can be made");
     // In the midst of others, as a bus with several addresses has it.
     (job.variable("DBUS_SESSION_BUS_ADDRESS", format!("tcp:host=none;unix:guid=0,path={socket}")), bus)
 }
