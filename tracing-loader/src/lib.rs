@@ -50,6 +50,8 @@ pub struct Loaded {
     program: Program,
     place: Place,
     is_whole: bool,
+    /// As the verifier said it.
+    processed: Option<u32>,
 }
 
 impl Loaded {
@@ -69,8 +71,8 @@ impl Loaded {
         let whole = preemption
             .and_then(|preemption| sys::load_once(name, &preemption.around(instructions), licence, place).ok());
         let is_whole = whole.is_some() || place.is_never_skipped();
-        let program = whole.map_or_else(|| sys::load(name, instructions, licence, place), Ok)?;
-        Ok(Self { program: Program(program), place, is_whole })
+        let (program, processed) = whole.map_or_else(|| sys::load(name, instructions, licence, place), Ok)?;
+        Ok(Self { program: Program(program), place, is_whole, processed })
     }
 
     /// A program that does nothing, to see whether its kind is accepted at all.
@@ -84,6 +86,12 @@ impl Loaded {
     /// Whether no run of it is left out but for those that come in the first or last instants of another.
     pub fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    /// Instructions that the verifier went through.
+    pub fn verified_instructions(&self) -> Option<u32> {
+        // Kernels before 5.16 say it in the log alone.
+        self.program.figures().ok().and_then(|figures| figures.verified_instructions).or(self.processed)
     }
 
     /// Puts it in its place. It stays there as long as the link is open or pinned.

@@ -15,6 +15,10 @@ use crate::{Figures, Place, Way};
 const LOG_BYTES: usize = 1 << 20;
 const LOG_LEVEL: u32 = 1;
 
+/// Room for the verifier's figures alone, a few lines. `BPF_LOG_STATS`.
+const STATS_BYTES: usize = 4096;
+const STATS_LEVEL: u32 = 4;
+
 /// Lines of the verifier's log that are kept.
 const LOG_LINES: usize = 8;
 
@@ -56,18 +60,26 @@ fn descriptor(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-pub(crate) fn load(name: &str, instructions: &[bpf_insn], licence: &CStr, place: Place) -> Result<OwnedFd, Refused> {
-    if let Ok(program) = load_once(name, instructions, licence, place) {
-        return Ok(program);
+/// A program that the verifier has accepted, and how many instructions it went through, as far as it said so.
+pub(crate) type Accepted = (OwnedFd, Option<u32>);
+
+pub(crate) fn load(name: &str, instructions: &[bpf_insn], licence: &CStr, place: Place) -> Result<Accepted, Refused> {
+    if let Ok(accepted) = load_once(name, instructions, licence, place) {
+        return Ok(accepted);
     }
     // Asked again for the reason: writing the log costs more than the verification.
     let mut log = vec![0; LOG_BYTES];
-    load_with(name, instructions, licence, place, &mut log).map_err(|error| Refused { error, log: end_of(&log) })
+    match load_with(name, instructions, licence, place, LOG_LEVEL, &mut log) {
+        Ok(program) => Ok((program, None)),
+        Err(error) => Err(Refused { error, log: end_of(&log) }),
+    }
 }
 
 /// Without the verifier's reason.
-pub(crate) fn load_once(name: &str, instructions: &[bpf_insn], licence: &CStr, place: Place) -> io::Result<OwnedFd> {
-    load_with(name, instructions, licence, place, &mut [])
+pub(crate) fn load_once(name: &str, instructions: &[bpf_insn], licence: &CStr, place: Place) -> io::Result<Accepted> {
+    let mut log = vec![0; STATS_BYTES];
+    let program = load_with(name, instructions, licence, place, STATS_LEVEL, &mut log)?;
+    Ok((program, processed(&text_of(&log))))
 }
 
 fn load_with(
@@ -75,6 +87,7 @@ fn load_with(
     instructions: &[bpf_insn],
     licence: &CStr,
     place: Place,
+    level: u32,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
     let (kind, attach, function) = match place {
@@ -100,17 +113,26 @@ fn load_with(
     program.insn_cnt = instructions.len() as u32;
     program.license = licence.as_ptr() as u64;
     program.attach_btf_id = function;
-    if !log.is_empty() {
-        program.log_level = LOG_LEVEL;
-        program.log_buf = log.as_mut_ptr() as u64;
-        program.log_size = log.len() as u32;
-    }
+    program.log_level = level;
+    program.log_buf = log.as_mut_ptr() as u64;
+    program.log_size = log.len() as u32;
     descriptor(bpf_cmd::BPF_PROG_LOAD, &mut attributes)
 }
 
-/// The last lines of a log that ends at its first zero.
+/// A log ends at its first zero.
+fn text_of(log: &[u8]) -> String {
+    String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+}
+
+/// What the verifier says of its work: `processed 1234 insns (limit 1000000) …`.
+fn processed(log: &str) -> Option<u32> {
+    let line = log.lines().find_map(|line| line.strip_prefix("processed "))?;
+    line.split(' ').next()?.parse().ok()
+}
+
+/// The last lines of a log.
 fn end_of(log: &[u8]) -> String {
-    let text = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+    let text = text_of(log);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
@@ -200,6 +222,13 @@ mod tests {
         let end = end_of(&log);
         assert!(end.starts_with("line 12\n") && end.ends_with("line 19"), "{end}");
         assert_eq!(end_of(&[0; 8]), "");
+    }
+
+    #[test]
+    fn a_verifier_says_how_many_instructions_it_went_through() {
+        let log =
+            "verification time 51 usec\nstack depth 0+64\nprocessed 1848 insns (limit 1000000) max_states_per_insn 1\n";
+        assert_eq!((processed(log), processed("")), (Some(1848), None));
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Check {
 pub struct LoadedProbe {
     /// The program's name.
     pub name: String,
-    /// Instructions that the verifier went through, where the kernel tells (5.16 and later).
+    /// Instructions that the verifier went through, where the kernel tells (before 5.16 none of programs on cgroups).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified_instructions: Option<u32>,
 }

@@ -95,7 +95,7 @@ impl Traced {
         let hook = &HOOKS[index];
         let (taken, verified) = match result {
             Ok((way, loaded)) => {
-                let verified = verified(&loaded);
+                let verified = loaded.verified_instructions();
                 self.loaded.push((hook.program, loaded));
                 (Ok(way), verified)
             }
@@ -137,7 +137,7 @@ impl Traced {
     pub(super) fn complexity(&self) -> impl Iterator<Item = (&'static str, Option<u32>)> {
         let is_there = |name: &str| self.states.iter().all(|state| state.hook.program != name || state.taken.is_ok());
         let there = self.loaded.iter().filter(move |(name, _)| is_there(name));
-        there.map(|(name, loaded)| (*name, verified(loaded)))
+        there.map(|(name, loaded)| (*name, loaded.verified_instructions()))
     }
 
     /// Programs of which the kernel leaves out runs where it preempts them in their midst; nothing where they were taken over.
@@ -165,10 +165,6 @@ fn tracepoints_preempt() -> bool {
 
 fn panicked<T>() -> Result<T, String> {
     Err("the loader panicked".to_owned())
-}
-
-fn verified(loaded: &Loaded) -> Option<u32> {
-    loaded.program().figures().ok()?.verified_instructions
 }
 
 fn load_one(object: &Object, program: &str, place: Place, preemption: Option<Preemption>) -> Result<Loaded, String> {

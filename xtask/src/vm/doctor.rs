@@ -99,7 +99,7 @@ fn rows(title: &str, heads: &[&str], rows: &BTreeMap<&str, Vec<String>>, notes: 
     text
 }
 
-/// Programs for which a verifier has more to do than it may, each with the kernel. Before 5.16 no kernel tells.
+/// Programs for which a verifier has more to do than it may, each with the kernel. Before 5.16 none tells of programs on cgroups.
 pub fn over_their_ceilings(columns: &[Column]) -> Vec<String> {
     let mut over = Vec::new();
     for column in columns {
