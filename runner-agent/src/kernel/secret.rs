@@ -80,8 +80,8 @@ impl Kernel {
                     map: "SECRETS",
                     action: "fill",
                     detail: format!(
-                        "the job in slot {slot} has made known {LEARNT_SECRETS} secret files by patterns with wildcards, which is \
-                         all that it may; more are told and not refused"
+                        "the agent has made known {LEARNT_SECRETS} secret files of the job in slot {slot}, which is all that it \
+                         may; of more, those that only a pattern with wildcards tells are told and not refused"
                     ),
                 });
             }

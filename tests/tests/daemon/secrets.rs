@@ -144,20 +144,29 @@ fn a_job_that_makes_secret_files_without_end_loses_sight_of_none_and_takes_no_ro
     let (first, second) = (Reader::of("/bin/cat", "many"), Reader::of("/bin/cat", "after"));
     let daemon = two(&first, &second);
     let before = kept(&daemon);
-    // One more than there is room for, each known from its first open on, which is refused.
-    let script = "mkdir -p made; cd made; mkdir $(seq 2050)
+    // Each is known from an open on: to the kernel side at once, or to the agent a moment later. Together they have room for so many.
+    const ROOM: u64 = 2 * 2048;
+    let script = format!(
+        "mkdir made; cd made; mkdir $(seq {})
         for at in *; do echo the-secret >$at/.npmrc; read -r _ <$at/.npmrc; done 2>/dev/null
+        gate full
         mkdir late; echo the-secret >late/.npmrc
         try late cat late/.npmrc
         try rename mv late/.npmrc late/plain
         try link ln late/.npmrc late/other
         mv 1/.npmrc 1/plain; try known cat 1/plain
-        cd ..; gate full";
-    let one = begin(&daemon, "refs/heads/main", "many", script);
-    is_at(&daemon, "many-full");
+        cd ..",
+        ROOM + 50
+    );
+    let one = begin(&daemon, "refs/heads/main", "many", &script);
+    is_at(&daemon, "made/many-full");
+    let files = || kept(&daemon)[0].as_u64().expect("a number");
+    let within = host::patience(Duration::from_secs(20));
+    assert!(wait_until(within, || files() >= ROOM), "{} files are known", files());
+    assert!(files() < ROOM + 10, "{} files are known of a job that may have {ROOM} and those that were there", files());
     let own = format!("try own {} $HOME/.second; try other cat $HOME/.second", second.name());
     assert_eq!(said(begin(&daemon, "refs/tags/v1", "after", &own)), "own: read\nother: refused\n");
-    open(&daemon, "many-full");
+    open(&daemon, "made/many-full");
     assert_eq!(said(one), "late: refused\nrename: refused\nlink: refused\nknown: refused\n");
     daemon.wait_until_idle();
     assert_eq!(kept(&daemon), before, "the room is free again");
