@@ -118,9 +118,13 @@ pub enum HookOutcome {
 }
 
 impl HookReport {
-    /// Of every hook, from what arming brought.
+    /// Of every hook, from what arming brought. Where others are taken, one that this kernel has no function for and needs none is no
+    /// gap.
     fn all(trial: &Trial) -> Vec<Self> {
-        hooks::HOOKS.iter().map(|hook| Self::of(hook, trial)).collect()
+        let is_needless = |hook: &Hook| {
+            hook.is_where_there_is() && !trial.hooks.is_empty() && trial.hooks.iter().all(|state| state.hook != hook)
+        };
+        hooks::HOOKS.iter().filter(|hook| !is_needless(hook)).map(|hook| Self::of(hook, trial)).collect()
     }
 
     fn of(hook: &'static Hook, trial: &Trial) -> Self {

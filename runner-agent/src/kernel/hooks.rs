@@ -51,6 +51,11 @@ const SEEN_AT_RETURN: [&str; 17] = [
 ];
 
 impl Hook {
+    /// Whether kernels that don't have the function don't need it.
+    pub fn is_where_there_is(&self) -> bool {
+        self.when == When::WhereThereIs
+    }
+
     /// Whether something else tells of the same where this hook is missing.
     pub fn has_fallback(&self) -> bool {
         SEEN_AT_RETURN.contains(&self.program)

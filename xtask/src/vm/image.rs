@@ -57,7 +57,7 @@ pub fn write(to: &Path, kernel: &Kernel, target: &'static Target, mut plan: Plan
     archive.file(Path::new("/etc/hosts"), 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
     archive.file(Path::new("/etc/hostname"), 0o644, b"guest\n")?;
     archive.file(Path::new("/etc/resolv.conf"), 0o644, b"nameserver 127.0.0.1\n")?;
-    for folder in ["/root", "/home", "/proc", "/sys", "/tmp", "/run", "/var/lib", "/var/tmp", "/new-root"] {
+    for folder in ["/root", "/home", "/proc", "/sys", "/sbin", "/tmp", "/run", "/var/lib", "/var/tmp", "/new-root"] {
         archive.directory(Path::new(folder))?;
     }
     let mut wanted = modules::WANTED.to_vec();
