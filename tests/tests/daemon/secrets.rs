@@ -21,6 +21,9 @@ macro_rules! needs_tracing {
     };
 }
 
+/// How many files that a job makes can be known: to the kernel side, and as many again to the agent.
+const ROOM: u64 = 2 * 2048;
+
 /// Whether this kernel can refuse an open.
 fn can_refuse() -> bool {
     let job = Job::new(binary::agent(ACT), ["true"]).option("--tier").option("tracing");
@@ -99,7 +102,9 @@ fn said(job: Child) -> String {
 
 /// What the maps have about secrets.
 fn kept(daemon: &Daemon) -> Vec<Value> {
-    let maps = &daemon.answer(&["status"])["maps"];
+    // It may have thousands of records to take in first.
+    let patience = host::patience(Duration::from_secs(10)).as_secs().to_string();
+    let maps = &daemon.answer(&["status", "--deadline", &patience])["maps"];
     ["SECRETS", "SECRET_PATHS", "LEARNT", "READERS", "FILES"].map(|map| maps[map].clone()).to_vec()
 }
 
@@ -144,8 +149,7 @@ fn a_job_that_makes_secret_files_without_end_loses_sight_of_none_and_takes_no_ro
     let (first, second) = (Reader::of("/bin/cat", "many"), Reader::of("/bin/cat", "after"));
     let daemon = two(&first, &second);
     let before = kept(&daemon);
-    // Each is known from an open on: to the kernel side at once, or to the agent a moment later. Together they have room for so many.
-    const ROOM: u64 = 2 * 2048;
+    // Each is known from an open on: to the kernel side at once, or to the agent a moment later.
     let script = format!(
         "mkdir made; cd made; mkdir $(seq {})
         for at in *; do echo the-secret >$at/.npmrc; read -r _ <$at/.npmrc; done 2>/dev/null
