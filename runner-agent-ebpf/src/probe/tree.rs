@@ -58,13 +58,18 @@ pub fn path_symlink(ctx: LsmContext) -> i32 {
     entry(&ctx, operation::WRITE)
 }
 
+/// `RENAME_EXCHANGE` of renameat2(2).
+const EXCHANGE: u64 = 1 << 1;
+
 /// A name is about to become another, and perhaps to replace it.
 #[lsm(hook = "path_rename")]
 pub fn path_rename(ctx: LsmContext) -> i32 {
     let Some(member) = task::current_member() else { return PASS };
     let (from, old, to, new) = (argument(&ctx, 0), argument(&ctx, 1), argument(&ctx, 2), argument(&ctx, 3));
     // First, because it is long: the verifier would go through it once for each way through what is asked below.
-    let hides = hides(&member, pointer(from, offset!(path_mnt)), old);
+    let mount = pointer(from, offset!(path_mnt));
+    // Both are on one mount. Of two that change places each gets the other's name.
+    let hides = hides(&member, mount, old) | (argument(&ctx, 4) & EXCHANGE != 0 && hides(&member, mount, new));
     let taken = guard::entry_operation(inode_at(from), old, operation::REMOVE);
     let given = guard::entry_operation(inode_at(to), new, operation::REMOVE);
     // What is done to the agent is refused where a setting isn't.

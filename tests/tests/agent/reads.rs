@@ -143,7 +143,7 @@ fn a_folder_that_was_renamed_or_mounted_elsewhere_hides_nothing_that_is_made_in_
     let reader = Reader::of("/bin/cat", "folder");
     let policy = format!(
         "version: 1\nname: strict\nmode: block\nsecrets:\n  files:\n    \
-         - {{ paths: [\"~/.aws/credentials\", \"~/.config/gh/hosts.yml\"], readers: [\"{}\"], why: deploys }}\n  \
+         - {{ paths: [\"~/.aws/credentials\", \"~/.config/gh/hosts.yml\", \"~/.config/gh/new.yml\"], readers: [\"{}\"], why: deploys }}\n  \
          on-read: {{ other-readers: block }}\n",
         reader.name()
     );
@@ -154,6 +154,7 @@ fn a_folder_that_was_renamed_or_mounted_elsewhere_hides_nothing_that_is_made_in_
         try moved cat moved/credentials
         try bound cat bound/hosts.yml
         mv moved/credentials elsewhere; try named-anew cat elsewhere
+        touch plain; \"$ACT\" footing exchange plain $HOME/.config/gh/new.yml; try exchanged cat plain
         \"$READER\" elsewhere; echo reader: $?
         umount bound
         true
@@ -165,13 +166,13 @@ fn a_folder_that_was_renamed_or_mounted_elsewhere_hides_nothing_that_is_made_in_
     assert_eq!(running.line(), "moved");
     // By a process outside, which nothing watches: what the job makes itself is looked at as it is made.
     let home = running.home().to_owned();
-    for file in ["moved/credentials", ".config/gh/hosts.yml"] {
+    for file in ["moved/credentials", ".config/gh/hosts.yml", ".config/gh/new.yml"] {
         fs::write(home.join(file), "the-secret\n").expect("the folder is there");
     }
     fs::write(home.join("go"), "\n").expect("the job waits for it");
     let run = running.wait();
     assert!(run.stdout.contains("the-secret\nreader: 0\n"), "{}{}", run.stdout, run.stderr);
-    held(&run, &["moved", "bound", "named-anew"]);
+    held(&run, &["moved", "bound", "named-anew", "exchanged"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::table::Column;
 const CEILINGS: &[(&str, u64)] = &[
     ("file_open", 350_000),
     ("process_exec", 110_000),
-    ("sys_exit", 80_000),
+    ("sys_exit", 100_000),
     ("path_link", 180_000),
     ("path_rename", 250_000),
     ("connect6", 110_000),

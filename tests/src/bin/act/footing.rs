@@ -21,6 +21,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("cut-unwritable", cut_unwritable),
     ("remove", remove),
     ("rename", rename),
+    ("exchange", exchange),
     ("replace", replace),
     ("mode", mode),
     ("owner", owner),
@@ -88,6 +89,12 @@ fn remove(arguments: &[OsString]) -> io::Result<()> {
 /// FROM TO
 fn rename(arguments: &[OsString]) -> io::Result<()> {
     fs::rename(path(arguments, 0)?, path(arguments, 1)?)
+}
+
+/// Two names for each other's files.
+fn exchange(arguments: &[OsString]) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, path(arguments, 0)?, CWD, path(arguments, 1)?, RenameFlags::EXCHANGE)?)
 }
 
 /// A new file under the path of the old.
