@@ -197,8 +197,8 @@ impl Session {
             ("{cgroup}", self.elsewhere.path().display().to_string()),
             ("{parent}", host::own_cgroup().display().to_string()),
             ("{outsider}", self.outsider.pid().to_string()),
-            ("{guards}", self.ids("map_id:")),
-            ("{link}", self.ids("link_id:")),
+            ("{guards}", self.guards()),
+            ("{link}", self.ids("link_id:").into_iter().next().unwrap_or_default()),
         ];
         known.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
@@ -211,9 +211,16 @@ impl Session {
         format!("{pins}/{}", link.unwrap_or_default())
     }
 
-    /// The first id of that kind among the agent's descriptors; of maps, one with values of eight bytes under keys of four,
-    /// and little room.
-    fn ids(&self, field: &str) -> String {
+    /// Id of the map of what jobs may not do: it has values of eight bytes under keys of four, and isn't the only one.
+    fn guards(&self) -> String {
+        let mut which = Command::new(ACT);
+        which.args(["attack", "map-named", "GUARDS"]).args(self.ids("map_id:"));
+        let said = which.output().expect("the helper can be started");
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    }
+
+    /// Ids of that kind among the agent's descriptors; of maps, those with values of eight bytes under keys of four.
+    fn ids(&self, field: &str) -> Vec<String> {
         let entries = fs::read_dir(format!("/proc/{}/fdinfo", self.running.pid())).into_iter().flatten().flatten();
         let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
         let value = |text: &str, name: &str| {
@@ -223,7 +230,7 @@ impl Session {
             let is = |name: &str, wanted: &str| value(text, name).as_deref() == Some(wanted);
             field != "map_id:" || (is("map_type:", "1") && is("key_size:", "4") && is("value_size:", "8"))
         };
-        texts.filter(wanted).find_map(|text| value(&text, field)).unwrap_or_default()
+        texts.filter(wanted).filter_map(|text| value(&text, field)).collect()
     }
 
     /// How everything stands that attempts are at.

@@ -3,7 +3,7 @@
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use crate::{Trick, parsed, returned, text};
@@ -12,6 +12,7 @@ pub const TRICKS: &[(&str, Trick)] = &[
     ("get-pin", get_pin),
     ("program-by-id", program_by_id),
     ("map-by-id", map_by_id),
+    ("map-named", map_named),
     ("link-by-id", link_by_id),
     ("detach", detach),
     ("change-map", change_map),
@@ -34,6 +35,7 @@ const OBJ_GET: i64 = 7;
 const PROG_GET_NEXT_ID: i64 = 11;
 const PROG_GET_FD_BY_ID: i64 = 13;
 const MAP_GET_FD_BY_ID: i64 = 14;
+const OBJ_GET_INFO_BY_FD: i64 = 15;
 const LINK_GET_FD_BY_ID: i64 = 30;
 const LINK_DETACH: i64 = 34;
 
@@ -107,6 +109,24 @@ fn link_by_id(arguments: &[OsString]) -> io::Result<()> {
 fn detach(arguments: &[OsString]) -> io::Result<()> {
     let link = by_id(LINK_GET_FD_BY_ID, parsed(arguments, 0)?)?;
     bpf(LINK_DETACH, &mut [link.as_raw_fd() as u64, 0, 0, 0]).map(drop)
+}
+
+/// NAME ID…: says which of these maps has that name.
+fn map_named(arguments: &[OsString]) -> io::Result<()> {
+    /// Where `bpf_map_info::name` stands, and its length (linux/bpf.h).
+    const NAME: std::ops::Range<usize> = 24..40;
+    let wanted = text(arguments, 0)?;
+    for at in 1..arguments.len() {
+        let id: u32 = parsed(arguments, at)?;
+        let map = by_id(MAP_GET_FD_BY_ID, id)?;
+        let mut info = [0_u8; NAME.end];
+        let descriptor = map.as_raw_fd() as u64 | (info.len() as u64) << 32;
+        bpf(OBJ_GET_INFO_BY_FD, &mut [descriptor, info.as_mut_ptr() as u64, 0, 0])?;
+        if info[NAME].split(|byte| *byte == 0).next() == Some(wanted.as_bytes()) {
+            return writeln!(io::stdout(), "{id}");
+        }
+    }
+    Err(io::Error::other(format!("none of these maps is {wanted}")))
 }
 
 /// ID KEY VALUE-BYTES: zeros under that key of four bytes.

@@ -29,13 +29,16 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("tcp-sendfile", "filled by sendfile", "{act} tcp sendfile {to} {port} {payload}"),
     attempt("tcp-splice", "filled from a pipe", "{act} tcp splice {to} {port} {payload}"),
     attempt("tcp-zerocopy", "filled without copying", "{act} tcp zerocopy {to} {port} {payload}"),
-    attempt("tcp-marked", "with a mark that rules of routing see", "{act} tcp marked {to} {port} {payload}"),
+    // This takes a capability that is withheld elsewhere, and so does the one after the next.
+    attempt("tcp-marked", "with a mark that rules of routing see", "{act} tcp marked {to} {port} {payload}")
+        .in_job(In::Networked),
     attempt("tcp-on-device", "bound to the device", "{act} tcp on-device {to} {port} {payload} {uplink}"),
     attempt(
         "tcp-foreign-source",
         "from an address that isn't the runner's",
         "{act} tcp transparent {to} {port} {payload} 192.0.2.99",
     )
+    .in_job(In::Networked)
     .without_payload(),
     attempt(
         "tcp-source-routed",
