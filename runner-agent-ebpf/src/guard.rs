@@ -82,15 +82,6 @@ pub fn answer_at(member: &Member, attempt: &Attempt, place: Address) -> i32 {
     if is_denied { REFUSE } else { PASS }
 }
 
-/// Tells of an attempt at a file that is over, where the path's walk has been made and its text lies in the scratch buffer: a second
-/// walk is more than the verifier of 5.10 goes through in a program that has two.
-#[inline(always)]
-pub fn tell_walked(member: &Member, attempt: &Attempt, scratch: &mut Scratch) {
-    if is_denied(member, attempt).is_some() {
-        tell_with_path(member, attempt, false, scratch);
-    }
-}
-
 /// The same for an attempt at a file that is known by its name alone.
 #[inline(always)]
 pub fn answer_named(member: &Member, attempt: &Attempt, dentry: Address) -> i32 {
@@ -108,6 +99,15 @@ pub fn answer_named(member: &Member, attempt: &Attempt, dentry: Address) -> i32 
         emit::scratch(&RING_CRITICAL, probe::GUARD, scratch, u64::from(fixed + len));
     });
     if is_denied { REFUSE } else { PASS }
+}
+
+/// Tells of an attempt at a file that is over, where the path's walk has been made and its text lies in the scratch buffer: a third
+/// walk is more than the verifier of 5.10 goes through in a program that has two.
+#[inline(always)]
+pub fn tell_walked(member: &Member, attempt: &Attempt, scratch: &mut Scratch) {
+    if is_denied(member, attempt).is_some() {
+        tell_with_path(member, attempt, false, scratch);
+    }
 }
 
 #[inline(always)]

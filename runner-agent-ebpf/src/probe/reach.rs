@@ -3,7 +3,8 @@
 //!
 //! Sees: the control files of cgroups other than the job's (hierarchy v2) and, in a blocked job, those by which processes are
 //! moved within it; guarded files, what lies in guarded folders, the kernel's settings by which it runs programs, stops or lets
-//! one take from all, its probes (tracefs), and what `/proc` has about the agent. For reading too: disks. Misses: the control files of the old hierarchies.
+//! one take from all, its probes (tracefs), and what `/proc` has about the agent. For reading too: disks. Misses: the control files
+//! of the old hierarchies.
 
 use runner_agent_common::guard::{disk_key, guarded, operation, priority};
 use runner_agent_common::map::{hash_name, part};

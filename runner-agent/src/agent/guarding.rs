@@ -3,21 +3,20 @@
 //! What is done to the agent itself is refused in every mode, because a record that the recorded can end proves nothing. The rest
 //! is the policy's choice, and refused in mode `block` alone.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use runner_agent_common::guard::{CLASSES, GuardRules, SecretPath, entry_hash, guarded, operation, secret_path};
+use runner_agent_common::guard::{GuardRules, guarded, operation};
 use runner_agent_common::map::FileKey;
 use rustix::thread::CapabilitySet;
 
 use super::exes::search_path;
 use super::footing::Stand;
-use super::run::{RunError, io_error};
+use super::run::RunError;
 use super::state::Held;
-use super::{disks, started};
-use crate::kernel::watch::{any_key, file_key};
+use super::{daemons, disks, reads, started};
+use crate::kernel::watch::any_key;
 use crate::kernel::{Kernel, LoadError};
-use crate::policy::{DirectoryEntry, EngineAccess, ExactKey, Mode, Policy};
+use crate::policy::{EngineAccess, Mode, Policy};
 
 /// Operations at the agent itself.
 const AT_THE_AGENT: [u16; 6] = [
@@ -143,122 +142,16 @@ pub(super) fn keep_out(kernel: &mut Kernel, slot: u32, folders: &[&Path]) -> Res
 /// Programs that give their caller another user's rights, by the names that distributions give them.
 const PRIVILEGE_PROGRAMS: [&str; 6] = ["sudo", "su", "pkexec", "doas", "runuser", "sudo-rs"];
 
-/// Sockets of container engines, where they are by default; the environment may name another.
-const ENGINE_SOCKETS: [&str; 9] = [
-    "/run/docker.sock",
-    "/run/podman/podman.sock",
-    "/run/containerd/containerd.sock",
-    "/run/crio/crio.sock",
-    "/run/buildkit/buildkitd.sock",
-    "/var/lib/incus/unix.socket",
-    "/var/lib/lxd/unix.socket",
-    "/var/snap/lxd/common/lxd/unix.socket",
-    "/run/libvirt/libvirt-sock",
-];
-
-/// Sockets of daemons that start programs for whoever asks, where they are by default: the service manager and what speaks for it.
-const SERVICE_SOCKETS: [&str; 4] =
-    ["/run/systemd/private", "/run/systemd/io.systemd.Manager", "/run/dbus/system_bus_socket", "/run/snapd.socket"];
-
-/// Their like below each user's folder in [`OF_USERS`].
-const SERVICE_SOCKETS_OF_USERS: [&str; 2] = ["systemd/private", "bus"];
-
-/// Where the sockets of users lie, each in a folder of his own.
-const OF_USERS: &str = "/run/user";
-
-/// Where the environment names message buses.
-const BUS_VARIABLES: [&str; 2] = ["DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"];
-
-/// Sockets by which programs are started outside of a job.
-fn service_sockets() -> Vec<PathBuf> {
-    let own = SERVICE_SOCKETS.into_iter().map(PathBuf::from);
-    let users = std::fs::read_dir(OF_USERS).into_iter().flatten().flatten();
-    let of_users = users.flat_map(|user| SERVICE_SOCKETS_OF_USERS.map(|socket| user.path().join(socket)));
-    let named = BUS_VARIABLES.iter().filter_map(|variable| std::env::var(variable).ok());
-    own.chain(of_users).chain(named.flat_map(|addresses| paths_of_bus(&addresses))).collect()
-}
-
-/// The files that addresses of a message bus name: `unix:path=/run/bus,guid=…;unix:path=…` (D-Bus specification, server addresses).
-fn paths_of_bus(addresses: &str) -> Vec<PathBuf> {
-    let unix = addresses.split(';').filter_map(|address| address.strip_prefix("unix:"));
-    unix.flat_map(|keys| keys.split(',')).filter_map(|key| key.strip_prefix("path=")).map(PathBuf::from).collect()
-}
-
 /// Arranges the guard of a job, before it is a job.
 pub(super) fn arrange(kernel: &mut Kernel, slot: u32, policy: &Policy, log: Option<&Path>) -> Result<(), RunError> {
     kernel.guard_files(slot, &of_job(policy, log))?;
     kernel.guard_files(slot, &disks::in_use())?;
     kernel.guard_files(slot, &started::by_kernel())?;
     if policy.refuses_reads() {
-        if !kernel.can_refuse_opens() {
-            return Err(io_error("refuse reads of secret files")(std::io::Error::new(
-                std::io::ErrorKind::Unsupported,
-                format!(
-                    "the policy has `secrets.on-read: {{ other-readers: block }}`, and this kernel has no hook that can refuse \
-                     an open ({}); set it to audit, and `carry: {{ after-secret-read: block }}` to hold whoever has read one",
-                    kernel.no_tracing().unwrap_or("the tracepoint tier was asked for")
-                ),
-            )));
-        }
-        if policy.secrets.classes.len() > CLASSES {
-            return Err(io_error("refuse reads of secret files")(std::io::Error::other(format!(
-                "the policy has {} entries of secret files, and at most {CLASSES} can be told apart in the kernel; join \
-                 entries with the same readers",
-                policy.secrets.classes.len()
-            ))));
-        }
-        let exact = policy.secrets.exact();
-        let keys = exact.keys.iter().copied().chain(entries(&exact.entries));
-        let paths: Vec<(SecretPath, usize)> = keys.map(|key| (key.of_job(slot), key.class)).collect();
-        kernel.set_readers(slot, &paths, &readers(policy))?;
-        for (file, class) in present(policy, &exact.directories) {
-            kernel.know(slot, file, Some(class))?;
-        }
+        reads::refuse(kernel, slot, policy)?;
     }
     kernel.set_guard(slot, rules(policy))?;
     Ok(())
-}
-
-/// Names in directories that are there now, and may be called otherwise or mounted elsewhere when a file is made in them.
-fn entries(entries: &[DirectoryEntry]) -> impl Iterator<Item = ExactKey> {
-    let mut known = HashMap::new();
-    entries.iter().filter_map(move |entry| {
-        let directory = Path::new(&entry.directory);
-        let found = known.entry(directory).or_insert_with(|| any_key(directory).filter(|_| directory.is_dir()));
-        let FileKey { inode, device, .. } = (*found)?;
-        let hash = entry_hash(inode, device, entry.name);
-        Some(ExactKey { hash, kind: secret_path::ENTRY, class: entry.class })
-    })
-}
-
-/// Files that lie where a pattern with wildcards means something.
-fn present(policy: &Policy, directories: &[String]) -> Vec<(FileKey, usize)> {
-    const MOST: usize = 4096;
-    let entries = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten().flatten();
-    let secrets = &policy.secrets;
-    let known = entries.take(MOST).filter_map(|entry| {
-        let path = entry.path();
-        let class = secrets.number_of(&secrets.classify(path.to_str()?)?.id)?;
-        Some((file_key(&path)?, class))
-    });
-    known.collect()
-}
-
-/// Programs on the PATH that own secrets by what they are, with the classes.
-fn readers(policy: &Policy) -> Vec<(FileKey, u64)> {
-    let mut found = Vec::new();
-    for entry in search_path().iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten().flatten() {
-        // What runs is the file at the end of all links, and that is what is judged.
-        let Ok(path) = entry.path().canonicalize() else { continue };
-        let Some(text) = path.to_str() else { continue };
-        let classes = policy.secrets.readable_by(text, &[text.to_owned()]);
-        if classes != 0
-            && let Some(file) = file_key(&path)
-        {
-            found.push((file, classes));
-        }
-    }
-    found
 }
 
 /// What of a job nobody but its agent may change.
@@ -302,13 +195,7 @@ pub(super) fn footing(runtime: &Path, pins: Option<&Path>) -> Vec<(FileKey, u32)
             add(&directory.join(name), guarded::PRIVILEGE);
         }
     }
-    let engine = std::env::var("DOCKER_HOST").ok().and_then(|host| Some(host.strip_prefix("unix://")?.to_owned()));
-    for socket in ENGINE_SOCKETS.into_iter().chain(engine.as_deref()) {
-        add(Path::new(socket), guarded::ENGINE);
-    }
-    for socket in service_sockets() {
-        add(&socket, guarded::SERVICES);
-    }
+    files.extend(daemons::sockets());
     files
 }
 
@@ -377,12 +264,6 @@ mod tests {
         );
         assert_eq!(unkept(&policy, |_| false).len(), 2);
         assert!(unkept(&Policy { mode: Mode::Audit, ..policy }, |_| false).is_empty());
-    }
-
-    #[test]
-    fn a_bus_is_where_its_address_says() {
-        let paths = paths_of_bus("unix:path=/run/one,guid=0;tcp:host=two;unix:abstract=three;unix:path=/run/four");
-        assert_eq!(paths, ["/run/one", "/run/four"].map(PathBuf::from));
     }
 
     #[test]
