@@ -109,7 +109,7 @@ pub mod agent {
     pub const NAME: u32 = 2;
 }
 
-/// What is told and denied of a job's operations, by its slot: one bit an operation, `1 << operation`.
+/// What is told and denied of a job's operations, by its slot: one bit an operation, `1 << operation`; and what is withheld.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct GuardRules {
@@ -117,7 +117,23 @@ pub struct GuardRules {
     pub tells: u32,
     /// Denied, where a hook can deny.
     pub denies: u32,
+    /// Capabilities that the job doesn't have: `1 << number`, some of [`WITHHOLDABLE`].
+    pub withholds: u64,
 }
+
+/// Capabilities that a job can be withheld, `1 << number` (linux/capability.h). The kernel side looks at no other.
+pub const WITHHOLDABLE: u64 = {
+    const LINUX_IMMUTABLE: u64 = 1 << 9;
+    const NET_ADMIN: u64 = 1 << 12;
+    const SYS_MODULE: u64 = 1 << 16;
+    const SYS_RAWIO: u64 = 1 << 17;
+    const SYS_PTRACE: u64 = 1 << 19;
+    const SYS_BOOT: u64 = 1 << 22;
+    const SYS_TIME: u64 = 1 << 25;
+    const PERFMON: u64 = 1 << 38;
+    const BPF: u64 = 1 << 39;
+    LINUX_IMMUTABLE | NET_ADMIN | SYS_MODULE | SYS_RAWIO | SYS_PTRACE | SYS_BOOT | SYS_TIME | PERFMON | BPF
+};
 
 /// Bits of a guarded file, values of the map by [`crate::map::FileKey`].
 pub mod guarded {

@@ -143,6 +143,8 @@ pub struct Offsets {
     pub nsproxy_net_ns: u32,
     /// `net::ns.inum`.
     pub net_inum: u32,
+    /// `user_namespace::level`.
+    pub user_namespace_level: u32,
     /// `cgroup::kn`.
     pub cgroup_kn: u32,
     /// `cgroup::root`.

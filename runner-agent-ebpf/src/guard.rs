@@ -59,7 +59,7 @@ impl Attempt {
 #[inline(always)]
 pub fn rules_of(job: u32) -> GuardRules {
     // SAFETY: the value is copied at once; user space replaces it whole.
-    unsafe { GUARDS.get(job) }.copied().unwrap_or(GuardRules { tells: 0, denies: 0 })
+    unsafe { GUARDS.get(job) }.copied().unwrap_or(GuardRules::default())
 }
 
 /// Tells of an attempt, and says what becomes of it.

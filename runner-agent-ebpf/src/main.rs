@@ -46,6 +46,7 @@ mod probe {
     //! One family of hooks per file.
     mod answer;
     mod attempt;
+    mod capability;
     mod cgroup;
     mod connect;
     mod kernel_access;

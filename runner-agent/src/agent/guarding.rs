@@ -34,7 +34,7 @@ const AT_THE_RUNNER: [u16; 5] =
 
 /// What is told and denied under a policy.
 pub(super) fn rules(policy: &Policy) -> GuardRules {
-    let mut rules = GuardRules { tells: bit(operation::NAMESPACE), denies: 0 };
+    let mut rules = GuardRules { tells: bit(operation::NAMESPACE), denies: 0, withholds: withheld(policy).bits() };
     for operation in AT_THE_AGENT {
         rules.tells |= bit(operation);
         rules.denies |= bit(operation);
@@ -93,7 +93,8 @@ pub(super) fn unkept(policy: &Policy, can_refuse: impl Fn(&str) -> bool) -> Vec<
     unkept.map(|(key, _, _, what)| format!("guard.{key}: {what} is told, and can't be refused on this tier")).collect()
 }
 
-/// Capabilities that a blocked job's command begins without, for good: on every tier, and for root.
+/// Capabilities that a blocked job is withheld, root too. A command that the agent starts begins without them, on every tier; where a
+/// hook can refuse, so is whoever else is the job's.
 pub(super) fn withheld(policy: &Policy) -> CapabilitySet {
     let mut withheld = CapabilitySet::empty();
     if policy.mode == Mode::Audit {
@@ -224,6 +225,8 @@ pub(super) fn repair(kernel: &mut Kernel, slot: u32, rules: GuardRules) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use runner_agent_common::guard::WITHHOLDABLE;
+
     use super::*;
     use crate::policy::{Access, GuardPolicy, SecretPolicy};
 
@@ -273,7 +276,7 @@ mod tests {
             let policy = Policy { mode, guard, ..Policy::default() };
             let rules = rules(&policy);
             let has = |bits: u32| bits & bit(operation::NETWORK) != 0;
-            (has(rules.tells), has(rules.denies), withheld(&policy).contains(CapabilitySet::NET_ADMIN))
+            (has(rules.tells), has(rules.denies), rules.withholds & 1 << 12 != 0)
         };
         assert_eq!(GuardPolicy::default().network, Access::Deny);
         assert_eq!(with(Mode::Block, Access::Deny), (true, true, true));
@@ -283,7 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_side_looks_at_every_capability_that_a_policy_can_withhold() {
+        let guard = GuardPolicy {
+            bpf: Access::Deny,
+            modules: Access::Deny,
+            trace: Access::Deny,
+            network: Access::Deny,
+            ..GuardPolicy::default()
+        };
+        let most = rules(&Policy { mode: Mode::Block, guard, ..Policy::default() }).withholds;
+        assert_eq!(most, WITHHOLDABLE);
+    }
+
+    #[test]
     fn an_audited_job_keeps_every_capability() {
-        assert!(withheld(&Policy::default()).is_empty());
+        assert_eq!(rules(&Policy::default()).withholds, 0);
     }
 }

@@ -73,7 +73,7 @@ pub(super) const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
 pub(super) const FOUNDATION: usize = 0;
 
 /// How many there are.
-const COUNT: usize = 36;
+const COUNT: usize = 37;
 
 /// Every hook.
 pub static HOOKS: [Hook; COUNT] = [
@@ -194,10 +194,19 @@ pub static HOOKS: [Hook; COUNT] = [
         When::Always,
         "changes of the machine's network are told by system calls alone, and refused by a capability alone",
     ),
+    hook(
+        CAPABILITIES,
+        "security_capable",
+        When::Always,
+        "capabilities are withheld from a command that `run` starts, and not from what a daemon's job runs",
+    ),
 ];
 
 /// The hook that sees sockets made. Where it can't refuse, their makers are ended when the system call returns.
 pub(super) const SOCKETS: &str = "socket_post_create";
+
+/// The hook that says nothing and only refuses.
+const CAPABILITIES: &str = "capable";
 
 /// Ways to stand before a function, the ones that can refuse first.
 pub(super) const WAYS: [Way; 3] = [Way::ModifyReturn, Way::Lsm, Way::Entry];
@@ -236,7 +245,9 @@ impl Functions {
             _ if self.only.is_some_and(|only| only != way) => Err("another way was asked for".to_owned()),
             Way::Lsm if !self.has_bpf_lsm => Err("bpf is not among the kernel's security modules".to_owned()),
             Way::Lsm => self.by_lsm[index].ok_or_else(|| "this kernel has no such LSM hook".to_owned()),
-            Way::Entry if HOOKS[index].program == SOCKETS => Err("it could not refuse there".to_owned()),
+            Way::Entry if [SOCKETS, CAPABILITIES].contains(&HOOKS[index].program) => {
+                Err("it could not refuse there".to_owned())
+            }
             Way::ModifyReturn | Way::Entry => {
                 self.direct[index].ok_or_else(|| format!("this kernel has no {}", HOOKS[index].function))
             }

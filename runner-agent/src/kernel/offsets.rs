@@ -80,6 +80,7 @@ pub fn find(btf: &Btf, job_cgroup_level: u32) -> Result<Offsets, LoadError> {
         mnt_namespace_inum: finder.field("mnt_namespace", &["ns.inum"]),
         nsproxy_net_ns: finder.field("nsproxy", &["net_ns"]),
         net_inum: finder.field("net", &["ns.inum"]),
+        user_namespace_level: finder.field("user_namespace", &["level"]),
         cgroup_kn: finder.field("cgroup", &["kn"]),
         cgroup_root: finder.field("cgroup", &["root"]),
         kernfs_id: finder.field("kernfs_node", &["id"]),

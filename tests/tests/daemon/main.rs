@@ -1,5 +1,6 @@
 //! The daemon and its jobs, end to end: what holds for a job from its beginning to its worker's end, whoever asks for what.
 
+mod capabilities;
 mod end;
 mod faults;
 mod figures;
