@@ -242,7 +242,8 @@ fn of_the_shipped_classes_a_secret_is_refused_to_cat_and_read_by_the_program_tha
     // In a folder of its own: a machine may have the real one.
     let reader = Reader::at("/bin/cat", Path::new("/usr/local/lib/e2e-reader-shipped/aws"));
     let folder = reader.0.parent().expect("a program lies in a folder").to_owned();
-    let run = shell("cat ~/.aws/credentials; echo cat: $?; aws ~/.aws/credentials; echo aws: $?")
+    // The agent speaks on the standard error stream too, and cat(1) writes its message there in pieces.
+    let run = shell("cat ~/.aws/credentials 2>&1; echo cat: $?; aws ~/.aws/credentials; echo aws: $?")
         .policy(
             "version: 1\nname: strict\nmode: block\ninclude: [presets/secrets]\n\
              secrets: { on-read: { other-readers: block } }\n",
@@ -252,9 +253,9 @@ fn of_the_shipped_classes_a_secret_is_refused_to_cat_and_read_by_the_program_tha
         .run();
     drop(reader);
     let _ = fs::remove_dir(folder);
-    assert_eq!(run.stdout, "cat: 1\nthe-secret\naws: 0\n", "{}", run.stderr);
     let secret = run.path(".aws/credentials");
-    assert!(run.stderr.contains(&format!("cat: {secret}: Operation not permitted\n")), "{}", run.stderr);
+    let said = format!("cat: {secret}: Operation not permitted\ncat: 1\nthe-secret\naws: 0\n");
+    assert_eq!(run.stdout, said, "{}", run.stderr);
     let verdicts: Vec<&str> = run.log.files(&secret).into_iter().map(|line| line.text("verdict")).collect();
     assert_eq!(verdicts, ["blocked", "allowed"]);
 }
