@@ -75,6 +75,7 @@ const SPARE: Room = Room {
     secret_paths: 1024,
     carries: true,
     refuses_reads: false,
+    takes_workers: true,
     audits: true,
 };
 

@@ -47,7 +47,7 @@ pub struct BlockTrial {
 /// `scratch` is an existing directory; the check makes one of its own in it.
 pub fn try_to_arm(options: &LoadOptions, scratch: &Path) -> Result<Trial, LoadError> {
     let hierarchy = Hierarchy::find()?;
-    let room = Room { refuses_reads: true, ..Room::default() };
+    let room = Room { refuses_reads: true, takes_workers: true, ..Room::default() };
     let mut kernel = Kernel::load(options, hierarchy.job_level(), room, None)?;
     kernel.watch(0, &canary())?;
     kernel.attach(None)?;

@@ -13,6 +13,8 @@ pub(super) enum When {
     Always,
     /// Where a policy has reads of secret files refused; each read of every file on the machine pays for it.
     ReadsRefused,
+    /// Where jobs are of processes that somebody else started; each check of a capability on the machine pays for it.
+    WorkersTaken,
     /// For every job, on kernels that have the function: others ask one that has a hook of its own.
     WhereThereIs,
 }
@@ -197,7 +199,7 @@ pub static HOOKS: [Hook; COUNT] = [
     hook(
         CAPABILITIES,
         "security_capable",
-        When::Always,
+        When::WorkersTaken,
         "capabilities are withheld from a command that `run` starts, and not from what a daemon's job runs",
     ),
 ];

@@ -33,6 +33,8 @@ pub struct Room {
     pub carries: bool,
     /// Whether some job's reads of secret files are refused.
     pub refuses_reads: bool,
+    /// Whether jobs are of processes that somebody else started.
+    pub takes_workers: bool,
     /// Whether some job is audited where others are blocked.
     pub audits: bool,
 }

@@ -127,7 +127,7 @@ impl Loading<'_> {
         let started = Instant::now();
         let descriptors = traced::descriptors(&ebpf).map_err(|error| map_error("of the object", "share", &error))?;
         let traced = std::thread::scope(|scope| {
-            let traced = scope.spawn(|| Traced::load(OBJECT, &descriptors, tier, functions, room.refuses_reads));
+            let traced = scope.spawn(|| Traced::load(OBJECT, &descriptors, tier, functions, *room));
             programs::load(&mut ebpf, *room)?;
             traced.join().unwrap_or_else(|_| Err(LoadError::Object("the loader panicked".into())))
         })?;

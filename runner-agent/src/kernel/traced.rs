@@ -11,6 +11,7 @@ use tracing_loader::{Loaded, MapHandle, Object, Place, Preemption, Program, Way}
 
 use super::LoadError;
 use super::hooks::{self, FOUNDATION, Functions, HOOKS, HookState, WAYS, When};
+use super::jobs::Room;
 use super::support;
 use super::tier::Tier;
 
@@ -45,12 +46,15 @@ impl Traced {
         maps: &[(String, OwnedFd)],
         tier: Tier,
         functions: &Functions,
-        reads_refused: bool,
+        room: Room,
     ) -> Result<Self, LoadError> {
         let handles: Vec<_> = maps.iter().map(|(name, map)| MapHandle { name, map: map.as_fd() }).collect();
         let object = Object::with_maps(object, &handles).map_err(|error| LoadError::Object(Box::new(error)))?;
-        let is_wanted =
-            |index: &usize| functions.needs(*index) && (reads_refused || HOOKS[*index].when != When::ReadsRefused);
+        let is_wanted = |index: &usize| match HOOKS[*index].when {
+            When::ReadsRefused => room.refuses_reads,
+            When::WorkersTaken => room.takes_workers,
+            When::Always | When::WhereThereIs => functions.needs(*index),
+        };
         std::thread::scope(|scope| {
             let object = &object;
             let for_tracepoints = functions.preemption.filter(|_| tracepoints_preempt());
