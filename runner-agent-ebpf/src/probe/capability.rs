@@ -5,6 +5,8 @@
 //! Misses: capabilities in user namespaces of the job's own, which are worth nothing outside. Processes of the runner, where all of it
 //! is in scope, lose none.
 //!
+//! Loaded by a daemon alone: a command of `run` begins without what it would refuse.
+//!
 //! It tells nothing, as the kernel tells nothing of a capability that was never there: the kernel asks for many that it can do without.
 
 use aya_ebpf::macros::lsm;
