@@ -211,7 +211,7 @@ impl Session {
         format!("{pins}/{}", link.unwrap_or_default())
     }
 
-    /// Id of the map of what jobs may not do: it has values of eight bytes under keys of four, and isn't the only one.
+    /// Id of the map of what jobs may not do.
     fn guards(&self) -> String {
         let mut which = Command::new(ACT);
         which.args(["attack", "map-named", "GUARDS"]).args(self.ids("map_id:"));
@@ -219,18 +219,13 @@ impl Session {
         String::from_utf8_lossy(&said.stdout).trim().to_owned()
     }
 
-    /// Ids of that kind among the agent's descriptors; of maps, those with values of eight bytes under keys of four.
+    /// Ids of that kind among the agent's descriptors.
     fn ids(&self, field: &str) -> Vec<String> {
         let entries = fs::read_dir(format!("/proc/{}/fdinfo", self.running.pid())).into_iter().flatten().flatten();
         let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
-        let value = |text: &str, name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
-        };
-        let wanted = |text: &String| {
-            let is = |name: &str, wanted: &str| value(text, name).as_deref() == Some(wanted);
-            field != "map_id:" || (is("map_type:", "1") && is("key_size:", "4") && is("value_size:", "8"))
-        };
-        texts.filter(wanted).filter_map(|text| value(&text, field)).collect()
+        let value =
+            |text: String| text.lines().find_map(|line| line.strip_prefix(field)).map(|value| value.trim().to_owned());
+        texts.filter_map(value).collect()
     }
 
     /// How everything stands that attempts are at.

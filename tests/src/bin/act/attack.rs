@@ -111,28 +111,38 @@ fn detach(arguments: &[OsString]) -> io::Result<()> {
     bpf(LINK_DETACH, &mut [link.as_raw_fd() as u64, 0, 0, 0]).map(drop)
 }
 
+/// Beginning of `bpf_map_info` (linux/bpf.h): numbers of four bytes, and a name.
+const MAP_INFO: usize = 40;
+const MAP_VALUE_SIZE: std::ops::Range<usize> = 12..16;
+const MAP_NAME: std::ops::Range<usize> = 24..40;
+
+/// What the kernel says of that map.
+fn map_info(map: &OwnedFd) -> io::Result<[u8; MAP_INFO]> {
+    let mut info = [0_u8; MAP_INFO];
+    let descriptor = map.as_raw_fd() as u64 | (info.len() as u64) << 32;
+    bpf(OBJ_GET_INFO_BY_FD, &mut [descriptor, info.as_mut_ptr() as u64, 0, 0])?;
+    Ok(info)
+}
+
 /// NAME ID…: says which of these maps has that name.
 fn map_named(arguments: &[OsString]) -> io::Result<()> {
-    /// Where `bpf_map_info::name` stands, and its length (linux/bpf.h).
-    const NAME: std::ops::Range<usize> = 24..40;
     let wanted = text(arguments, 0)?;
     for at in 1..arguments.len() {
         let id: u32 = parsed(arguments, at)?;
-        let map = by_id(MAP_GET_FD_BY_ID, id)?;
-        let mut info = [0_u8; NAME.end];
-        let descriptor = map.as_raw_fd() as u64 | (info.len() as u64) << 32;
-        bpf(OBJ_GET_INFO_BY_FD, &mut [descriptor, info.as_mut_ptr() as u64, 0, 0])?;
-        if info[NAME].split(|byte| *byte == 0).next() == Some(wanted.as_bytes()) {
+        let info = map_info(&by_id(MAP_GET_FD_BY_ID, id)?)?;
+        if info[MAP_NAME].split(|byte| *byte == 0).next() == Some(wanted.as_bytes()) {
             return writeln!(io::stdout(), "{id}");
         }
     }
     Err(io::Error::other(format!("none of these maps is {wanted}")))
 }
 
-/// ID KEY VALUE-BYTES: zeros under that key of four bytes.
+/// ID KEY: zeros under that key of four bytes.
 fn change_map(arguments: &[OsString]) -> io::Result<()> {
     let map = by_id(MAP_GET_FD_BY_ID, parsed(arguments, 0)?)?;
-    let (key, value) = (parsed::<u32>(arguments, 1)?, vec![0_u8; parsed(arguments, 2)?]);
+    let key = parsed::<u32>(arguments, 1)?;
+    let size = map_info(&map)?[MAP_VALUE_SIZE].try_into().map_err(io::Error::other)?;
+    let value = vec![0_u8; u32::from_ne_bytes(size) as usize];
     let mut attributes = [map.as_raw_fd() as u64, &raw const key as u64, value.as_ptr() as u64, 0];
     bpf(MAP_UPDATE_ELEM, &mut attributes).map(drop)
 }

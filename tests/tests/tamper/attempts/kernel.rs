@@ -15,7 +15,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     kernel("bpf_detach", "bpf(2): a hook of the agent's, let go", "exec {act} attack detach {link}")
         .told(DISARMED)
         .fatal(),
-    kernel("bpf_change", "bpf(2): what is denied, emptied", "exec {act} attack change-map {guards} 1 8").told(REPAIRED),
+    kernel("bpf_change", "bpf(2): what is denied, emptied", "exec {act} attack change-map {guards} 1").told(REPAIRED),
     kernel("clock", "clock_settime(2)", "exec {act} attack set-clock 0").always(Denied),
     kernel("clock_of_day", "settimeofday(2)", "exec {act} attack set-time-of-day 0").always(Denied),
     kernel("clock_adjust", "clock_adjtime(2)", "exec {act} attack adjust-clock none").always(Denied),
