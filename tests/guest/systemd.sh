@@ -48,7 +48,7 @@ say "$(installed), $(enabled)"
 sed -i "s/^#owner: .*/owner: $runner/" /etc/runner-agent/config.yml
 
 # An emulated processor takes half a minute to verify what is loaded, and the hooks wait five seconds. Nothing else is changed.
-patient_hooks() { sed -i 's/--deadline 5/--deadline 240/' /usr/lib/runner-agent/hooks/*.sh; }
+patient_hooks() { sed -i 's/--deadline [0-9]*/--deadline 240/' /usr/lib/runner-agent/hooks/*.sh; }
 patient_hooks
 mkdir -p /etc/systemd/system/$unit.d
 printf '[Service]\nTimeoutStartSec=5min\n' >/etc/systemd/system/$unit.d/slow.conf

@@ -7,15 +7,15 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-use crate::host;
 use crate::log::Log;
+use crate::{binary, host};
 
 /// How long any job of a test may take.
 const WITHIN: Duration = Duration::from_secs(150);
@@ -32,6 +32,13 @@ const HOOKS: &str = "RUNNER_AGENT_TEST_HOOKS";
 /// The tier that agents of tests are to load, if one was asked for.
 pub fn tier() -> Option<String> {
     std::env::var(TIER).ok()
+}
+
+/// Whether the agent can refuse an open of a file here: whether its tracing tier loads. Found out once.
+pub fn can_refuse(beside: &str) -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    let tracing = || Job::new(binary::agent(beside), ["true"]).option("--tier").option("tracing").without_log();
+    *CAN.get_or_init(|| tracing().run().status.success())
 }
 
 /// A job to run.

@@ -61,6 +61,22 @@ macro_rules! needs {
     };
 }
 
+/// Ends the test, told as one that could not run, where the agent refuses no open of a file; `beside` is a program of the tests', as
+/// [`crate::binary::agent`] takes it.
+#[macro_export]
+macro_rules! needs_tracing {
+    ($beside:expr) => {
+        $crate::needs!(
+            $crate::job::tier().is_none_or(|tier| tier == "tracing"),
+            "the tracepoint tier was asked for, which refuses no open"
+        );
+        if !$crate::job::can_refuse($beside) {
+            $crate::report::needs_guest($crate::test_name!(), "this kernel loads no TRACING programs");
+            return;
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

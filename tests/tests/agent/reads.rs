@@ -7,15 +7,9 @@ use std::path::Path;
 use std::process::Command;
 
 use end_to_end::host::can;
-use end_to_end::job::tier;
-use end_to_end::{Helper, Job, Reader, Run, needs, report, test_name};
+use end_to_end::{Helper, Job, Reader, Run, needs_tracing};
 
 use crate::{ACT, shell};
-
-/// Whether this kernel can refuse an open.
-fn can_refuse() -> bool {
-    shell("true").option("--tier").option("tracing").without_log().run().status.success()
-}
 
 /// A job whose policy refuses reads.
 fn refusing(reader: &Reader, script: &str) -> Job {
@@ -46,16 +40,6 @@ fn held(run: &Run, ways: &[&str]) {
     assert!(!run.log.finding_ids().is_empty());
 }
 
-macro_rules! needs_tracing {
-    () => {
-        needs!(tier().is_none_or(|tier| tier == "tracing"), "the tracepoint tier was asked for, which refuses no open");
-        if !can_refuse() {
-            report::needs_guest(test_name!(), "this kernel loads no TRACING programs");
-            return;
-        }
-    };
-}
-
 /// Says of a command whether it was refused: it failed with EPERM, and nothing of the secret came out. One that failed
 /// otherwise proves nothing.
 const TRY: &str = r#"
@@ -83,7 +67,7 @@ const TRICKS: [&str; 12] = [
 
 #[test]
 fn every_way_to_a_secret_is_refused_and_its_reader_passes() {
-    needs_tracing!();
+    needs_tracing!(ACT);
     let reader = Reader::of("/bin/cat", "ways");
     let tricks = TRICKS.map(|trick| format!("try {trick} $ACT open {trick} $S $HOME/desk")).join("\n");
     // Not every kernel has them.
@@ -115,7 +99,7 @@ fn every_way_to_a_secret_is_refused_and_its_reader_passes() {
 
 #[test]
 fn files_that_are_made_later_are_refused_from_the_first_read_on_and_those_of_a_wildcard_soon_after() {
-    needs_tracing!();
+    needs_tracing!(ACT);
     let reader = Reader::of("/bin/cat", "later");
     // What a wildcard says is found by the agent, at an open: how many it takes is a matter of milliseconds.
     let script = format!(
@@ -139,7 +123,7 @@ fn files_that_are_made_later_are_refused_from_the_first_read_on_and_those_of_a_w
 
 #[test]
 fn a_folder_that_was_renamed_or_mounted_elsewhere_hides_nothing_that_is_made_in_it_later() {
-    needs_tracing!();
+    needs_tracing!(ACT);
     let reader = Reader::of("/bin/cat", "folder");
     let policy = format!(
         "version: 1\nname: strict\nmode: block\nsecrets:\n  files:\n    \
@@ -177,7 +161,7 @@ fn a_folder_that_was_renamed_or_mounted_elsewhere_hides_nothing_that_is_made_in_
 
 #[test]
 fn a_program_that_was_mounted_over_a_readers_name_in_a_namespace_of_its_own_reads_nothing() {
-    needs_tracing!();
+    needs_tracing!(ACT);
     // Not on the path: by its name alone, as one that is installed later.
     let folder = Path::new("/usr/local/lib/e2e-reader-named");
     let reader = Reader::at("/bin/bash", &folder.join("e2e-reader-named"));
@@ -205,7 +189,7 @@ fn a_program_that_was_mounted_over_a_readers_name_in_a_namespace_of_its_own_read
 
 #[test]
 fn a_descriptor_that_its_reader_has_opened_gives_nothing_to_another() {
-    needs_tracing!();
+    needs_tracing!(ACT);
     // The reader opens, and hands the descriptor to the program that it becomes, or to who calls at its socket.
     let reader = Reader::of(ACT, "handed");
     let script = format!(
@@ -238,7 +222,7 @@ fn a_descriptor_that_its_reader_has_opened_gives_nothing_to_another() {
 
 #[test]
 fn of_the_shipped_classes_a_secret_is_refused_to_cat_and_read_by_the_program_that_its_class_names() {
-    needs_tracing!();
+    needs_tracing!(ACT);
     // In a folder of its own: a machine may have the real one.
     let reader = Reader::at("/bin/cat", Path::new("/usr/local/lib/e2e-reader-shipped/aws"));
     let folder = reader.0.parent().expect("a program lies in a folder").to_owned();
@@ -262,7 +246,7 @@ fn of_the_shipped_classes_a_secret_is_refused_to_cat_and_read_by_the_program_tha
 
 #[test]
 fn environment_and_memory_of_processes_outside_the_job_are_refused() {
-    needs_tracing!();
+    needs_tracing!(ACT);
     let reader = Reader::of("/bin/cat", "outside");
     let outside = std::process::id();
     // As the runner's worker is of its jobs' user: of one user and one group without capabilities, of whom the kernel alone would

@@ -5,30 +5,13 @@ use std::fs;
 use std::process::Child;
 use std::time::Duration;
 
-use end_to_end::job::tier;
-use end_to_end::{Daemon, Job, Reader, binary, host, needs, report, test_name, wait_until};
+use end_to_end::{Daemon, Reader, host, needs_tracing, wait_until};
 use serde_json::Value;
 
 use crate::{ACT, daemon};
 
-macro_rules! needs_tracing {
-    () => {
-        needs!(tier().is_none_or(|tier| tier == "tracing"), "the tracepoint tier was asked for, which refuses no open");
-        if !can_refuse() {
-            report::needs_guest(test_name!(), "this kernel loads no TRACING programs");
-            return;
-        }
-    };
-}
-
 /// How many files that a job makes can be known: to the kernel side, and as many again to the agent.
 const ROOM: u64 = 2 * 2048;
-
-/// Whether this kernel can refuse an open.
-fn can_refuse() -> bool {
-    let job = Job::new(binary::agent(ACT), ["true"]).option("--tier").option("tracing");
-    job.without_log().run().status.success()
-}
 
 /// Says of a command whether it was refused.
 const TRY: &str = "try() { way=$1; shift; out=$(\"$@\" 2>&1); case $out in *the-secret*) echo \"$way: read\";; \
@@ -110,7 +93,7 @@ fn kept(daemon: &Daemon) -> Vec<Value> {
 
 #[test]
 fn jobs_at_once_have_secrets_and_readers_of_their_own() {
-    needs_tracing!();
+    needs_tracing!(ACT);
     let (first, second) = (Reader::of("/bin/cat", "one"), Reader::of("/bin/cat", "two"));
     let daemon = two(&first, &second);
     let before = kept(&daemon);
@@ -145,7 +128,7 @@ fn jobs_at_once_have_secrets_and_readers_of_their_own() {
 
 #[test]
 fn a_job_that_makes_secret_files_without_end_loses_sight_of_none_and_takes_no_room_of_others() {
-    needs_tracing!();
+    needs_tracing!(ACT);
     let (first, second) = (Reader::of("/bin/cat", "many"), Reader::of("/bin/cat", "after"));
     let daemon = two(&first, &second);
     let before = kept(&daemon);
