@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::detect::{device_name, socket_name};
+use runner_agent_common::guard::operation;
+use runner_agent_common::record::ProcessKey;
+
+use crate::detect::{attempt_in_words, device_name, socket_name};
+use crate::event::{Attempt, EngineRequest};
 use crate::policy::Severity;
 use crate::report::style::Style;
 use crate::sink::wire::read::Entry;
@@ -76,25 +80,29 @@ pub(super) fn what(entry: &Entry, style: Style) -> String {
     }
 }
 
-/// What was tried against the agent, the runner or the kernel.
+/// What was tried against the agent, the runner or the kernel; what only a later version knows, by its name.
 fn attempt(entry: &Entry) -> String {
-    let what = text(entry, "operation");
-    let at = match (entry.text("path"), entry.number("target")) {
-        ("", None) => String::new(),
-        ("", Some(pid)) => format!(" at pid {pid}"),
-        (path, _) => format!(" at {}", printable(path)),
-    };
-    if !entry.text("request").is_empty() {
-        let asks: Vec<_> = entry.texts("asks").map(|ask| printable(ask)).collect();
-        return format!(
-            "asked a container engine for {} ({}): {}",
-            asks.join(", "),
-            text(entry, "request"),
-            text(entry, "verdict")
-        );
+    match logged_attempt(entry) {
+        Some(attempt) => printable(&attempt_in_words(&attempt)).into_owned(),
+        None => format!("tried {}: {}", text(entry, "operation"), text(entry, "verdict")),
     }
-    let failed = if entry.is("failed") { ", and failed" } else { "" };
-    format!("tried {what}{at}{failed}: {}", text(entry, "verdict"))
+}
+
+/// The attempt that the line is about.
+fn logged_attempt(entry: &Entry) -> Option<Attempt> {
+    let operation = operation::NAMES.iter().position(|name| *name == entry.text("operation"))?;
+    let written = |name: &str| Some(entry.text(name)).filter(|text| !text.is_empty());
+    let target = entry.number("target").and_then(|tgid| u32::try_from(tgid).ok());
+    Some(Attempt {
+        operation: operation as u16,
+        target: target.map(|tgid| ProcessKey { tgid, ..ProcessKey::default() }),
+        detail: entry.number("detail").unwrap_or_default(),
+        path: written("path").map(Into::into),
+        failed: entry.is("failed"),
+        request: written("request")
+            .map(|name| EngineRequest { name: name.into(), asks: entry.texts("asks").map(Into::into).collect() }),
+        verdict: entry.text("verdict").parse().ok()?,
+    })
 }
 
 /// Lines that stand below a line: what a finding stands on, and what would allow it.
@@ -273,6 +281,20 @@ mod tests {
     fn a_kind_of_a_later_version_is_shown_as_it_stands() {
         let line = r#"{"kind":"teleport","seq":1}"#;
         assert_eq!(said(line), line);
+    }
+
+    #[test]
+    fn an_attempt_is_told_as_its_finding_tells_it_or_by_the_name_that_a_later_version_gave_it() {
+        let line = |operation: &str| {
+            format!(
+                "{{\"kind\":\"attempt\",\"operation\":\"{operation}\",\"path\":\"/run/\\u001b[2Jbus\",\"verdict\":\"blocked\"}}"
+            )
+        };
+        let known = "was kept from connecting to /run/\\u{1b}[2Jbus, by which programs are started outside the job";
+        assert_eq!(said(&line("services")), known);
+        assert_eq!(said(&line("levitate")), "tried levitate: blocked");
+        let asked = r#"{"kind":"attempt","operation":"engine-request","request":"POST /containers/create","asks":["privileged"],"verdict":"audited"}"#;
+        assert_eq!(said(asked), "is seen asking a container engine for privileged (POST /containers/create)");
     }
 
     #[test]

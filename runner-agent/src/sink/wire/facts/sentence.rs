@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::super::{Exit, exit_of};
-use crate::event::{Activity, Attempt, DnsMessage, Event, Process};
+use crate::detect::attempt_in_words;
+use crate::event::{Activity, DnsMessage, Event};
 use crate::notice::{AgentState, Content, Notice};
 use crate::text::printable;
 
@@ -97,7 +98,7 @@ fn of_event(event: &Event, text: &mut String) {
             let _ = write!(text, "was moved to cgroup {to} by {}", by.tgid);
         }
         Activity::Dns(message) => of_dns(message, text),
-        Activity::Attempt(attempt) => of_attempt(attempt, who, text),
+        Activity::Attempt(attempt) => text.push_str(&attempt_in_words(attempt)),
     }
 }
 
@@ -110,20 +111,6 @@ fn of_dns(message: &DnsMessage, text: &mut String) {
     if let Some(decided) = decided {
         let _ = write!(text, ", {}", decided.verdict);
     }
-}
-
-fn of_attempt(attempt: &Attempt, who: Option<&Process>, text: &mut String) {
-    let _ = write!(text, "attempted {}", attempt.name());
-    if let Some(target) = attempt.target.filter(|target| Some(*target) != who.map(|process| process.key)) {
-        let _ = write!(text, " at process {}", target.tgid);
-    }
-    if let Some(path) = &attempt.path {
-        let _ = write!(text, " at {path}");
-    }
-    if let Some(request) = &attempt.request {
-        let _ = write!(text, " {}", request.name);
-    }
-    let _ = write!(text, ": {}", attempt.verdict);
 }
 
 /// As much of a command as a sentence takes.
