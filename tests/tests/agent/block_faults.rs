@@ -107,12 +107,15 @@ fn rules_hold_when_the_agent_is_killed_and_open_connections_live_on() {
     let mut running = waiting.start();
     assert_eq!(running.line(), "half");
     running.signal(Signal::KILL);
-    let _left = Left { pins: pins_of(running.pid(), &bpf), bpf, _cgroup: Cgroup::adopt(cgroup_of_job(running.pid())) };
+    let left = Left { pins: pins_of(running.pid(), &bpf), bpf, _cgroup: Cgroup::adopt(cgroup_of_job(running.pid())) };
     assert_eq!(running.line(), "open 5000 0 closed 0 5000");
     assert_eq!(running.line(), "echo", "the connection that was open lives on");
     nobody_came(&closed);
-    let (status, _home) = running.end();
+    let (status, home) = running.end();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    // Its mount before the job's home, in which it is.
+    drop(left);
+    drop(home);
 }
 
 #[test]
@@ -213,7 +216,7 @@ fn a_job_whose_pins_are_removed_is_ended() {
 }
 
 /// The agent refused with these words, and never started the command.
-fn refused(job: Job, words: &[&str]) {
+fn refused(job: Job, words: &[&str]) -> Run {
     let started = PathBuf::from(job.path("started"));
     let run = job.run();
     assert_eq!(run.code(), NOT_ARMED, "{}", run.stderr);
@@ -222,6 +225,7 @@ fn refused(job: Job, words: &[&str]) {
         run.stderr.lines().find(|line| line.starts_with("runner-agent: not armed, the command was not started: "));
     let told = told.unwrap_or_else(|| panic!("nothing was told:\n{}", run.stderr));
     assert!(words.iter().all(|word| told.contains(word)), "{words:?} is not in: {told}");
+    run
 }
 
 fn marking(policy: &str) -> Job {
@@ -264,8 +268,10 @@ fn an_agent_that_can_not_pin_keeps_the_command_from_starting() {
     fs::create_dir(&folder).expect("a folder");
     mount("bpf", &folder, "bpf", MountFlags::RDONLY, None).expect("a BPF file system can be mounted");
     let mounted = Mounted(folder.clone());
-    refused(read_only.option("--pins").option(folder.join("pins")), &["can't make", "Read-only file system"]);
+    let run = refused(read_only.option("--pins").option(folder.join("pins")), &["can't make", "Read-only file system"]);
+    // Before the job's home, in which it is.
     drop(mounted);
+    drop(run);
     let file = shell("touch ~/started").policy(&policy).file("taken", "no folder");
     let state = file.path("taken");
     refused(file.option("--state").option(state), &["can't make the job's folder", "Not a directory"]);
