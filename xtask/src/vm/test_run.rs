@@ -65,7 +65,17 @@ const GUESTS: &[&[&str]] = &[
     &["newest", "--only", "agent=golden::", "--tier", "tracepoint"],
     &["6.1", "--only", "agent=golden::", "--tier", "tracepoint"],
     // Processes of a guest's init have no session that they could name, as those of a container's: see `agent::service::moving`.
-    &["6.12", "--only", "daemon=end::", "--tier", "tracing"],
+    &[
+        "6.12",
+        "--only",
+        "daemon=end::",
+        "--only",
+        "daemon=capabilities::",
+        "--only",
+        "daemon=secrets::",
+        "--tier",
+        "tracing",
+    ],
     // What a scope is doesn't depend on the kernel, and holding a whole guest takes minutes.
     &["6.1", "--only", "runner", "--tier", "tracing"],
     // The newest kernel's verifier takes several times as long: forty agents that block take longer than this run may.
