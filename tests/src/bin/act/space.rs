@@ -124,12 +124,16 @@ fn end_as(child: i64) -> io::Result<()> {
     std::process::exit(libc::WEXITSTATUS(status))
 }
 
-/// PROGRAM ARGUMENTS…: makes a cgroup below its own, moves there, then becomes the program.
+/// PROGRAM ARGUMENTS…: makes a cgroup below its own, where a child is born that becomes the program. Nobody moves: writing to
+/// `cgroup.procs` may be refused.
 fn child_cgroup(arguments: &[OsString]) -> io::Result<()> {
     let cgroup = end_to_end::host::own_cgroup().join("below");
     fs::create_dir_all(&cgroup)?;
-    fs::write(cgroup.join("cgroup.procs"), "0")?;
-    Err(Command::new(&arguments[0]).args(&arguments[1..]).exec())
+    let child = clone_into(&fs::File::open(&cgroup)?, 0)?;
+    if child == 0 {
+        end(Err(Command::new(&arguments[0]).args(&arguments[1..]).exec()));
+    }
+    end_as(child)
 }
 
 /// PROGRAM ARGUMENTS…: the program in a session of its own, without a parent in the job; waits for its end.
