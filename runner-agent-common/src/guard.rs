@@ -43,7 +43,7 @@ pub mod operation {
     pub const READ_SECRET: u16 = 16;
     /// The machine restarted or halted. The detail is reboot(2)'s command.
     pub const REBOOT: u16 = 17;
-    /// Control over the agent itself, by the ways of [`TRACE`].
+    /// Control over the agent itself, by the ways of [`TRACE`]; with [`super::MODE_READ`] as the detail, a look at its environment.
     pub const TRACE_AGENT: u16 = 18;
     /// A request to a container engine that gives the machine away. Told by user space alone.
     pub const ENGINE_REQUEST: u16 = 19;
@@ -86,6 +86,9 @@ pub mod operation {
         "services",
     ];
 }
+
+/// `PTRACE_MODE_READ` (linux/ptrace.h): a process is looked into, and not controlled.
+pub const MODE_READ: u64 = 1;
 
 /// What of the agent was to be made less, details of [`operation::PRIORITY`].
 pub mod priority {

@@ -10,7 +10,7 @@
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use runner_agent_common::guard::{operation, priority};
+use runner_agent_common::guard::{MODE_READ, operation, priority};
 use runner_agent_common::map::{hash_name, part};
 
 use crate::emit;
@@ -23,8 +23,7 @@ use crate::runner;
 use crate::task::{self, Member};
 use crate::watch::name_hash;
 
-/// `PTRACE_MODE_READ` and `PTRACE_MODE_NOAUDIT`, from linux/ptrace.h.
-const MODE_READ: u64 = 1;
+/// `PTRACE_MODE_NOAUDIT`, from linux/ptrace.h.
 const MODE_NOAUDIT: u64 = 4;
 
 /// A process is about to look into another, or to take control of it.
@@ -49,9 +48,11 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
     guard::answer(&member, &Attempt::at(operation, target, mode))
 }
 
+const ENVIRONMENT: u64 = hash_name(part::NAME, b"environ");
+
 /// What `/proc` shows of a process's memory to whoever may read it or, since 6.16, watch performance.
 const SHOWN: [u64; 7] = [
-    hash_name(part::NAME, b"environ"),
+    ENVIRONMENT,
     hash_name(part::NAME, b"auxv"),
     hash_name(part::NAME, b"maps"),
     hash_name(part::NAME, b"smaps"),
@@ -62,25 +63,31 @@ const SHOWN: [u64; 7] = [
 
 /// Judges a file that a member opens for reading. Since 6.16 the kernel shows environment and maps to who has `CAP_PERFMON`,
 /// whatever the hook of its first question has said; so the open is refused, before it asks. Where it is told and not refused,
-/// that hook tells.
+/// that hook tells. The agent's own environment has what only it may know, and is refused under any policy.
 #[inline(never)]
 pub(super) fn opening(member: &Member, file: Address) -> i32 {
-    if guard::rules_of(member.job).denies & (1 << operation::INSPECT) == 0 {
-        return PASS;
-    }
     let inode = pointer(file, offset!(file_inode));
     if !procfs::holds(inode) {
         return PASS;
     }
     let place = Place::of(file + offset!(file_path));
-    if !SHOWN.contains(&name_hash(place.dentry, &place.entry())) {
+    let name = name_hash(place.dentry, &place.entry());
+    if !SHOWN.contains(&name) {
         return PASS;
     }
     let target = procfs::task_of(procfs::pid_of(inode));
-    if target == 0 || !guard::is_outside(member, read(target + offset!(task_tgid))) {
+    let tgid: u32 = read(target + offset!(task_tgid));
+    if target == 0 || !guard::is_outside(member, tgid) {
         return PASS;
     }
-    guard::answer(member, &Attempt::at(operation::INSPECT, target, MODE_READ))
+    let operation = if name == ENVIRONMENT && runner::is_agents(tgid) {
+        operation::TRACE_AGENT
+    } else if guard::rules_of(member.job).denies & (1 << operation::INSPECT) != 0 {
+        operation::INSPECT
+    } else {
+        return PASS;
+    };
+    guard::answer(member, &Attempt::at(operation, target, MODE_READ))
 }
 
 /// A signal is about to be sent.

@@ -1,6 +1,6 @@
 //! What a job tried against the agent, the runner or the kernel, in words that findings, summaries and logs share.
 
-use runner_agent_common::guard::{operation, priority};
+use runner_agent_common::guard::{MODE_READ, operation, priority};
 use runner_agent_common::netlink;
 
 use crate::event::{Activity, Attempt, Event, Finding};
@@ -14,6 +14,7 @@ pub fn in_words(attempt: &Attempt) -> String {
     let doing = match attempt.operation {
         operation::SIGNAL => format!("sending signal {detail} to the agent, {target}"),
         operation::TRACE => format!("taking control of {target}, which is outside the job"),
+        operation::TRACE_AGENT if detail == MODE_READ => format!("reading the environment of the agent, {target}"),
         operation::TRACE_AGENT => format!("taking control of the agent, {target}"),
         operation::INSPECT => format!("looking into {target}, which is outside the job"),
         operation::PRIORITY if detail == priority::WAIT => match &attempt.path {

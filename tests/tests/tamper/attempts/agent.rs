@@ -49,7 +49,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("memory_write", "/proc/PID/mem, written", "exec {act} tamper memory-write {agent}").always(Denied),
     attempt("vm_read", "process_vm_readv(2)", "exec {act} tamper vm-read {agent}").always(Denied),
     attempt("take_descriptor", "pidfd_getfd(2)", "exec {act} tamper getfd {agent} 1").always(Denied),
-    // Who has CAP_SYS_ADMIN may read it since 6.16; before, it takes the capability that is withheld.
+    // Who has CAP_SYS_ADMIN may read it since 6.16; before, it takes the capability that is withheld. A hook refuses it before either.
     attempt("environment", "/proc/PID/environ", "exec {act} tamper environ {agent}")
         .told(INSPECTED)
         .expect(Found, Denied)

@@ -17,6 +17,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     audited(attempt("audited_stop", "SIGSTOP by kill(2)", "exec {act} tamper kill {agent} 19")),
     audited(attempt("audited_attach", "ptrace(2), attached", "exec {act} tamper attach {agent}")),
     audited(attempt("audited_memory_write", "/proc/PID/mem, written", "exec {act} tamper memory-write {agent}")),
+    audited(attempt("audited_environment", "/proc/PID/environ", "exec {act} tamper environ {agent}")),
     audited(attempt("audited_oom_score", "/proc/PID/oom_score_adj", "exec {act} tamper oom-score {agent}")),
     audited(footing("audited_log_append", "the log, written to", "exec {act} footing append {log}").fatal()),
     audited(footing("audited_log_cut", "truncate(2) of the log", "exec {act} footing cut {log}").fatal()),
