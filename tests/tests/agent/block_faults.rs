@@ -6,18 +6,18 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use end_to_end::{Cgroup, Helper, Job, Namespace, Run, binary, host, needs, wait_until};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use end_to_end::{Cgroup, Helper, Job, Namespace, Run, host, needs, wait_until};
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 
 use crate::{ACT, job, shell};
 
-const NOT_ARMED: i32 = 125;
+pub const NOT_ARMED: i32 = 125;
 const SERVER: &str = "192.0.2.53";
 
 /// Every five seconds the agent looks after its work; the rest is for ending the job.
@@ -26,7 +26,7 @@ fn looked_after() -> Duration {
 }
 
 /// A policy that closes these ports of loopback, and opens the names below `good.test`.
-fn closing(ports: &[u16]) -> String {
+pub fn closing(ports: &[u16]) -> String {
     let mut yaml = String::from("version: 1\nname: faults\nmode: block\negress:\n  deny:\n");
     for port in ports {
         let _ = writeln!(yaml, "    - {{ class: loopback, ports: [{port}], why: \"this test closes it\" }}");
@@ -35,7 +35,7 @@ fn closing(ports: &[u16]) -> String {
 }
 
 /// The job keeps its state, and so its pins, in its own home.
-fn at_home(job: Job) -> Job {
+pub fn at_home(job: Job) -> Job {
     let state = job.path("state");
     job.option("--state").option(state)
 }
@@ -213,93 +213,6 @@ fn a_job_whose_pins_are_removed_is_ended() {
     fs::remove_file(pins_of(running.pid(), &bpf).join("connect4-1")).expect("a pin");
     ended_for(running.wait(), start, "the pin ");
     assert!(!runs(pid));
-}
-
-/// The agent refused with these words, and never started the command.
-fn refused(job: Job, words: &[&str]) -> Run {
-    let started = PathBuf::from(job.path("started"));
-    let run = job.run();
-    assert_eq!(run.code(), NOT_ARMED, "{}", run.stderr);
-    assert!(!started.exists(), "the command was started");
-    let told =
-        run.stderr.lines().find(|line| line.starts_with("runner-agent: not armed, the command was not started: "));
-    let told = told.unwrap_or_else(|| panic!("nothing was told:\n{}", run.stderr));
-    assert!(words.iter().all(|word| told.contains(word)), "{words:?} is not in: {told}");
-    run
-}
-
-fn marking(policy: &str) -> Job {
-    at_home(shell("touch ~/started").policy(policy))
-}
-
-#[test]
-fn rules_that_do_not_fit_keep_the_command_from_starting() {
-    needs!();
-    let front = "version: 1\nname: large\nmode: block\negress:\n  allow:\n";
-    let scoped = |count: usize, network: &dyn Fn(usize) -> String| {
-        (0..count).fold(front.to_owned(), |yaml, number| {
-            let network = network(number);
-            yaml + &format!("    - {{ cidr: {network}, ports: [443], exe: [tool{number}], why: \"this test\" }}\n")
-        })
-    };
-    let at_one = |_| "198.51.100.0/24".to_owned();
-    refused(marking(&scoped(9, &at_one)), &["9 rules meet at 198.51.100.0/24", "large/egress.allow[8]", "merge some"]);
-    let apart = |number| format!("198.51.{number}.0/24");
-    refused(marking(&scoped(64, &apart)), &["64 different `exe` lists", "make some of them equal"]);
-    let mut ports = String::new();
-    for number in 0..4090_u32 {
-        let _ = write!(ports, "{}-{},", number * 16 + 1, number * 16 + 15);
-    }
-    let many = (0..5).fold(front.to_owned(), |yaml, number| {
-        yaml + &format!("    - {{ cidr: 203.0.{number}.0/24, ports: [{ports}], why: \"this test\" }}\n")
-    });
-    refused(marking(&many), &["entries, and the kernel side holds 262144", "write wider networks"]);
-}
-
-#[test]
-fn an_agent_that_can_not_pin_keeps_the_command_from_starting() {
-    needs!();
-    let policy = closing(&[9]);
-    let plain = marking(&policy);
-    let pins = plain.path("pins");
-    refused(plain.option("--pins").option(&pins), &["can't pin to", "is not on a BPF file system", "mount -t bpf"]);
-    let read_only = marking(&policy);
-    let folder = PathBuf::from(read_only.path("bpf"));
-    fs::create_dir(&folder).expect("a folder");
-    mount("bpf", &folder, "bpf", MountFlags::RDONLY, None).expect("a BPF file system can be mounted");
-    let mounted = Mounted(folder.clone());
-    let run = refused(read_only.option("--pins").option(folder.join("pins")), &["can't make", "Read-only file system"]);
-    // Before the job's home, in which it is.
-    drop(mounted);
-    drop(run);
-    let file = shell("touch ~/started").policy(&policy).file("taken", "no folder");
-    let state = file.path("taken");
-    refused(file.option("--state").option(state), &["can't make the job's folder", "Not a directory"]);
-}
-
-/// Unmounted with this value.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = unmount(&self.0, UnmountFlags::empty());
-    }
-}
-
-#[test]
-fn without_privileges_or_without_cgroup_v2_a_blocked_job_does_not_start() {
-    needs!();
-    let without = marking(&closing(&[9])).by([ACT, "space", "without-cgroup2"]);
-    refused(without, &["no cgroup v2 hierarchy is mounted here"]);
-    let folder = tempfile::tempdir().expect("a folder");
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("its owner may");
-    let (program, policy) = (folder.path().join("runner-agent"), folder.path().join("policy.yml"));
-    fs::copy(binary::agent(ACT), &program).expect("a file can be copied");
-    fs::write(&policy, closing(&[9])).expect("a file can be written");
-    let job = Job::new(program, ["touch", folder.path().join("started").to_str().expect("text")]).without_log();
-    let job = job.option("--policy").option(&policy).option("--state").option(folder.path().join("state"));
-    refused(job.by(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]), &["can't"]);
-    assert!(!folder.path().join("started").exists(), "the command was started");
 }
 
 /// A job in that namespace, on a runner whose resolver is [`SERVER`].

@@ -17,6 +17,7 @@ mod loss;
 mod names;
 mod net;
 mod network;
+mod not_armed;
 mod reads;
 mod secrets;
 mod services;
