@@ -3,6 +3,7 @@
 //! What is done to the agent itself is refused in every mode, because a record that the recorded can end proves nothing. The rest
 //! is the policy's choice, and refused in mode `block` alone.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use runner_agent_common::guard::{GuardRules, guarded, operation};
@@ -174,20 +175,43 @@ pub(super) fn contents<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<(FileKe
     files
 }
 
+/// What an agent goes by and leaves behind: configuration and policies, and the folders of policies, logs and what waits for sinks.
+pub(super) fn settings<'a>(
+    files: impl Iterator<Item = &'a Path>,
+    folders: impl IntoIterator<Item = &'a Path>,
+) -> Vec<(FileKey, u32)> {
+    let folders = folders.into_iter().filter_map(|folder| folder.canonicalize().ok());
+    let own = folders.filter(|folder| !is_anybodys(folder)).flat_map(|folder| kept_folder(&folder));
+    contents(files).into_iter().chain(own).collect()
+}
+
+/// Whether everybody makes files in a folder, as in `/tmp`: it can't be the agent's alone.
+fn is_anybodys(folder: &Path) -> bool {
+    const WRITTEN_BY_OTHERS: u32 = 0o002;
+    folder.metadata().is_ok_and(|folder| folder.mode() & WRITTEN_BY_OTHERS != 0)
+}
+
+/// A folder in which nobody but the agent makes, replaces or writes to anything.
+fn kept_folder(folder: &Path) -> Vec<(FileKey, u32)> {
+    // A mount over any folder above would take it away too.
+    let above = folder.ancestors().skip(1).map(|above| (above, guarded::COVER));
+    let all = std::iter::once((folder, guarded::ENTRIES | guarded::COVER)).chain(above);
+    all.filter_map(|(path, bits)| Some((any_key(path)?, bits))).collect()
+}
+
 /// What the agent stands on: its program, where it keeps what must outlive it, with what lies there now, the folder of its pins;
 /// and what a job might reach the runner by.
 pub(super) fn footing(runtime: &Path, pins: Option<&Path>) -> Vec<(FileKey, u32)> {
     let mut files = contents(std::env::current_exe().ok().as_deref().into_iter());
-    let mut add = |path: &Path, bits: u32| files.extend(any_key(path).map(|key| (key, bits)));
     for folder in [Some(runtime), pins].into_iter().flatten() {
         let Ok(folder) = folder.canonicalize() else { continue };
-        add(&folder, guarded::ENTRIES | guarded::COVER);
-        // A mount over any folder above would take it away too.
-        folder.ancestors().skip(1).for_each(|above| add(above, guarded::COVER));
+        files.extend(kept_folder(&folder));
         below(&folder, &mut |path, is_folder| {
-            add(path, if is_folder { guarded::ENTRIES | guarded::COVER } else { guarded::CONTENT });
+            let bits = if is_folder { guarded::ENTRIES | guarded::COVER } else { guarded::CONTENT };
+            files.extend(any_key(path).map(|key| (key, bits)));
         });
     }
+    let mut add = |path: &Path, bits: u32| files.extend(any_key(path).map(|key| (key, bits)));
     for folder in ["/proc", "/sys", "/sys/fs/cgroup"] {
         add(Path::new(folder), guarded::COVER);
     }

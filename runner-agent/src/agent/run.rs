@@ -150,6 +150,7 @@ fn arm(options: RunOptions) -> Result<Station, RunError> {
         runtime: options.runtime,
         pins: options.pins,
         sinks: options.deliveries.configuration().map(Path::to_owned),
+        spool: options.deliveries.spool(),
         recorder: options.recorder,
         started: options.started,
     })?;

@@ -22,6 +22,7 @@ use runner_agent_common::record::ProcessKey;
 
 use super::arm::{JobOptions, Proof};
 use super::block::{Closed, Prepared};
+use super::guarding;
 use super::run::{RunError, TICK_WITH_SINKS, io_error};
 use super::station::{Station, StationOptions};
 use super::watched::watch_keys;
@@ -50,6 +51,10 @@ pub struct ServiceOptions {
     pub runner: Option<Vec<PlatformService>>,
     /// Whether what a job leaves behind is ended with it.
     pub ends_leftovers: bool,
+    /// The configuration that it goes by.
+    pub configuration: PathBuf,
+    /// Folder of the policies.
+    pub policies_folder: PathBuf,
     /// Folder of the logs.
     pub logs: PathBuf,
     /// Where to keep what must outlive the daemon.
@@ -116,7 +121,7 @@ impl Service {
     /// Loads the probes, and proves with a job of its own that they see what they should and refuse what they must.
     pub fn raise(options: ServiceOptions) -> Result<Self, RunError> {
         let ServiceOptions { load, policies, jobs, runner, logs, runtime, pins, started, .. } = options;
-        let ServiceOptions { ends_leftovers, encoder, deliveries, .. } = options;
+        let ServiceOptions { ends_leftovers, encoder, deliveries, configuration, policies_folder, .. } = options;
         let no_key = |error: KeyError| io_error("make a key")(std::io::Error::other(error.to_string()));
         let key = Arc::new(SigningKey::generate().map_err(no_key)?);
         let room = room(&policies, jobs)?;
@@ -132,9 +137,14 @@ impl Service {
             runtime,
             pins,
             sinks: deliveries.configuration().map(Path::to_owned),
+            spool: deliveries.spool(),
             recorder: None,
             started,
         })?;
+        // What holds for the next job, and what is left of the last one, are no job's to change.
+        let written = policies.iter().flat_map(|policy| &policy.origin.files).chain([&configuration]);
+        let settings = guarding::settings(written.map(PathBuf::as_path), [&*policies_folder, &*logs]);
+        station.kernel.guard_files(0, &settings)?;
         // What most jobs will have watched is watched all the time: it is most of what a beginning writes.
         for policy in &policies {
             station.kernel.watch(0, &watch_keys(policy).names_alone())?;

@@ -2,7 +2,7 @@
 //! many, one after the other and side by side.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::account::Bookkeeper;
@@ -47,6 +47,8 @@ pub(super) struct StationOptions<'a> {
     pub(super) pins: Option<PathBuf>,
     /// The configuration with the sinks of the jobs that another agent left, if there are sinks.
     pub(super) sinks: Option<PathBuf>,
+    /// Folder of what waits for them.
+    pub(super) spool: Option<&'a Path>,
     /// Where raw records go, if anywhere.
     pub(super) recorder: Option<Recorder>,
     /// When it was started.
@@ -100,8 +102,8 @@ pub(super) struct Station {
 impl Station {
     /// Loads the probes and attaches what watches the whole machine. Nothing is a job yet, so nothing is recorded.
     pub(super) fn raise(options: StationOptions<'_>) -> Result<Self, RunError> {
-        let StationOptions { name, load, room, outlives, runner, scratch, runtime, pins, sinks, recorder, started } =
-            options;
+        let StationOptions { name, load, room, outlives, runner, scratch, runtime, pins, .. } = options;
+        let StationOptions { sinks, spool, recorder, started, .. } = options;
         settle_orphans(&runtime, pins.as_deref(), sinks.as_deref());
         PinRoot::clear_parted(&runtime);
         let hierarchy = Hierarchy::find()?;
@@ -146,7 +148,7 @@ impl Station {
             threads_looked: started,
             ready: None,
         };
-        station.guard_footing()?;
+        station.guard_footing(spool)?;
         Ok(station)
     }
 
@@ -184,9 +186,10 @@ impl Station {
     }
 
     /// Guards what the agent stands on.
-    fn guard_footing(&mut self) -> Result<(), RunError> {
+    fn guard_footing(&mut self, spool: Option<&Path>) -> Result<(), RunError> {
         let folder = self.hold.as_ref().map(|hold| hold.pins.folder());
-        Ok(self.kernel.guard_files(0, &guarding::footing(&self.runtime, folder))?)
+        self.kernel.guard_files(0, &guarding::footing(&self.runtime, folder))?;
+        Ok(self.kernel.guard_files(0, &guarding::settings(self.sinks.as_deref().into_iter(), spool))?)
     }
 
     /// Guards the files that were written for a successor since: they are others each time.

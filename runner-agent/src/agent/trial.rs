@@ -77,6 +77,7 @@ pub fn try_to_block(options: &LoadOptions, scratch: &Path, runtime: &Path) -> Re
         runtime: runtime.to_owned(),
         pins: None,
         sinks: None,
+        spool: None,
         recorder: None,
         started: Instant::now(),
     })?;

@@ -82,6 +82,8 @@ fn serve_jobs(config: daemon::DaemonConfig, file: &Path, policies: Policies, sta
         jobs: config.jobs,
         runner: (config.scope == Scope::Runner).then(|| policies.platform().to_vec()),
         ends_leftovers: config.leftovers == Leftovers::End,
+        configuration: file.to_owned(),
+        policies_folder: config.policies,
         logs: config.logs,
         runtime: config.state,
         pins: config.pins,

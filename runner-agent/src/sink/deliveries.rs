@@ -19,6 +19,7 @@ use crate::notice::Notice;
 pub struct Deliveries {
     couriers: Vec<Arc<Courier>>,
     configuration: Option<PathBuf>,
+    spool: Option<PathBuf>,
 }
 
 /// What became of what one sink was handed.
@@ -41,7 +42,7 @@ impl Deliveries {
     pub fn start(sinks: &[Settings], folder: &Path) -> Result<Self, String> {
         let couriers = sinks.iter().map(|settings| Ok(Arc::new(Courier::start(settings.clone(), folder)?)));
         let couriers = couriers.collect::<Result<_, String>>()?;
-        Ok(Self { couriers, configuration: None })
+        Ok(Self { couriers, configuration: None, spool: Some(folder.to_owned()) })
     }
 
     /// They stand in that file.
@@ -53,6 +54,11 @@ impl Deliveries {
     /// The file that they stand in, if it is known, for another agent to start them too.
     pub fn configuration(&self) -> Option<&Path> {
         self.configuration.as_deref()
+    }
+
+    /// The folder of what waits, where there are sinks.
+    pub fn spool(&self) -> Option<&Path> {
+        self.spool.as_deref()
     }
 
     /// Whether there is none.

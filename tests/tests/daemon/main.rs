@@ -9,6 +9,7 @@ mod many;
 mod refusals;
 mod restart;
 mod secrets;
+mod settings;
 mod socket;
 mod trust;
 
