@@ -124,7 +124,7 @@ pub(super) fn protect_from_oom() -> i32 {
     const NEVER: &str = "-1000";
     let before = fs::read_to_string(OOM_SCORE).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default();
     if let Err(error) = fs::write(OOM_SCORE, NEVER) {
-        tracing::warn!("the agent can be ended when memory runs out: {error}");
+        tracing::info!("the agent can be ended when memory runs out: {error}");
     }
     before
 }
