@@ -73,6 +73,8 @@ const GUESTS: &[&[&str]] = &[
         "daemon=capabilities::",
         "--only",
         "daemon=secrets::",
+        "--only",
+        "daemon=settings::",
         "--tier",
         "tracing",
     ],
