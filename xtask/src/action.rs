@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::step::root;
 use crate::suite::Suite;
@@ -29,23 +29,14 @@ pub fn shapes() -> Suite {
             suite.skipped.push(("all".to_owned(), "check-jsonschema could not be installed".to_owned()));
             return suite;
         }
-        Err(error) => {
-            eprintln!("{error:#}");
-            return Suite::check(&suite.name, false);
-        }
+        Err(error) => return Suite::check(&suite.name, Err(error)),
     };
     for (schema, place) in SHAPES {
         for file in files(&root().join(place)) {
             let name = file.strip_prefix(root()).unwrap_or(&file).display().to_string();
             let mut check = Command::new(&program);
             check.args(["--builtin-schema", schema]).arg(&file).stdin(Stdio::null());
-            match step::output(&mut check) {
-                Ok(_) => suite.passed.push(name),
-                Err(error) => {
-                    eprintln!("{name}: {error:#}");
-                    suite.failed.push(name);
-                }
-            }
+            suite.take(&name, step::output(&mut check).map(drop));
         }
     }
     suite
@@ -86,10 +77,10 @@ pub fn tests(binary: Option<&Path>) -> Result<Suite> {
         take(&mut suite, &line);
     }
     if !child.wait()?.success() && suite.failed.is_empty() {
-        suite.failed.push("node ended badly".to_owned());
+        suite.take("all", Err(anyhow!("node ended badly")));
     }
     if suite.passed.is_empty() && suite.failed.is_empty() {
-        suite.failed.push("no test was run".to_owned());
+        suite.take("all", Err(anyhow!("no test was run")));
     }
     Ok(suite)
 }
@@ -106,15 +97,26 @@ pub fn cases(binary: &Path) -> Result<()> {
 
 /// Takes one line of TAP (version 13). Tests within a test are told by it.
 fn take(suite: &mut Suite, line: &str) {
-    let (list, rest) = match (line.strip_prefix("ok "), line.strip_prefix("not ok ")) {
-        (Some(rest), _) => (&mut suite.passed, rest),
-        (None, Some(rest)) => (&mut suite.failed, rest),
-        (None, None) => return,
+    let (held, rest) = match (line.strip_prefix("ok "), line.strip_prefix("not ok ")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => return take_reason(suite, line),
     };
     let name = rest.split_once(" - ").map_or(rest, |(_, name)| name);
     match name.split_once(" # SKIP") {
         Some((name, reason)) => suite.skipped.push((name.to_owned(), reason.trim().to_owned())),
-        None => list.push(name.to_owned()),
+        None if held => suite.passed.push(name.to_owned()),
+        None => suite.failed.push((name.to_owned(), String::new())),
+    }
+}
+
+/// Below a test that failed stands why, indented.
+fn take_reason(suite: &mut Suite, line: &str) {
+    if let Some((_, said)) = suite.failed.last_mut()
+        && let Some(of_it) = line.strip_prefix("  ")
+    {
+        said.push_str(of_it);
+        said.push('\n');
     }
 }
 
@@ -143,11 +145,14 @@ mod tests {
             "    ok 1 - inner",
             "ok 1 - a",
             "not ok 2 - b",
+            "  ---",
+            "  error: it was not there",
             "ok 3 - c # SKIP no root",
         ] {
             take(&mut suite, line);
         }
-        assert_eq!((suite.passed, suite.failed), (vec!["a".to_owned()], vec!["b".to_owned()]));
+        assert_eq!(suite.passed, ["a"]);
+        assert_eq!(suite.failed, [("b".to_owned(), "---\nerror: it was not there\n".to_owned())]);
         assert_eq!(suite.skipped, [("c".to_owned(), "no root".to_owned())]);
     }
 }

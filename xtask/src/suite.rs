@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use anyhow::{Result, ensure};
+
 /// One row of the table.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Suite {
@@ -9,18 +11,29 @@ pub struct Suite {
     pub name: String,
     /// Ran and held.
     pub passed: Vec<String>,
-    /// Ran and did not.
-    pub failed: Vec<String>,
+    /// Ran and did not: test, and what it said.
+    pub failed: Vec<(String, String)>,
     /// Did not run here: test and reason.
     pub skipped: Vec<(String, String)>,
 }
 
 impl Suite {
-    /// A check that is one yes or no.
-    pub fn check(name: &str, held: bool) -> Self {
-        let (passed, failed) =
-            if held { (vec![name.to_owned()], Vec::new()) } else { (Vec::new(), vec![name.to_owned()]) };
-        Self { name: name.to_owned(), passed, failed, skipped: Vec::new() }
+    /// A check that is its own only test.
+    pub fn check(name: &str, held: Result<()>) -> Self {
+        let mut suite = Self { name: name.to_owned(), ..Self::default() };
+        suite.take(name, held);
+        suite
+    }
+
+    /// Takes what came of one test. What it said is told at once, and again below the table.
+    pub fn take(&mut self, test: &str, held: Result<()>) {
+        match held {
+            Ok(()) => self.passed.push(test.to_owned()),
+            Err(error) => {
+                eprintln!("{test}: {error:#}");
+                self.failed.push((test.to_owned(), format!("{error:#}")));
+            }
+        }
     }
 
     /// Takes `test` (its whole path, or the end of it) out of those that passed: libtest has no word for "could not
@@ -43,18 +56,24 @@ impl Suite {
 #[derive(Debug, Default)]
 pub struct LibtestReader {
     suites: Vec<Suite>,
+    /// Which of the last suite's failures the lines are of, where they are of one.
+    speaks: Option<usize>,
 }
 
 impl LibtestReader {
     /// Reads the output of one test binary that was started without cargo, which would have named it.
     pub fn of(name: &str) -> Self {
-        Self { suites: vec![Suite { name: name.to_owned(), ..Suite::default() }] }
+        Self { suites: vec![Suite { name: name.to_owned(), ..Suite::default() }], speaks: None }
     }
 
     /// Takes one line of the output, standard error included: cargo names the test binaries there.
     pub fn line(&mut self, line: &str) {
         if let Some(name) = suite_name(line) {
             self.suites.push(Suite { name, ..Suite::default() });
+            self.speaks = None;
+            return;
+        }
+        if self.is_said(line) {
             return;
         }
         let Some((test, result)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) else {
@@ -64,13 +83,29 @@ impl LibtestReader {
         // libtest may append a time (`ok <0.1s>`) or a reason (`ignored, needs a network`).
         match result.split([' ', ',']).next() {
             Some("ok") => suite.passed.push(test.to_owned()),
-            Some("FAILED") => suite.failed.push(test.to_owned()),
+            Some("FAILED") => suite.failed.push((test.to_owned(), String::new())),
             Some("ignored") => {
                 let reason = result.split_once(", ").map_or("ignored", |(_, reason)| reason);
                 suite.skipped.push((test.to_owned(), reason.to_owned()));
             }
             _ => {}
         }
+    }
+
+    /// Keeps what a failed test said. libtest has that after all tests, each below a line with its name, and their names once more.
+    fn is_said(&mut self, line: &str) -> bool {
+        let Some(suite) = self.suites.last_mut() else { return false };
+        if let Some(test) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
+            self.speaks = suite.failed.iter().position(|(failed, _)| failed == test);
+            return true;
+        }
+        if line == "failures:" || line.starts_with("test result: ") {
+            self.speaks = None;
+        }
+        let Some((_, said)) = self.speaks.and_then(|at| suite.failed.get_mut(at)) else { return false };
+        said.push_str(line);
+        said.push('\n');
+        true
     }
 
     /// The suites that held any test. When `ended_well` is false and no test failed, the run itself did: a test binary
@@ -80,7 +115,7 @@ impl LibtestReader {
         if !ended_well && suites.iter().all(|suite| suite.failed.is_empty()) {
             suites.push(Suite {
                 name: name.to_owned(),
-                failed: vec![format!("{name}: did not build, or died before its tests ended")],
+                failed: vec![(format!("{name}: did not build, or died before its tests ended"), String::new())],
                 ..Suite::default()
             });
         }
@@ -112,15 +147,41 @@ pub fn table(suites: &[Suite]) -> String {
         let Suite { name, passed, failed, skipped } = suite;
         let _ = writeln!(text, "{name:width$}  {:>6}  {:>6}  {:>13}", passed.len(), failed.len(), skipped.len());
     }
-    for (suite, test) in suites.iter().flat_map(|suite| suite.failed.iter().map(move |test| (suite, test))) {
-        // A check is its own only test.
-        let place = if suite.name == *test { "" } else { &format!("{}: ", suite.name) };
-        let _ = writeln!(text, "failed: {place}{test}");
+    for (name, _) in failures(suites) {
+        let _ = writeln!(text, "failed: {name}");
     }
     for (suite, (test, reason)) in suites.iter().flat_map(|suite| suite.skipped.iter().map(move |skip| (suite, skip))) {
         let _ = writeln!(text, "could not run: {}: {test}: {reason}", suite.name);
     }
     text
+}
+
+/// Each failure with its suite, and what it said.
+fn failures(suites: &[Suite]) -> impl Iterator<Item = (String, &str)> {
+    suites.iter().flat_map(|suite| {
+        suite.failed.iter().map(|(test, said)| {
+            // A check is its own only test.
+            let name = if suite.name == *test { test.clone() } else { format!("{}: {test}", suite.name) };
+            (name, &**said)
+        })
+    })
+}
+
+/// What failed and why, for the end of a run: who has only that much of its output has the reason.
+pub fn reasons(suites: &[Suite]) -> Result<()> {
+    /// A test may print all that its agent said; the reason stands at the end of it.
+    const LINES: usize = 40;
+    let mut text = String::new();
+    for (name, said) in failures(suites) {
+        let lines: Vec<&str> = said.lines().collect();
+        let from = lines.len().saturating_sub(LINES);
+        let _ = write!(text, "\n\nfailed: {name}");
+        for line in lines[from..].iter().filter(|line| !line.trim().is_empty()) {
+            let _ = write!(text, "\n    {line}");
+        }
+    }
+    ensure!(text.is_empty(), "what follows did not hold{text}");
+    Ok(())
 }
 
 /// `N passed, N failed, N skipped`.
@@ -165,9 +226,61 @@ test runner-agent/src/lib.rs - decode (line 3) ... ok
         let suites = read(OUTPUT, false);
         let names: Vec<&str> = suites.iter().map(|suite| suite.name.as_str()).collect();
         assert_eq!(names, ["runner_agent: unit", "replay: tests/replay.rs", "runner_agent: examples in the docs"]);
-        assert_eq!(suites[0].failed, ["policy::tests::a_star"]);
+        assert_eq!(suites[0].failed[0].0, "policy::tests::a_star");
         assert_eq!(suites[0].skipped, [("policy::tests::slow".into(), "needs a network".into())]);
         assert_eq!(total(&suites), "3 passed, 1 failed, 1 skipped");
+    }
+
+    #[test]
+    fn the_end_of_a_run_has_what_each_failed_test_said() {
+        let output = "     Running tests/a.rs (target/debug/deps/a-01)
+test first ... FAILED
+test second ... FAILED
+
+failures:
+
+---- first stdout ----
+what the agent said
+thread 'first' panicked at tests/a.rs:3:5:
+nothing was found
+
+---- second stdout ----
+Error: no such file
+
+failures:
+    first
+    second
+
+test result: FAILED. 0 passed; 2 failed
+     Running tests/b.rs (target/debug/deps/b-01)
+test third ... ok
+";
+        let mut suites = read(output, false);
+        suites.push(Suite::check("format", Err(anyhow::anyhow!("a.rs is not formatted"))));
+        assert_eq!(
+            reasons(&suites).unwrap_err().to_string(),
+            "what follows did not hold
+
+failed: a: tests/a.rs: first
+    what the agent said
+    thread 'first' panicked at tests/a.rs:3:5:
+    nothing was found
+
+failed: a: tests/a.rs: second
+    Error: no such file
+
+failed: format
+    a.rs is not formatted"
+        );
+        assert!(reasons(&[Suite::check("format", Ok(()))]).is_ok());
+    }
+
+    #[test]
+    fn of_a_long_story_the_end_is_told() {
+        let said: Vec<String> = (1..=100).map(|line| format!("line {line}")).collect();
+        let failed = vec![("slow".to_owned(), said.join("\n"))];
+        let text = reasons(&[Suite { failed, ..Suite::default() }]).unwrap_err().to_string();
+        assert!(!text.contains("line 60\n") && text.contains("line 61\n") && text.ends_with("line 100"), "{text}");
     }
 
     #[test]

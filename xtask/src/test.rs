@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::suite::{LibtestReader, Suite, table, total};
+use crate::suite::{LibtestReader, Suite, reasons, table, total};
 use crate::target::Target;
 use crate::{action, build, check, package, setup, sinks, step, tidy, vm};
 
@@ -58,11 +58,7 @@ pub fn run(options: &Options) -> Result<()> {
             ("clippy, kernel side", check::kernel_clippy),
             ("tidy", tidy::run),
         ] {
-            let result = holds();
-            if let Err(error) = &result {
-                eprintln!("{error:#}");
-            }
-            suites.push(Suite::check(name, result.is_ok()));
+            suites.push(Suite::check(name, holds()));
         }
     }
     eprintln!("── unit tests, replays, examples in the docs");
@@ -98,10 +94,7 @@ pub fn run(options: &Options) -> Result<()> {
     } else {
         println!("these need a guest with another kernel:\n  {}", guests.join("\n  "));
     }
-    if suites.iter().any(|suite| !suite.failed.is_empty()) {
-        bail!("some tests failed; they stand above");
-    }
-    Ok(())
+    reasons(&suites)
 }
 
 /// Runs `cargo test`, passes its output through, and counts.
@@ -129,17 +122,14 @@ fn libtest(mut cargo: Command, name: &str) -> Result<Vec<Suite>> {
 fn end_to_end(options: &Options) -> Result<(Vec<Suite>, Vec<String>)> {
     eprintln!("── end-to-end tests");
     if let Some(reason) = why_not_here() {
-        let suite = all_skipped(options, reason).unwrap_or_else(|error| {
-            eprintln!("{error:#}");
-            Suite::check("end-to-end: building the tests", false)
-        });
+        let suite = all_skipped(options, reason)
+            .unwrap_or_else(|error| Suite::check("end-to-end: building the tests", Err(error)));
         return Ok((vec![suite], Vec::new()));
     }
     let binary = match build::for_tests() {
         Ok(binary) => binary,
         Err(error) => {
-            eprintln!("{error:#}");
-            return Ok((vec![Suite::check("end-to-end: building runner-agent", false)], Vec::new()));
+            return Ok((vec![Suite::check("end-to-end: building runner-agent", Err(error))], Vec::new()));
         }
     };
     let report = tempfile::NamedTempFile::new().context("a file for the tests' report")?;
@@ -155,10 +145,7 @@ fn end_to_end(options: &Options) -> Result<(Vec<Suite>, Vec<String>)> {
 /// The tests of the Action, against the binary where there is one that can run here.
 fn of_action() -> Suite {
     let binary = if why_not_here().is_none() { build::for_tests().ok() } else { None };
-    action::tests(binary.as_deref()).unwrap_or_else(|error| {
-        eprintln!("{error:#}");
-        Suite::check("the GitHub Action", false)
-    })
+    action::tests(binary.as_deref()).unwrap_or_else(|error| Suite::check("the GitHub Action", Err(error)))
 }
 
 /// Whole jobs with the Action, and their table.
@@ -177,10 +164,7 @@ fn in_guests(within: Duration, package: Option<&Path>) -> Vec<Suite> {
         let skipped = vec![("tests on other kernels".to_owned(), format!("{error:#}"))];
         return vec![Suite { name: NAME.to_owned(), skipped, ..Suite::default() }];
     }
-    vm::test_run::suites(within, package).unwrap_or_else(|error| {
-        eprintln!("{error:#}");
-        vec![Suite::check(NAME, false)]
-    })
+    vm::test_run::suites(within, package).unwrap_or_else(|error| vec![Suite::check(NAME, Err(error))])
 }
 
 /// A test binary that has a table for reading, alone.

@@ -64,13 +64,7 @@ pub fn all(package: &Package) -> Suite {
             suite.skipped.push((name, reason.to_owned()));
             continue;
         }
-        match (check.holds)(package) {
-            Ok(()) => suite.passed.push(name),
-            Err(error) => {
-                eprintln!("{name}: {error:#}");
-                suite.failed.push(name);
-            }
-        }
+        suite.take(&name, (check.holds)(package));
     }
     suite
 }

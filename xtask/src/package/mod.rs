@@ -14,13 +14,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::build::{self, Place, QUICK};
 use crate::setup;
 use crate::step;
-use crate::suite::{Suite, table, total};
+use crate::suite::{Suite, reasons, table, total};
 use crate::target::{self, Target};
 
 #[derive(Args)]
@@ -84,10 +84,7 @@ pub fn run(options: &Options) -> Result<()> {
     for made in [Some(&package.deb), package.rpm.as_ref(), Some(&package.sbom)].into_iter().flatten() {
         println!("{}", made.display());
     }
-    if suites.iter().any(|suite| !suite.failed.is_empty()) {
-        bail!("the package is not what it should be; what failed stands above");
-    }
-    Ok(())
+    reasons(&suites).context("the package is not what it should be")
 }
 
 /// What `cargo xtask test` makes of it: one row, and the package. What can't be had here is one thing that could not run.
@@ -100,10 +97,7 @@ pub fn suite(target: &'static Target) -> (Suite, Option<PathBuf>) {
     }
     match make(target, QUICK, setup::has_rpm()) {
         Ok(package) => (checks::all(&package), Some(package.deb)),
-        Err(error) => {
-            eprintln!("{error:#}");
-            (Suite::check(&format!("{}: building it", name(target)), false), None)
-        }
+        Err(error) => (Suite::check(&format!("{}: building it", name(target)), Err(error)), None),
     }
 }
 

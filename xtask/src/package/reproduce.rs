@@ -19,8 +19,7 @@ pub fn suite(package: &Package, profile: &str) -> Suite {
     let again = match Again::make(package.target, profile) {
         Ok(again) => again,
         Err(error) => {
-            eprintln!("{NAME}: {error:#}");
-            suite.failed.push("a copy of the sources is built and packed".to_owned());
+            suite.take("a copy of the sources is built and packed", Err(error));
             return suite;
         }
     };
@@ -29,13 +28,7 @@ pub fn suite(package: &Package, profile: &str) -> Suite {
         ("the package for Debian is the same, byte for byte", &package.deb, &again.deb),
     ];
     for (name, first, second) in pairs {
-        match same(first, second) {
-            Ok(()) => suite.passed.push(name.to_owned()),
-            Err(error) => {
-                eprintln!("{name}: {error:#}");
-                suite.failed.push(name.to_owned());
-            }
-        }
+        suite.take(name, same(first, second));
     }
     if !suite.failed.is_empty() {
         eprintln!("{NAME}: what differs was left in {}", again.folder.keep().display());

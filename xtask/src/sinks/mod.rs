@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use crate::suite::Suite;
@@ -101,6 +101,12 @@ impl Row {
     fn is_good(&self) -> bool {
         self.problems.is_empty() && self.sent == self.received && self.sent > 0
     }
+
+    fn holds(&self) -> Result<()> {
+        let Self { sent, received, problems, .. } = self;
+        ensure!(self.is_good(), "{received} of {sent} received; {}", problems.join("; "));
+        Ok(())
+    }
 }
 
 /// What could not be asked here, and why.
@@ -121,14 +127,13 @@ pub fn suite() -> Suite {
     eprintln!("── {NAME}");
     let (rows, skipped) = match ask_all() {
         Ok(asked) => asked,
-        Err(error) => {
-            eprintln!("{error:#}");
-            return Suite::check(NAME, false);
-        }
+        Err(error) => return Suite::check(NAME, Err(error)),
     };
-    let (passed, failed): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.is_good());
-    let names = |rows: Vec<&Row>| rows.into_iter().map(|row| row.receiver.to_owned()).collect();
-    Suite { name: NAME.to_owned(), passed: names(passed), failed: names(failed), skipped }
+    let mut suite = Suite { name: NAME.to_owned(), skipped, ..Suite::default() };
+    for row in &rows {
+        suite.take(row.receiver, row.holds());
+    }
+    suite
 }
 
 /// What each said, and what could not be asked here, with the reason.

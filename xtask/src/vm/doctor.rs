@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use anyhow::anyhow;
 use serde_json::Value;
 
 use super::table::Column;
+use crate::suite::Suite;
 
 /// Instructions that the verifier may go through for a program; what is not named has [`OTHERS`]. The kernel's own limit is a
 /// million, verifiers differ by a factor of two, and each instruction is time before a job can start.
@@ -100,7 +102,13 @@ fn rows(title: &str, heads: &[&str], rows: &BTreeMap<&str, Vec<String>>, notes: 
 }
 
 /// Programs for which a verifier has more to do than it may, each with the kernel. Before 5.16 none tells of programs on cgroups.
-pub fn over_their_ceilings(columns: &[Column]) -> Vec<String> {
+pub fn are_below_their_ceilings(columns: &[Column]) -> Suite {
+    let over = over_their_ceilings(columns);
+    let held = if over.is_empty() { Ok(()) } else { Err(anyhow!("see xtask/src/vm/doctor.rs:\n{}", over.join("\n"))) };
+    Suite::check("guests: each program below its ceiling for the verifier", held)
+}
+
+fn over_their_ceilings(columns: &[Column]) -> Vec<String> {
     let mut over = Vec::new();
     for column in columns {
         for probe in column.diagnosis.iter().flat_map(|diagnosis| each(diagnosis, "probes")) {

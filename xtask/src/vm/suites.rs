@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::frame::Frame;
 use super::kernels::{self, Kernel};
@@ -95,8 +95,7 @@ pub fn column(guest: &Guest, built: &Built, stop: &Arc<AtomicBool>, say: &mut dy
     let diagnosis = serde_json::from_slice(&reader.doctor).ok();
     let mut suites = reader.finish(&outcome.end);
     if let Some(complaint) = machine::complaint(&outcome.console) {
-        let _ = writeln!(say, "the kernel complained:\n{complaint}");
-        suites.push(Suite::check("the kernel has no complaint", false));
+        suites.push(Suite::check("the kernel has no complaint", Err(anyhow!("{complaint}"))));
     }
     if outcome.end != End::Done {
         let _ =
@@ -182,7 +181,7 @@ impl Reader {
     /// What had not ended when the guest did has failed.
     fn finish(mut self, end: &End) -> Vec<Suite> {
         if *end != End::Done && self.names.is_empty() {
-            self.suites.push(Suite::check("the guest comes to its end", false));
+            self.suites.push(Suite::check("the guest comes to its end", Err(anyhow!("{end:?}"))));
         }
         while !self.names.is_empty() {
             self.end(false);
@@ -198,7 +197,7 @@ fn fail_what_was_not_armed(suite: &mut Suite) {
         std::mem::take(&mut suite.skipped).into_iter().partition(|(_, why)| why.contains(NOT_ARMED));
     suite.skipped = skipped;
     let failed: Vec<(String, String)> = failed;
-    suite.failed.extend(failed.into_iter().map(|(test, _)| test));
+    suite.failed.extend(failed);
 }
 
 #[cfg(test)]
@@ -222,7 +221,7 @@ mod tests {
         assert_eq!(suites.len(), 2);
         assert_eq!((suites[0].name.as_str(), &suites[0].passed), ("agent", &vec!["a::b".to_owned()]));
         assert_eq!(suites[0].skipped, [("a::c".to_owned(), "no IPv6".to_owned())]);
-        assert_eq!((suites[1].name.as_str(), &suites[1].failed), ("egress", &vec!["out::tcp".to_owned()]));
+        assert_eq!((suites[1].name.as_str(), &*suites[1].failed[0].0), ("egress", "out::tcp"));
     }
 
     #[test]
@@ -233,7 +232,7 @@ mod tests {
         reader.take(Frame::Report(format!("could-not-run: tcp: {why}\ncould-not-run: udp: no IPv6\n")));
         reader.take(Frame::Ended(0));
         let suites = reader.finish(&End::Done);
-        assert_eq!((&suites[0].failed, suites[0].skipped.len()), (&vec!["tcp".to_owned()], 1));
+        assert_eq!((&*suites[0].failed, suites[0].skipped.len()), (&[("tcp".to_owned(), why.to_owned())][..], 1));
     }
 
     #[test]
@@ -244,6 +243,6 @@ mod tests {
         assert_eq!(suites.iter().map(|suite| suite.failed.len()).sum::<usize>(), 2);
         let mut reader = Reader::new(&["agent"]);
         reader.take(Frame::Ended(0));
-        assert_eq!(reader.finish(&End::TooLong)[0].failed, ["the guest comes to its end"]);
+        assert_eq!(reader.finish(&End::TooLong)[0].failed[0].0, "the guest comes to its end");
     }
 }

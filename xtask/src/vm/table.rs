@@ -21,6 +21,12 @@ pub struct Column {
 }
 
 impl Column {
+    /// The suites, each named for the kernel too.
+    pub fn into_suites(self) -> impl Iterator<Item = Suite> {
+        let name = self.name;
+        self.suites.into_iter().map(move |suite| Suite { name: format!("kernel {name}: {}", suite.name), ..suite })
+    }
+
     /// More tests of the same kernel and tier, in a guest of their own.
     fn and(&mut self, more: Self) {
         self.suites.extend(more.suites);
@@ -69,7 +75,7 @@ pub fn render(columns: &[Column]) -> String {
     for (at, column) in columns.iter().enumerate() {
         for suite in &column.suites {
             let passed = suite.passed.iter().map(|test| (test.as_str(), Cell::Passed));
-            let failed = suite.failed.iter().map(|test| (test.as_str(), Cell::Failed));
+            let failed = suite.failed.iter().map(|(test, _)| (test.as_str(), Cell::Failed));
             let mut cells: Vec<(&str, Cell)> = passed.chain(failed).collect();
             for (test, reason) in &suite.skipped {
                 let number = reasons.iter().position(|known| known == reason).unwrap_or_else(|| {
@@ -137,7 +143,7 @@ mod tests {
         let new = Suite {
             name: name(),
             passed: vec!["net::mptcp".into()],
-            failed: vec!["exec::storm".into()],
+            failed: vec![("exec::storm".into(), "it was missed".into())],
             ..Suite::default()
         };
         let text = render(&[column("5.10", old), column("6.1", new)]);

@@ -149,17 +149,9 @@ pub fn suites(within: Duration, package: Option<&Path>) -> Result<Vec<Suite>> {
     }
     let all = table::merged(columns);
     show(&options, &all);
-    let over = doctor::over_their_ceilings(&all);
-    for line in &over {
-        println!("more complex than it may be: {line}");
-    }
-    let ceilings = Suite::check("guests: each program below its ceiling for the verifier", over.is_empty());
-    let named = |column: Column| {
-        let name = column.name;
-        column.suites.into_iter().map(move |suite| Suite { name: format!("kernel {name}: {}", suite.name), ..suite })
-    };
+    let ceilings = doctor::are_below_their_ceilings(&all);
     let late = (!late.skipped.is_empty()).then_some(late);
-    Ok(all.into_iter().flat_map(named).chain([ceilings]).chain(wholes).chain(late).collect())
+    Ok(all.into_iter().flat_map(Column::into_suites).chain([ceilings]).chain(wholes).chain(late).collect())
 }
 
 fn late_because(within: Duration, words: &[&str]) -> String {
