@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
-use super::run::{FOUND, NOT_ARMED};
+use super::run::FOUND;
 use super::words::{FailOn, ModeArg};
 use super::{USAGE, complain};
-use crate::control::{Answer, GivenPolicy, Request, SCHEMA, ask};
+use crate::control::{GivenPolicy, Request, SCHEMA, ask};
 
 /// What `job` is told.
 #[derive(Debug, Args)]
@@ -175,11 +175,7 @@ fn given(path: PathBuf) -> Result<GivenPolicy, String> {
 
 /// The answer, or the exit code and what to say.
 fn asked(to: &To, request: &Request) -> Result<Value, (u8, String)> {
-    match ask(&to.socket, request, to.deadline) {
-        Ok(Answer::Done(value)) => Ok(value),
-        Ok(Answer::Refused { code, message }) => Err((code, message)),
-        Err(error) => Err((NOT_ARMED, error.to_string())),
-    }
+    ask(&to.socket, request, to.deadline).map_err(|error| (error.code(), error.to_string()))
 }
 
 fn print(out: &mut impl Write, to: &To, answer: &Value, words: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {

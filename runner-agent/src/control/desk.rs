@@ -48,7 +48,7 @@ pub(super) struct Desk {
 pub(super) async fn hear(mut stream: UnixStream, desk: &Desk) {
     let answer = match question(&mut stream).await {
         Ok((peer, request)) => desk.answer(peer, request).await,
-        Err(message) => Answer::refused(USAGE, message),
+        Err(answer) => answer,
     };
     say(&mut stream, &protocol::to_bytes(&answer)).await;
 }
@@ -58,25 +58,31 @@ async fn say(stream: &mut UnixStream, answer: &[u8]) {
     let _ = tokio::time::timeout(HEAR_WITHIN, stream.write_all(answer)).await;
 }
 
-async fn question(stream: &mut UnixStream) -> Result<(Peer, Request), String> {
-    let credentials = stream.peer_cred().map_err(|error| format!("the kernel doesn't say who asks: {error}"))?;
+/// What a client wants, or its answer where that is no question.
+async fn question(stream: &mut UnixStream) -> Result<(Peer, Request), Answer> {
+    let refused = |message: String| Answer::refused(USAGE, message);
+    let credentials =
+        stream.peer_cred().map_err(|error| refused(format!("the kernel doesn't say who asks: {error}")))?;
     let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
-    let pid = pid.ok_or("whoever asks is in another PID namespace, where the daemon sees no processes")?;
+    let elsewhere = "whoever asks is in another PID namespace, where the daemon sees no processes";
+    let pid = pid.ok_or_else(|| refused(elsewhere.to_owned()))?;
     let mut bytes = Vec::new();
     let mut limited = stream.take(MOST_BYTES + 1);
     match tokio::time::timeout(HEAR_WITHIN, limited.read_to_end(&mut bytes)).await {
-        Err(_) => return Err(format!("nothing was asked within {} s", HEAR_WITHIN.as_secs())),
-        Ok(Err(error)) => return Err(format!("the question can't be read: {error}")),
+        // On a runner with much to do a client may stand still between its connect and its question.
+        Err(_) => return Err(Answer::Again),
+        Ok(Err(error)) => return Err(refused(format!("the question can't be read: {error}"))),
         Ok(Ok(_)) if bytes.len() as u64 > MOST_BYTES => {
-            return Err(format!("the question has more than {} MiB; hand over smaller policies", MOST_BYTES >> 20));
+            let most = MOST_BYTES >> 20;
+            return Err(refused(format!("the question has more than {most} MiB; hand over smaller policies")));
         }
         Ok(Ok(_)) => {}
     }
     // It may have waited in the queue for longer than it wanted to, and its number may be another's by now.
     if has_hung_up(stream) {
-        return Err("whoever asked is gone".to_owned());
+        return Err(refused("whoever asked is gone".to_owned()));
     }
-    Ok((Peer { pid, uid: credentials.uid() }, protocol::parse(&bytes)?))
+    Ok((Peer { pid, uid: credentials.uid() }, protocol::parse(&bytes).map_err(refused)?))
 }
 
 /// Whether both directions are closed; a client that waits for its answer has closed one.
@@ -181,6 +187,17 @@ fn variables(environ: &[u8]) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_is_too_slow_with_its_question_may_ask_again() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+            theirs.write_all(b"{").await.unwrap();
+            let heard = tokio::time::timeout(10 * HEAR_WITHIN, question(&mut ours)).await;
+            assert!(matches!(heard, Ok(Err(Answer::Again))), "{heard:?}");
+        });
+    }
 
     #[test]
     fn a_client_that_reads_nothing_is_given_up() {

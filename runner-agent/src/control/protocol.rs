@@ -67,6 +67,8 @@ pub enum Answer {
         /// Why, and what would be right.
         message: String,
     },
+    /// The time for asking was over before the question was whole, and nothing came of it.
+    Again,
 }
 
 impl Answer {

@@ -29,7 +29,7 @@ fn a_thousand_jobs_one_after_the_other_leave_nothing_behind() {
         for number in from..to {
             let worked =
                 daemon.run(&format!("start >/dev/null || exit 9; echo {number} >/dev/null; stop >/dev/null"), &[]);
-            assert_eq!(worked.code, Some(0), "job {number}: {worked:?}");
+            assert_eq!(worked.code, Some(0), "job {number}: {worked:?}\n{}", daemon.said());
         }
         daemon.wait_until_idle();
     };
