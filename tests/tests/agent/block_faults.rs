@@ -22,7 +22,7 @@ const SERVER: &str = "192.0.2.53";
 
 /// Every five seconds the agent looks after its work; the rest is for ending the job.
 fn looked_after() -> Duration {
-    Duration::from_secs(5) + host::patience(Duration::from_secs(3))
+    Duration::from_secs(5) + host::patience(Duration::from_secs(10))
 }
 
 /// A policy that closes these ports of loopback, and opens the names below `good.test`.
