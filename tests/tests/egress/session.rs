@@ -21,7 +21,7 @@ use crate::bound::Bound;
 /// How long an agent may take to start a job.
 const ARMED_WITHIN: Duration = Duration::from_mins(1);
 /// How long the job may take to say that it waits for a call.
-const READY_WITHIN: Duration = Duration::from_secs(5);
+const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where datagrams to the job come from; nobody listens there otherwise.
 pub const CALLER_PORT: u16 = 4446;

@@ -109,10 +109,10 @@ fn a_job_begins_when_a_sink_that_is_required_has_its_start_and_key() {
 fn without_a_sink_that_is_required_the_command_is_not_started() {
     needs!();
     let receiver = Receiver::start(|_, _| Reply::Answer(503, Vec::new(), "later".to_owned()));
-    let run = job("touch ~/started", &webhook(&receiver, ", required: true, timeout: 1s, drain: 100ms")).run();
+    let run = job("touch ~/started", &webhook(&receiver, ", required: true, timeout: 5s, drain: 100ms")).run();
     assert_eq!(run.code(), 125, "{}", run.stderr);
     let said =
-        "the sink soc is `required`, and did not take the job's start within 1 s (503 Service Unavailable: later)";
+        "the sink soc is `required`, and did not take the job's start within 5 s (503 Service Unavailable: later)";
     assert!(run.stderr.contains(said), "{}", run.stderr);
     assert!(!Path::new(&run.path("started")).exists());
 }

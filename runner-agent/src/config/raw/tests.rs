@@ -43,7 +43,7 @@ fn large_deep_and_explosive_files_are_refused_quickly() {
         writeln!(bomb, "a{level}: &a{level} [{items}]").unwrap();
     }
     assert!(error(bomb.as_bytes()).2.contains("anchor"));
-    assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]
