@@ -61,8 +61,10 @@ impl Station {
     /// it stays.
     pub(super) fn begin(&mut self, options: JobOptions) -> Result<(), RunError> {
         const LOOK_EVERY: Duration = Duration::from_millis(1);
-        let (slot, began) = (options.slot, Instant::now());
+        let slot = options.slot;
         self.prepare(options)?;
+        // Arming takes its own time, which is none of the sinks' that must know.
+        let began = Instant::now();
         loop {
             match self.is_known(slot, began) {
                 Ok(true) => return Ok(()),
