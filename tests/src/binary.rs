@@ -16,6 +16,13 @@ pub fn agent(beside: &str) -> PathBuf {
     BUILT.get_or_init(|| build(Path::new(beside).parent().expect("a program lies in a folder"))).clone()
 }
 
+/// Copies a program. Another process does it: one that another test's thread starts meanwhile would have the copy open for writing until
+/// it is its own program, and what somebody writes to can't be started.
+pub fn copy(of: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let copied = Command::new("cp").arg("--").args([of.as_ref(), to.as_ref()]).status().expect("there is cp");
+    assert!(copied.success(), "{} can't be copied to {}", of.as_ref().display(), to.as_ref().display());
+}
+
 fn build(profile: &Path) -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--package", "runner-agent", "--bin", "runner-agent"]);

@@ -112,7 +112,7 @@ impl Job {
     pub fn program(self, below: &str, of: impl AsRef<Path>) -> Self {
         let path = self.home.path().join(below);
         fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder can be made");
-        fs::copy(of, path).expect("a program can be copied");
+        binary::copy(of, path);
         self
     }
 

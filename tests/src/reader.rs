@@ -16,7 +16,7 @@ impl Reader {
     /// Puts it somewhere.
     pub fn at(program: &str, path: &Path) -> Self {
         fs::create_dir_all(path.parent().expect("a program lies in a folder")).expect("a folder for programs");
-        fs::copy(program, path).expect("a program can be copied");
+        crate::binary::copy(program, path);
         Self(path.to_owned())
     }
 

@@ -45,7 +45,7 @@ fn settings(name: &'static str, url: &str) -> Settings {
         format: Format::Native,
         only: Only::All,
         batch: Batch { bytes: 64 << 10, wait: Duration::from_millis(200) },
-        timeout: Duration::from_secs(1),
+        timeout: Duration::from_secs(10),
         bounds: Bounds { bytes: 256 << 20, age: Duration::from_hours(1) },
         required: false,
         drain: Duration::from_secs(10),

@@ -107,7 +107,9 @@ fn what_the_environment_says_of_proxies_holds_where_the_configuration_says_so() 
     let (code, said) = tried(folder.path(), &format!("{sink}, proxy: environment"), &[("HTTPS_PROXY", &url)]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(asked.recv().unwrap(), format!("CONNECT localhost:{port} HTTP/1.1"));
-    assert_eq!(read.try_iter().filter(|text| text.starts_with("POST /hook")).count(), 2);
+    for _ in 0..2 {
+        assert!(read.recv().unwrap().starts_with("POST /hook"));
+    }
 }
 
 #[test]

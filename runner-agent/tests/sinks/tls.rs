@@ -58,7 +58,7 @@ pub fn server() -> (u16, mpsc::Receiver<String>) {
 
 pub fn with_authority(url: &str, authority: &[u8]) -> Settings {
     let mut settings = settings("soc", url);
-    settings.drain = std::time::Duration::from_secs(2);
+    settings.drain = std::time::Duration::from_secs(10);
     let Target::Webhook(webhook) = &mut settings.target else { unreachable!() };
     webhook.ca = Some(authority.to_vec());
     settings

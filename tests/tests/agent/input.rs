@@ -198,7 +198,7 @@ fn without_privileges_the_missing_ones_are_named() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("runner-agent");
-    fs::copy(binary::agent(ACT), &program).unwrap();
+    binary::copy(binary::agent(ACT), &program);
     let run = Job::new(program, ["touch", "/nonexistent/started"])
         .without_log()
         .by(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"])
@@ -215,7 +215,7 @@ fn a_policy_that_may_not_be_read_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let (program, policy) = (folder.path().join("runner-agent"), folder.path().join("policy.yml"));
-    fs::copy(binary::agent(ACT), &program).unwrap();
+    binary::copy(binary::agent(ACT), &program);
     fs::write(&policy, "version: 1\nname: hidden\n").unwrap();
     fs::set_permissions(&policy, fs::Permissions::from_mode(0o600)).unwrap();
     let run = Job::new(program, ["touch", "/nonexistent/started"])

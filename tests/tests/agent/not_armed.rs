@@ -90,7 +90,7 @@ fn without_privileges_or_without_cgroup_v2_a_blocked_job_does_not_start() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("its owner may");
     let (program, policy) = (folder.path().join("runner-agent"), folder.path().join("policy.yml"));
-    fs::copy(binary::agent(ACT), &program).expect("a file can be copied");
+    binary::copy(binary::agent(ACT), &program);
     fs::write(&policy, closing(&[9])).expect("a file can be written");
     let job = Job::new(program, ["touch", folder.path().join("started").to_str().expect("text")]).without_log();
     let job = job.option("--policy").option(&policy).option("--state").option(folder.path().join("state"));

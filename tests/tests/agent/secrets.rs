@@ -1,7 +1,7 @@
 //! Secrets on their way out: who read one, who may hold it, and where it could go. Every destination is an address that
 //! no real host has, in a namespace that leads nowhere; the attempt is what counts.
 
-use end_to_end::{Line, Namespace, Run, needs};
+use end_to_end::{Line, Namespace, Run, binary, needs};
 
 use crate::{ACT, job};
 
@@ -120,7 +120,7 @@ fn an_owner_that_reads_its_own_secret_and_connects_where_it_may_is_no_finding() 
     // Programs below a temporary directory own nothing, and the project may have been built there.
     let lasting = tempfile::tempdir_in("/var/lib").expect("a directory that is not temporary");
     let owner = lasting.path().join("act");
-    std::fs::copy(ACT, &owner).expect("a copy of the helper");
+    binary::copy(ACT, &owner);
     let script = format!("{} net after-reading 203.0.113.9 443 ~/.aws/credentials", owner.display());
     let run = run(&script, Some(&policy));
     assert!(run.log.file(&run.path(".aws/credentials")).is("owner"));

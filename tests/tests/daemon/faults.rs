@@ -71,16 +71,22 @@ fn a_daemon_without_a_descriptor_for_one_client_goes_on() {
     let daemon = daemon(&[CLOSED], "");
     let job = Job::begin(&daemon);
     let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw);
-    let open: Vec<u64> = fs::read_dir(format!("/proc/{}/fd", daemon.pid()))
-        .expect("it runs")
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    let first_free = (0..1 << 20).find(|number| !open.contains(number));
-    let before = getrlimit(Resource::Nofile);
-    let least = Rlimit { current: first_free, maximum: before.maximum };
-    let before = prlimit(pid, Resource::Nofile, least).expect("it is ours");
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let leave_none = || {
+        let open: Vec<u64> = fs::read_dir(format!("/proc/{}/fd", daemon.pid()))
+            .expect("it runs")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        let first_free = (0..1 << 20).find(|number| !open.contains(number));
+        prlimit(pid, Resource::Nofile, Rlimit { current: first_free, maximum }).expect("it is ours")
+    };
+    let before = leave_none();
     let answers = || daemon.ask(&["status", "--deadline", "1"]).status.success();
-    let is_told = || !answers() && daemon.said().contains("can't take in a client");
+    let is_told = || {
+        // What was open for a moment is free again.
+        leave_none();
+        !answers() && daemon.said().contains("can't take in a client")
+    };
     assert!(wait_until(host::patience(Duration::from_secs(20)), is_told), "{}", daemon.said());
     prlimit(pid, Resource::Nofile, before).expect("it is ours");
     assert!(wait_until(host::patience(Duration::from_secs(20)), answers), "{}", daemon.said());

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use end_to_end::{Cgroup, Line, Log, Namespace, host};
+use end_to_end::{Cgroup, Line, Log, Namespace, binary, host};
 
 /// The helper that acts inside jobs.
 const ACT: &str = env!("CARGO_BIN_EXE_act");
@@ -110,7 +110,7 @@ impl Stage {
     fn set() -> Self {
         let folder = tempfile::Builder::new().prefix("runner-agent-e2e-").tempdir().expect("a folder");
         let service = folder.path().join("service");
-        fs::copy("/bin/bash", &service).expect("a program can be copied");
+        binary::copy("/bin/bash", &service);
         let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
         let (platform, elsewhere) = (Cgroup::create(), Cgroup::create());
         Self { closed, service, platform, elsewhere, folder }

@@ -42,7 +42,7 @@ fn what_is_not_delivered_at_the_deadline_lies_beside_the_log_and_the_summary_say
     needs!();
     let receiver =
         Receiver::start(|_, _| Reply::Answer(503, vec![("retry-after", "60".to_owned())], "later".to_owned()));
-    let run = job("true", &webhook(&receiver, ", drain: 300ms")).run().whole();
+    let run = job("true", &webhook(&receiver, ", drain: 5s")).run().whole();
     let file = run.path("job.jsonl.undelivered.soc.ndjson");
     let left = std::fs::read_to_string(&file).expect("what is left is written");
     assert_eq!(left.lines().count(), run.log.lines().len() + 1, "the log's lines, and the word of the receipt");

@@ -1,6 +1,8 @@
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::program::{Answer, ask};
@@ -38,7 +40,13 @@ impl Fixture {
 
     /// A program of this name that runs a shell script. The shell is named by its path, as the fixture's PATH has none.
     fn program(&self, name: &str, script: &str) {
-        let path = self.file(&format!("bin/{name}"), &format!("#!/bin/sh\n{script}\n"));
+        let path = self.directory.path().join("bin").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Another process writes it: one that another test starts meanwhile would have the file open for writing until it is its own
+        // program, and what somebody writes to can't be started.
+        let mut tee = Command::new("tee").arg(&path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        write!(tee.stdin.take().unwrap(), "#!/bin/sh\n{script}\n").unwrap();
+        assert!(tee.wait().unwrap().success());
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 

@@ -38,7 +38,7 @@ fn of_job(servers: &[NatsServer], login: Login) -> Settings {
         nats.login = login;
         nats.inbox = Some("_INBOX.ci-job".to_owned());
     });
-    Settings { timeout: Duration::from_secs(5), drain: Duration::from_secs(2), ..settings }
+    Settings { timeout: Duration::from_secs(5), drain: Duration::from_secs(10), ..settings }
 }
 
 fn by_password(password: &str) -> Login {
