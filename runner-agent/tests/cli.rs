@@ -308,8 +308,7 @@ fn each_package_manager_is_asked_once_however_many_policies_a_check_reads() {
     std::fs::create_dir(&bin).unwrap();
     for (program, answer) in [("npm", "https://registry.example/"), ("python3", "https://index.example/simple")] {
         let script = format!("#!/bin/sh\necho {program} >>{}\necho {answer}\n", calls.display());
-        std::fs::write(bin.join(program), script).unwrap();
-        std::fs::set_permissions(bin.join(program), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        end_to_end::binary::write(&bin.join(program), script.as_bytes());
     }
     let policy = |name: &str| {
         let file = folder.path().join(name);

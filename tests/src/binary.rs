@@ -1,7 +1,10 @@
 //! The program under test.
 
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// Names the program under test; without it the tests build one.
@@ -16,8 +19,17 @@ pub fn agent(beside: &str) -> PathBuf {
     BUILT.get_or_init(|| build(Path::new(beside).parent().expect("a program lies in a folder"))).clone()
 }
 
-/// Copies a program. Another process does it: one that another test's thread starts meanwhile would have the copy open for writing until
+/// Writes a program. Another process does it: one that another test's thread starts meanwhile would have the file open for writing until
 /// it is its own program, and what somebody writes to can't be started.
+pub fn write(to: &Path, content: &[u8]) {
+    let mut tee = Command::new("tee").arg("--").arg(to).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+    let tee = tee.as_mut().expect("there is tee");
+    tee.stdin.take().expect("it is piped").write_all(content).expect("it reads");
+    assert!(tee.wait().expect("it is ours").success(), "{} can't be written", to.display());
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
+
+/// Copies one, by another process for the same reason.
 pub fn copy(of: impl AsRef<Path>, to: impl AsRef<Path>) {
     let copied = Command::new("cp").arg("--").args([of.as_ref(), to.as_ref()]).status().expect("there is cp");
     assert!(copied.success(), "{} can't be copied to {}", of.as_ref().display(), to.as_ref().display());

@@ -71,10 +71,11 @@ pub fn tests(binary: Option<&Path>) -> Result<Suite> {
     }
     let mut child = node.spawn().context("node can't be started")?;
     let mut suite = Suite { name: NAME.to_owned(), ..Suite::default() };
+    let mut speaks = false;
     for line in BufReader::new(child.stdout.take().context("node's output")?).lines() {
         let line = line.context("node's output")?;
         println!("{line}");
-        take(&mut suite, &line);
+        take(&mut suite, &mut speaks, &line);
     }
     if !child.wait()?.success() && suite.failed.is_empty() {
         suite.take("all", Err(anyhow!("node ended badly")));
@@ -95,28 +96,26 @@ pub fn cases(binary: &Path) -> Result<()> {
     step::run("whole jobs with the GitHub Action", node.env("RUNNER_AGENT_BINARY", binary).stdin(Stdio::null()))
 }
 
-/// Takes one line of TAP (version 13). Tests within a test are told by it.
-fn take(suite: &mut Suite, line: &str) {
+/// Takes one line of TAP (version 13). Tests within a test are told by it. Below each test stands more, indented: why, where it failed,
+/// as it did where `speaks` says so.
+fn take(suite: &mut Suite, speaks: &mut bool, line: &str) {
     let (held, rest) = match (line.strip_prefix("ok "), line.strip_prefix("not ok ")) {
         (Some(rest), _) => (true, rest),
         (None, Some(rest)) => (false, rest),
-        (None, None) => return take_reason(suite, line),
+        (None, None) => {
+            if let (true, Some(of_it), Some((_, said))) = (*speaks, line.strip_prefix("  "), suite.failed.last_mut()) {
+                said.push_str(of_it);
+                said.push('\n');
+            }
+            return;
+        }
     };
+    *speaks = !held;
     let name = rest.split_once(" - ").map_or(rest, |(_, name)| name);
     match name.split_once(" # SKIP") {
         Some((name, reason)) => suite.skipped.push((name.to_owned(), reason.trim().to_owned())),
         None if held => suite.passed.push(name.to_owned()),
         None => suite.failed.push((name.to_owned(), String::new())),
-    }
-}
-
-/// Below a test that failed stands why, indented.
-fn take_reason(suite: &mut Suite, line: &str) {
-    if let Some((_, said)) = suite.failed.last_mut()
-        && let Some(of_it) = line.strip_prefix("  ")
-    {
-        said.push_str(of_it);
-        said.push('\n');
     }
 }
 
@@ -138,7 +137,7 @@ mod tests {
 
     #[test]
     fn tests_are_counted_by_what_tap_says_of_each() {
-        let mut suite = Suite::default();
+        let (mut suite, mut speaks) = (Suite::default(), false);
         for line in [
             "TAP version 13",
             "# Subtest: a",
@@ -148,8 +147,10 @@ mod tests {
             "  ---",
             "  error: it was not there",
             "ok 3 - c # SKIP no root",
+            "  ---",
+            "  duration_ms: 1",
         ] {
-            take(&mut suite, line);
+            take(&mut suite, &mut speaks, line);
         }
         assert_eq!(suite.passed, ["a"]);
         assert_eq!(suite.failed, [("b".to_owned(), "---\nerror: it was not there\n".to_owned())]);

@@ -169,14 +169,15 @@ fn failures(suites: &[Suite]) -> impl Iterator<Item = (String, &str)> {
 
 /// What failed and why, for the end of a run: who has only that much of its output has the reason.
 pub fn reasons(suites: &[Suite]) -> Result<()> {
-    /// A test may print all that its agent said; the reason stands at the end of it.
+    /// A test may print all that its agent said, before and after its reason.
     const LINES: usize = 40;
     let mut text = String::new();
     for (name, said) in failures(suites) {
-        let lines: Vec<&str> = said.lines().collect();
-        let from = lines.len().saturating_sub(LINES);
+        let lines: Vec<&str> = said.lines().take_while(|line| *line != "stack backtrace:").collect();
+        let panic = lines.iter().position(|line| line.starts_with("thread '") && line.contains("panicked at"));
+        let from = panic.unwrap_or(lines.len().saturating_sub(LINES));
         let _ = write!(text, "\n\nfailed: {name}");
-        for line in lines[from..].iter().filter(|line| !line.trim().is_empty()) {
+        for line in lines[from..].iter().take(LINES).filter(|line| !line.trim().is_empty()) {
             let _ = write!(text, "\n    {line}");
         }
     }
@@ -243,6 +244,8 @@ failures:
 what the agent said
 thread 'first' panicked at tests/a.rs:3:5:
 nothing was found
+stack backtrace:
+   0: std::panicking::begin_panic
 
 ---- second stdout ----
 Error: no such file
@@ -262,7 +265,6 @@ test third ... ok
             "what follows did not hold
 
 failed: a: tests/a.rs: first
-    what the agent said
     thread 'first' panicked at tests/a.rs:3:5:
     nothing was found
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-
 use serde_json::Value;
 
 use super::protocol::{Answer, NOT_ARMED, Request};
@@ -64,7 +63,7 @@ impl AskError {
     }
 }
 
-/// How long to wait before a question that was not heard is asked again.
+/// How long to wait before a question that was not heard is asked again: who is turned away at once each time leaves the processor to others.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks the daemon behind a socket. A question that it didn't hear to its end, of which nothing came, is asked again until the deadline.

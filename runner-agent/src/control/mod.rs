@@ -21,5 +21,5 @@ pub use ask::{AskError, ask};
 pub use kept::answer_for_keeper;
 pub use listen::Handed;
 pub use policies::Policies;
-pub use protocol::{Answer, GivenPolicy, NOT_ARMED, Request, USAGE};
+pub use protocol::{GivenPolicy, NOT_ARMED, Request, USAGE};
 pub use serve::{Place, ServeError, serve};

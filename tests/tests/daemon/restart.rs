@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use end_to_end::{Daemon, host, needs};
+use end_to_end::{Daemon, binary, host, needs};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -131,13 +130,7 @@ fn another_version(of: &Path, at: PathBuf) -> PathBuf {
         program.windows(start.len()).enumerate().filter(|(_, window)| *window == start).map(|(at, _)| at).collect();
     let [object] = found[..] else { panic!("the kernel side is in the agent once: {found:?}") };
     program[object + START.len() - 1] = 1;
-    // Another process writes it: one that another test's thread starts meanwhile would have the file open for writing, for as long as it
-    // takes to its own program, and what somebody writes to can't be started.
-    let mut tee =
-        Command::new("tee").arg(&at).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("there is tee");
-    tee.stdin.take().expect("it is piped").write_all(&program).expect("it reads");
-    assert!(tee.wait().expect("it is ours").success());
-    fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    binary::write(&at, &program);
     at
 }
 

@@ -101,13 +101,14 @@ fn rows(title: &str, heads: &[&str], rows: &BTreeMap<&str, Vec<String>>, notes: 
     text
 }
 
-/// Programs for which a verifier has more to do than it may, each with the kernel. Before 5.16 none tells of programs on cgroups.
+/// The check that no verifier has more to do for a program than it may.
 pub fn are_below_their_ceilings(columns: &[Column]) -> Suite {
     let over = over_their_ceilings(columns);
     let held = if over.is_empty() { Ok(()) } else { Err(anyhow!("see xtask/src/vm/doctor.rs:\n{}", over.join("\n"))) };
     Suite::check("guests: each program below its ceiling for the verifier", held)
 }
 
+/// Programs for which one has, each with the kernel. Before 5.16 none tells of programs on cgroups.
 fn over_their_ceilings(columns: &[Column]) -> Vec<String> {
     let mut over = Vec::new();
     for column in columns {

@@ -93,13 +93,10 @@ pub fn column(guest: &Guest, built: &Built, stop: &Arc<AtomicBool>, say: &mut dy
     })?;
     let _ = log.write_all(outcome.console.as_bytes());
     let diagnosis = serde_json::from_slice(&reader.doctor).ok();
-    let mut suites = reader.finish(&outcome.end);
+    let mut suites = reader.finish();
+    suites.extend(cut_short(&outcome.end, &outcome.console));
     if let Some(complaint) = machine::complaint(&outcome.console) {
         suites.push(Suite::check("the kernel has no complaint", Err(anyhow!("{complaint}"))));
-    }
-    if outcome.end != End::Done {
-        let _ =
-            writeln!(say, "the guest did not come to its end: {:?}\n{}", outcome.end, super::tail(&outcome.console));
     }
     Ok(Column { name: name.to_owned(), release: kernel.release.clone(), suites, wall: outcome.wall, diagnosis })
 }
@@ -179,15 +176,18 @@ impl Reader {
     }
 
     /// What had not ended when the guest did has failed.
-    fn finish(mut self, end: &End) -> Vec<Suite> {
-        if *end != End::Done && self.names.is_empty() {
-            self.suites.push(Suite::check("the guest comes to its end", Err(anyhow!("{end:?}"))));
-        }
+    fn finish(mut self) -> Vec<Suite> {
         while !self.names.is_empty() {
             self.end(false);
         }
         self.suites
     }
+}
+
+/// The failure of a guest that did not come to its end, with the last that its kernel said.
+fn cut_short(end: &End, console: &str) -> Option<Suite> {
+    let why = || anyhow!("{end:?}\n{}", super::tail(console));
+    (*end != End::Done).then(|| Suite::check("the guest comes to its end", Err(why())))
 }
 
 /// A test takes an agent that can't arm for a machine that can't run it. A guest is there to show that it can.
@@ -217,7 +217,7 @@ mod tests {
         reader.take(Frame::Ended(0));
         reader.take(output("test out::tcp ... FAILED\n"));
         reader.take(Frame::Ended(101));
-        let suites = reader.finish(&End::Done);
+        let suites = reader.finish();
         assert_eq!(suites.len(), 2);
         assert_eq!((suites[0].name.as_str(), &suites[0].passed), ("agent", &vec!["a::b".to_owned()]));
         assert_eq!(suites[0].skipped, [("a::c".to_owned(), "no IPv6".to_owned())]);
@@ -231,7 +231,7 @@ mod tests {
         let why = "runner-agent: not armed, the command was not started: the kernel refused the probe";
         reader.take(Frame::Report(format!("could-not-run: tcp: {why}\ncould-not-run: udp: no IPv6\n")));
         reader.take(Frame::Ended(0));
-        let suites = reader.finish(&End::Done);
+        let suites = reader.finish();
         assert_eq!((&*suites[0].failed, suites[0].skipped.len()), (&[("tcp".to_owned(), why.to_owned())][..], 1));
     }
 
@@ -239,10 +239,10 @@ mod tests {
     fn a_guest_that_dies_fails_what_had_not_ended() {
         let mut reader = Reader::new(&["agent", "egress"]);
         reader.take(output("test a::b ... ok\n"));
-        let suites = reader.finish(&End::Died);
+        let suites = reader.finish();
         assert_eq!(suites.iter().map(|suite| suite.failed.len()).sum::<usize>(), 2);
-        let mut reader = Reader::new(&["agent"]);
-        reader.take(Frame::Ended(0));
-        assert_eq!(reader.finish(&End::TooLong)[0].failed[0].0, "the guest comes to its end");
+        let late = cut_short(&End::TooLong, "the last word").expect("a failure");
+        assert_eq!(late.failed, [("the guest comes to its end".to_owned(), "TooLong\nthe last word".to_owned())]);
+        assert!(cut_short(&End::Done, "").is_none());
     }
 }

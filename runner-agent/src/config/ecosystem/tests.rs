@@ -1,8 +1,6 @@
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::program::{Answer, ask};
@@ -42,12 +40,7 @@ impl Fixture {
     fn program(&self, name: &str, script: &str) {
         let path = self.directory.path().join("bin").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        // Another process writes it: one that another test starts meanwhile would have the file open for writing until it is its own
-        // program, and what somebody writes to can't be started.
-        let mut tee = Command::new("tee").arg(&path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        write!(tee.stdin.take().unwrap(), "#!/bin/sh\n{script}\n").unwrap();
-        assert!(tee.wait().unwrap().success());
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        end_to_end::binary::write(&path, format!("#!/bin/sh\n{script}\n").as_bytes());
     }
 
     fn set(&mut self, key: &str, value: &str) {
